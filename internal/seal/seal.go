@@ -1,0 +1,219 @@
+// Package seal holds everything that is done with keys: it derives them,
+// names ledgers, seals and opens them, and makes and checks challenge IDs and
+// device tokens. It knows nothing of codes, budgets or time windows.
+package seal
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"sync"
+	"sync/atomic"
+)
+
+// MinSecret is the least length of a secret in bytes.
+const MinSecret = 32
+
+// version is bound into every seal, so that a later format cannot be read as
+// this one.
+const version = "otp ledger v1"
+
+const fingerprintLen = 4
+
+// Errors of Open.
+var (
+	// ErrUnknownKey says that the value was sealed under a secret that this
+	// keyring does not have.
+	ErrUnknownKey = errors.New("otp: sealed under an unknown secret")
+
+	// ErrCorrupt says that the value is not what was sealed under this key.
+	ErrCorrupt = errors.New("otp: a stored value does not open under its secret")
+)
+
+// Key is the name of one ledger: a keyed hash, truncated to 128 bits.
+type Key [16]byte
+
+// String gives the key as a store sees it: 22 characters of [A-Za-z0-9_-].
+func (k Key) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
+
+// Keyring seals under the first of its secrets and opens under all of them.
+// It is safe for concurrent use.
+type Keyring struct {
+	secrets   []*secret
+	namespace string
+	names     *macPool // ledger names
+	ids       *macPool // challenge IDs
+	devices   *macPool // device tokens
+}
+
+// New makes a keyring. index is the secret that does not rotate, under which
+// ledgers are named and IDs are signed. It refuses weak and equal secrets.
+func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("no secret")
+	}
+	if err := weak(index); err != nil {
+		return nil, fmt.Errorf("the index secret %w", err)
+	}
+	r := &Keyring{namespace: namespace}
+	seen := map[[fingerprintLen]byte]bool{}
+	for i, s := range secrets {
+		if err := weak(s); err != nil {
+			return nil, fmt.Errorf("secret %d %w", i, err)
+		}
+		for _, earlier := range secrets[:i] {
+			if hmac.Equal(s, earlier) {
+				return nil, fmt.Errorf("secret %d is there twice", i)
+			}
+		}
+		sec := newSecret(s)
+		if seen[sec.fingerprint] {
+			return nil, fmt.Errorf("secret %d has the fingerprint of another: make a new one", i)
+		}
+		seen[sec.fingerprint] = true
+		r.secrets = append(r.secrets, sec)
+	}
+	r.names = newMACPool(derive(index, "otp name v1", 32))
+	r.ids = newMACPool(derive(index, "otp challenge v1", 32))
+	r.devices = newMACPool(derive(index, "otp device v1", 32))
+	return r, nil
+}
+
+// weak says what is wrong with a secret (OWASP ASVS 11.2.3: 128 bits of
+// security at least; a constant has none).
+func weak(s []byte) error {
+	if len(s) < MinSecret {
+		return fmt.Errorf("is shorter than %d bytes", MinSecret)
+	}
+	if bytes.Count(s, s[:1]) == len(s) {
+		return errors.New("is one byte repeated")
+	}
+	return nil
+}
+
+// derive makes a key of n bytes from a secret (HKDF-SHA-256, RFC 5869).
+func derive(secret []byte, info string, n int) []byte {
+	key, err := hkdf.Key(sha256.New, secret, nil, info, n)
+	if err != nil { // only for more than 255 hashes of output
+		panic(err)
+	}
+	return key
+}
+
+// AddressKey names the ledger of a throttle key.
+func (r *Keyring) AddressKey(throttle string) Key { return r.name("address", throttle) }
+
+// ClientKey names the ledger of a client.
+func (r *Keyring) ClientKey(client string) Key { return r.name("client", client) }
+
+func (r *Keyring) name(kind, value string) (k Key) {
+	sum := r.names.sum(kind, r.namespace, value)
+	copy(k[:], sum[:])
+	return k
+}
+
+// Seal encrypts plain for the ledger named k. No two results are equal.
+func (r *Keyring) Seal(k Key, plain []byte) []byte {
+	s := r.secrets[0]
+	out := make([]byte, fingerprintLen, fingerprintLen+len(plain)+28)
+	copy(out, s.fingerprint[:])
+	return s.aead(k).Seal(out, nil, plain, associated(k))
+}
+
+// Open undoes Seal. It returns [ErrUnknownKey] where no secret has the
+// value's fingerprint, and [ErrCorrupt] for any other value that does not open.
+func (r *Keyring) Open(k Key, sealed []byte) ([]byte, error) {
+	if len(sealed) < fingerprintLen {
+		return nil, ErrCorrupt
+	}
+	for _, s := range r.secrets {
+		if [fingerprintLen]byte(sealed) != s.fingerprint {
+			continue
+		}
+		plain, err := s.aead(k).Open(nil, nil, sealed[fingerprintLen:], associated(k))
+		if err != nil {
+			return nil, ErrCorrupt
+		}
+		return plain, nil
+	}
+	return nil, ErrUnknownKey
+}
+
+// associated binds a seal to the format and to its place in the store, so
+// that a value moved to another key does not open.
+func associated(k Key) []byte { return append([]byte(version), k[:]...) }
+
+// secret is one sealing secret with its AES keys.
+type secret struct {
+	root        []byte
+	fingerprint [fingerprintLen]byte
+	// 256 keys share the work, so that random nonces stay far below the 2^32
+	// seals a key may make (NIST SP 800-38D, 8.3). Made when first needed.
+	aeads [256]atomic.Pointer[cipher.AEAD]
+}
+
+func newSecret(raw []byte) *secret {
+	s := &secret{root: derive(raw, "otp seal v1", 32)}
+	copy(s.fingerprint[:], derive(raw, "otp fingerprint v1", fingerprintLen))
+	return s
+}
+
+func (s *secret) aead(k Key) cipher.AEAD {
+	slot := &s.aeads[k[0]]
+	if a := slot.Load(); a != nil {
+		return *a
+	}
+	block, err := aes.NewCipher(derive(s.root, "otp seal key v1 "+string(k[:1]), 32))
+	if err != nil { // only for a wrong key length
+		panic(err)
+	}
+	a, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil { // only for a foreign block size
+		panic(err)
+	}
+	slot.Store(&a)
+	return a
+}
+
+// macPool computes HMAC-SHA-256 under one key; setting one up costs more than
+// a short sum, so they are kept.
+type macPool struct{ pool sync.Pool }
+
+type mac struct {
+	hash hash.Hash
+	buf  []byte
+}
+
+func newMACPool(key []byte) *macPool {
+	return &macPool{pool: sync.Pool{New: func() any { return &mac{hash: hmac.New(sha256.New, key)} }}}
+}
+
+// sum authenticates the parts, each with its length before it, so that no two
+// lists of parts look alike.
+func (p *macPool) sum(parts ...string) (out [sha256.Size]byte) {
+	m := p.pool.Get().(*mac)
+	defer p.pool.Put(m)
+	m.buf = m.buf[:0]
+	for _, part := range parts {
+		m.buf = binary.BigEndian.AppendUint32(m.buf, uint32(len(part)))
+		m.buf = append(m.buf, part...)
+	}
+	m.hash.Reset()
+	m.hash.Write(m.buf)
+	m.buf = m.hash.Sum(m.buf[:0])
+	copy(out[:], m.buf)
+	clear(m.buf[:cap(m.buf)])
+	return out
+}
+
+// random fills b from the system's generator, which does not fail.
+func random(b []byte) { rand.Read(b) }

@@ -1,0 +1,80 @@
+package seal
+
+import (
+	"crypto/hmac"
+	"encoding/base64"
+	"encoding/binary"
+	"time"
+)
+
+const (
+	macLen = 16 // 128 bits: forging one takes 2^127 tries online
+
+	idLen  = 16 + 16 + macLen // locator, random, MAC
+	idText = 64               // idLen in base64url
+
+	deviceLen  = 8 + 16 + macLen // end, random, MAC
+	deviceText = 54              // deviceLen in base64url
+
+	// DeviceLife is how long a device token is good for.
+	DeviceLife = 180 * 24 * time.Hour
+)
+
+var encoding = base64.RawURLEncoding.Strict()
+
+// NewID makes a challenge ID of 64 characters for a challenge kept in the
+// ledger k, and the random part by which the ledger knows it.
+func (r *Keyring) NewID(k Key) (id string, nonce [16]byte) {
+	random(nonce[:])
+	buf := make([]byte, 0, idLen)
+	buf = append(buf, k[:]...)
+	buf = append(buf, nonce[:]...)
+	sum := r.ids.sum(r.namespace, string(buf[:16]), string(buf[16:32]))
+	return encoding.EncodeToString(append(buf, sum[:macLen]...)), nonce
+}
+
+// ParseID takes an ID apart if this keyring's index secret made it for this
+// namespace; a forged one costs no look at the store.
+func (r *Keyring) ParseID(id string) (k Key, nonce [16]byte, ok bool) {
+	buf, ok := unpack(id, idText, idLen)
+	if !ok {
+		return k, nonce, false
+	}
+	sum := r.ids.sum(r.namespace, string(buf[:16]), string(buf[16:32]))
+	if !hmac.Equal(sum[:macLen], buf[32:]) {
+		return k, nonce, false
+	}
+	return Key(buf[:16]), [16]byte(buf[16:32]), true
+}
+
+// NewDevice makes a device token: proof that a code mailed to deliver, counted
+// in the ledger k, was once typed on the device that holds it.
+func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
+	buf := binary.BigEndian.AppendUint64(make([]byte, 0, deviceLen), uint64(now.Add(DeviceLife).Unix()))
+	buf = buf[:24]
+	random(buf[8:])
+	return encoding.EncodeToString(append(buf, r.deviceMAC(k, deliver, buf)...))
+}
+
+// CheckDevice reports whether token was made by NewDevice for the same ledger
+// and delivery address and its time is not over.
+func (r *Keyring) CheckDevice(token string, k Key, deliver string, now time.Time) bool {
+	buf, ok := unpack(token, deviceText, deviceLen)
+	return ok && hmac.Equal(r.deviceMAC(k, deliver, buf[:24]), buf[24:]) &&
+		now.Unix() < int64(binary.BigEndian.Uint64(buf))
+}
+
+func (r *Keyring) deviceMAC(k Key, deliver string, head []byte) []byte {
+	sum := r.devices.sum(r.namespace, string(k[:]), deliver, string(head))
+	return sum[:macLen]
+}
+
+// unpack decodes text of exactly one length: the decoder skips line breaks,
+// so the length of what comes out is checked too.
+func unpack(text string, textLen, n int) ([]byte, bool) {
+	if len(text) != textLen {
+		return nil, false
+	}
+	buf, err := encoding.DecodeString(text)
+	return buf, err == nil && len(buf) == n
+}

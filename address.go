@@ -1,0 +1,391 @@
+package otp
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The lengths of RFC 5321 4.5.3.1, in bytes. A path may have 256 with its angle
+// brackets, so an address has 254.
+const (
+	maxAddress = 254
+	maxLocal   = 64
+	maxDomain  = 253
+	maxLabel   = 63
+)
+
+// Address is where a code goes. It has two forms: the delivery form, which is
+// exactly what is mailed, and a folded throttle key, which is only ever
+// counted, so that spellings that reach one mailbox share one budget.
+//
+// The zero value is no address. Make one with [ParseEmail], [ParseEmailUTF8] or
+// [NewAddress]. Two Addresses are equal with == when both forms are. An Address
+// never changes and may be used by many goroutines at once.
+//
+// An Address shows itself masked wherever a log may be written: every verb of
+// package fmt and package log/slog print what [Address.Masked] returns. Only
+// [Address.String], called by name, and [Address.MarshalText], hence
+// encoding/json, give it whole. Package fmt does not ask Format for the verbs %p
+// and %w, which go vet reports, nor for unexported fields: a struct that keeps an
+// Address in one needs a Format method of its own, or it prints the address whole.
+type Address struct {
+	deliver  string
+	throttle string
+}
+
+var (
+	_ fmt.Stringer   = Address{}
+	_ fmt.Formatter  = Address{}
+	_ slog.LogValuer = Address{}
+)
+
+// String returns the delivery form, whole: exactly what is mailed. It is empty
+// for the zero value. Keep it out of logs; [Address.Masked] is made for them.
+func (a Address) String() string { return a.deliver }
+
+// Domain returns the part after the @, in lower-case ASCII (A-labels, RFC 5890)
+// for addresses from [ParseEmail]. It is empty when there is none: in a phone
+// number, a name like "@user" or the zero value.
+//
+// Where an app trusts a domain, it should also refuse % and ! before the @:
+// "a%evil.example@corp.example" is a valid name at corp.example, but a relay that
+// still honours such routes (RFC 1123 5.2.16) takes it elsewhere.
+func (a Address) Domain() string {
+	_, domain := a.split()
+	return domain
+}
+
+// Masked returns a form for pages and logs: the first letter and the domain of
+// a mail address ("a***@example.com"), the last two signs of anything else that
+// has six or more ("***67"), "***" for what is shorter, and nothing for the
+// zero value.
+func (a Address) Masked() string {
+	if a.deliver == "" {
+		return ""
+	}
+	if local, domain := a.split(); domain != "" {
+		_, first := utf8.DecodeRuneInString(local)
+		return local[:first] + "***@" + domain
+	}
+	if utf8.RuneCountInString(a.deliver) < 6 {
+		return "***"
+	}
+	_, last := utf8.DecodeLastRuneInString(a.deliver)
+	_, before := utf8.DecodeLastRuneInString(a.deliver[:len(a.deliver)-last])
+	return "***" + a.deliver[len(a.deliver)-last-before:]
+}
+
+// split cuts the delivery form at its last @. The domain is empty when nothing
+// is before that.
+func (a Address) split() (local, domain string) {
+	at := strings.LastIndexByte(a.deliver, '@')
+	if at <= 0 {
+		return a.deliver, ""
+	}
+	return a.deliver[:at], a.deliver[at+1:]
+}
+
+// Format prints the masked form for every verb that fmt asks it for; %q quotes it. Width, precision
+// and flags work as they do for a string.
+func (a Address) Format(s fmt.State, verb rune) {
+	if verb != 'q' {
+		verb = 's'
+	}
+	_, _ = fmt.Fprintf(s, fmt.FormatString(s, verb), a.Masked())
+}
+
+// LogValue makes package log/slog print the masked form.
+func (a Address) LogValue() slog.Value { return slog.StringValue(a.Masked()) }
+
+// MarshalText returns the delivery form, whole, for encoding/json and its like.
+// It never fails; the zero value is the empty text.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.deliver), nil }
+
+// ParseEmail reads one bare mail address such as "Ann@example.org", at most 254
+// bytes long. It is the default of Options.ParseAddress.
+//
+// The part before the @ is the dot-atom of RFC 5322 3.2.3 in ASCII, at most 64
+// bytes, and is kept as typed, its case too (RFC 5321 2.4). The domain is
+// brought to lower-case A-labels by the strict lookup rules of UTS 46 and needs
+// a dot. Refused are display names, quotes, comments, lists, literals such as
+// [192.0.2.1], white space even at the ends, controls, invisible and unassigned
+// signs, a trailing dot and a last label of digits only. What String returns
+// is accepted again and gives an equal Address.
+//
+// Any error wraps [ErrAddress] with a reason that does not repeat the input.
+func ParseEmail(s string) (Address, error) { return parseEmail(s, false) }
+
+// ParseEmailUTF8 is [ParseEmail] that also takes UTF-8 before the @ (RFC 6531,
+// RFC 6532), for use as Options.ParseAddress with a sender whose server offers
+// SMTPUTF8. An ASCII address gives exactly what ParseEmail gives.
+//
+// Every sign beyond ASCII must be a visible, assigned letter, mark, number,
+// punctuation or symbol; no part between dots begins with a combining mark. The
+// whole must be in Unicode's composed form NFC (RFC 6532 3.1), so that one name
+// has one spelling. Nothing is folded or replaced: letters that look or fold
+// alike stay different addresses.
+func ParseEmailUTF8(s string) (Address, error) { return parseEmail(s, true) }
+
+// NewAddress makes the Address of a sender that does not mail, such as a phone
+// number. Deliver is what the sender gets; throttle is what is counted, and
+// should be the same for all spellings of one destination. Both have 1 to 254
+// bytes of UTF-8 without controls, white space other than single inner blanks
+// (U+0020), invisible, bidirectional, private or unassigned signs.
+//
+// Deliver is not checked to be a mail address: use [ParseEmail] for those. Any
+// error wraps [ErrAddress] with a reason that does not repeat the input.
+func NewAddress(deliver, throttle string) (Address, error) {
+	for _, s := range [2]string{deliver, throttle} {
+		if err := checkOpaque(s); err != nil {
+			return Address{}, err
+		}
+	}
+	return Address{deliver: strings.Clone(deliver), throttle: strings.Clone(throttle)}, nil
+}
+
+func checkOpaque(s string) error {
+	switch {
+	case s == "":
+		return badAddress("it is empty")
+	case len(s) > maxAddress:
+		return badAddress("it is too long")
+	case !utf8.ValidString(s):
+		return badAddress("it is not valid UTF-8")
+	case s[0] == ' ' || s[len(s)-1] == ' ' || strings.Contains(s, "  "):
+		return badAddress("it has needless blanks")
+	}
+	for _, r := range s {
+		if r != ' ' && unseen(r) {
+			return badAddress("it has an invisible or control character")
+		}
+	}
+	return nil
+}
+
+// badAddress never gets a piece of the input: errors are logged.
+func badAddress(reason string) error { return fmt.Errorf("%w: %s", ErrAddress, reason) }
+
+func parseEmail(s string, utf8Local bool) (Address, error) {
+	// Before anything that reads the whole: parsers have been quadratic.
+	if len(s) > maxAddress {
+		return Address{}, badAddress("it is too long")
+	}
+	at := strings.IndexByte(s, '@')
+	switch {
+	case s == "":
+		return Address{}, badAddress("it is empty")
+	case at < 0:
+		return Address{}, badAddress("the @ is missing")
+	case strings.IndexByte(s[at+1:], '@') >= 0:
+		return Address{}, badAddress("it has more than one @")
+	}
+	local := s[:at]
+	if err := checkLocal(local, utf8Local); err != nil {
+		return Address{}, err
+	}
+	domain, err := asciiDomain(s[at+1:])
+	if err != nil {
+		return Address{}, err
+	}
+	if len(local)+1+len(domain) > maxAddress {
+		return Address{}, badAddress("it is too long")
+	}
+	deliver := local + "@" + domain
+	return Address{deliver: deliver, throttle: throttleKey(local, domain)}, nil
+}
+
+// checkLocal accepts dot-atom (RFC 5322 3.2.3) and, when asked, the
+// UTF8-non-ascii of RFC 6532 3.2 less what cannot be seen.
+func checkLocal(local string, utf8Local bool) error {
+	switch {
+	case local == "":
+		return badAddress("nothing is before the @")
+	case len(local) > maxLocal:
+		return badAddress("the part before the @ is too long")
+	case local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, ".."):
+		return badAddress("a dot before the @ is out of place")
+	}
+	ascii, start := true, true
+	for _, r := range local {
+		switch {
+		case r == '.' || r < utf8.RuneSelf && atext[r]:
+		case r == ' ':
+			return badAddress("it has a space")
+		case r < ' ' || r == 0x7f:
+			return badAddress("it has a control character")
+		case r < utf8.RuneSelf:
+			return badAddress("the part before the @ has a sign that is not supported")
+		case !utf8Local:
+			return badAddress("the part before the @ has a letter that is not plain ASCII")
+		case r == utf8.RuneError: // also U+FFFD typed as such: a name that was lost on the way
+			return badAddress("it is not valid UTF-8")
+		case unseen(r) || start && unicode.Is(unicode.M, r):
+			return badAddress("it has an invisible character or one out of place")
+		default:
+			ascii = false
+		}
+		start = r == '.'
+	}
+	// RFC 2047 5(3) bars encoded-words here; some mail programs decode them.
+	if _, word, found := strings.Cut(local, "=?"); found && strings.Contains(word, "?=") {
+		return badAddress("the part before the @ has an encoded word")
+	}
+	if !ascii && !norm.NFC.IsNormalString(local) {
+		return badAddress("the part before the @ is not in composed form (Unicode NFC)")
+	}
+	return nil
+}
+
+// atext is the set of RFC 5322 3.2.3.
+var atext = func() (set [utf8.RuneSelf]bool) {
+	for _, c := range "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~" {
+		set[c] = true
+	}
+	return set
+}()
+
+// unseen reports whether r is white space, a control, format, private,
+// surrogate or unassigned code point, or ignorable by default: what people
+// cannot see, and what UTS 46 would drop without a word.
+func unseen(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r <= ' ' || r == 0x7f
+	}
+	// Graphic without the spaces is L, M, N, P and S.
+	return !unicode.IsGraphic(r) || unicode.IsSpace(r) ||
+		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// idnaLookup is the strict lookup profile of UTS 46. The rules of idna.Lookup
+// alone let empty and overlong labels pass.
+var idnaLookup = idna.New(idna.MapForLookup(), idna.StrictDomainName(true), idna.BidiRule(), idna.VerifyDNSLength(true))
+
+// asciiDomain returns the domain in lower-case A-labels.
+func asciiDomain(s string) (string, error) {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= utf8.RuneSelf {
+			return mapDomain(s)
+		}
+	}
+	reason, encoded := checkDomain(s)
+	switch {
+	case reason != "":
+		return "", badAddress(reason)
+	case encoded:
+		return mapDomain(s)
+	}
+	// The common case; UTS 46 would give the same more slowly.
+	return lowerASCII(s), nil
+}
+
+// mapDomain does so by UTS 46, for domains with letters beyond ASCII or A-labels.
+func mapDomain(s string) (string, error) {
+	if !utf8.ValidString(s) {
+		return "", badAddress("it is not valid UTF-8")
+	}
+	for _, r := range s {
+		if unseen(r) {
+			return "", badAddress("the domain has a space or an invisible character")
+		}
+	}
+	domain, err := idnaLookup.ToASCII(s)
+	if err != nil {
+		return "", badAddress("the domain is not a valid international name")
+	}
+	if reason, _ := checkDomain(domain); reason != "" {
+		return "", badAddress(reason)
+	}
+	// A-labels can carry what nobody could type: look at what they show, and
+	// that the name is the same the next time it is read.
+	shown, err := idnaLookup.ToUnicode(domain)
+	again, err2 := idnaLookup.ToASCII(domain)
+	if err != nil || err2 != nil || again != domain || strings.ContainsFunc(shown, unseen) {
+		return "", badAddress("the domain is not a valid international name")
+	}
+	return domain, nil
+}
+
+// checkDomain checks an ASCII domain by RFC 1123 2.1 and RFC 5890 2.3.1 and says
+// what is wrong with it; encoded reports that a label begins with "xn--".
+func checkDomain(s string) (reason string, encoded bool) {
+	switch {
+	case s == "":
+		return "nothing is after the @", false
+	case len(s) > maxDomain:
+		return "the domain is too long", false
+	case !strings.Contains(s, "."):
+		return "the domain has no dot", false
+	}
+	for rest, more := s, true; more; {
+		var label string
+		label, rest, more = strings.Cut(rest, ".")
+		switch {
+		case label == "":
+			return "a dot in the domain is out of place", false
+		case len(label) > maxLabel:
+			return "a part of the domain is too long", false
+		case label[0] == '-' || label[len(label)-1] == '-':
+			return "a hyphen in the domain is out of place", false
+		case len(label) > 4 && label[2:4] == "--":
+			if label[0]|0x20 != 'x' || label[1]|0x20 != 'n' {
+				return "a hyphen in the domain is out of place", false
+			}
+			encoded = true
+		}
+		digits := 0
+		for i := 0; i < len(label); i++ {
+			switch c := label[i]; {
+			case '0' <= c && c <= '9':
+				digits++
+			case c == ' ':
+				return "it has a space", false
+			case c != '-' && (c|0x20 < 'a' || c|0x20 > 'z'):
+				return "the domain has a sign that is not supported", false
+			}
+		}
+		if !more && digits == len(label) {
+			return "the domain ends in a number", false
+		}
+	}
+	return "", encoded
+}
+
+// throttleKey folds what commonly reaches one mailbox: ASCII case, +tags, and
+// Gmail's dots and second name. It never folds beyond ASCII (CVE-2019-19844)
+// and never leaves an empty local part.
+func throttleKey(local, domain string) string {
+	key := lowerASCII(local)
+	if plus := strings.IndexByte(key, '+'); plus > 0 {
+		key = key[:plus]
+	}
+	if domain == "gmail.com" || domain == "googlemail.com" {
+		domain = "gmail.com"
+		key = strings.ReplaceAll(key, ".", "")
+	}
+	return key + "@" + domain
+}
+
+// lowerASCII lower-cases A to Z byte by byte. strings.ToLower also folds
+// U+212A to k and U+0130 to i.
+func lowerASCII(s string) string {
+	i := 0
+	for i < len(s) && (s[i] < 'A' || s[i] > 'Z') {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
+	b := []byte(s)
+	for ; i < len(b); i++ {
+		if 'A' <= b[i] && b[i] <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,184 @@
+// Package otp proves that a person can read an e-mail address: it makes a
+// one-time code, mails it, and checks the answer. It goes into login, sign-up,
+// change-address and confirm-payment handlers that exist already.
+//
+//	store := otp.NewMemoryStore(nil)
+//	sender, err := otp.NewSMTPSender("smtp.example.com", "Example <login@example.com>",
+//		&otp.SMTPOptions{Username: "login", Password: os.Getenv("SMTP_PASSWORD")})
+//	...
+//	verifier, err := otp.NewVerifier(store, sender, nil)
+//	...
+//	challenge, err := verifier.Send(ctx, otp.Request{To: r.FormValue("email"), Client: r.RemoteAddr})
+//	// keep challenge.ID in a cookie or the session of the person who asks, then:
+//	challenge, err = verifier.Check(ctx, id, r.FormValue("code"))
+//	if err == nil {
+//		// challenge.To is proven
+//	}
+//
+// # Security model
+//
+// As long as the store keeps what it acknowledged and the verifiers' clocks
+// agree to a minute, a code is accepted at most once, only for the purpose and
+// the challenge it was made for and only before it expires, and nobody is told
+// more verdicts than the budgets of [Options] say: not by parallel requests, by
+// resending, by restarting, or by breaking the store. When anything fails, the
+// answer is "not verified".
+//
+// A guess needs the challenge's ID, which only the asker holds, so strangers
+// who know an address cannot use up or cancel its owner's code. Whoever opens
+// challenges of their own for it gets ten wrong guesses a day; after that its
+// mails carry codes of 68 bits, and nobody is locked out.
+//
+// What lies in the store is sealed with AES-256-GCM: without the secret it
+// shows no address, code, purpose or time.
+//
+// Reading a mailbox is no phishing-resistant proof of a person, and mail is no
+// second factor by NIST SP 800-63B (3.1.3.1). It confirms an address.
+//
+// # Choosing a store
+//
+// [MemoryStore] serves a single process and forgets when it ends. Several
+// processes, or counts that must outlive a restart, need a [Store] over an
+// engine that they share; it is a compare-and-swap register of some thirty
+// lines, held to its contract by otptest.TestStore.
+//
+// # Errors
+//
+// What a person can cause is a sentinel for [errors.Is]: [ErrAddress],
+// [ErrMalformed], [ErrCode], [ErrExpired], [ErrExhausted], [ErrEscalated],
+// [ErrUnknown], [ErrLimited] and [ErrSend]. [NeedsResend] tells when to offer a
+// new code. Every other error is a failure of the system. No error text holds
+// a code, a secret, a challenge ID or a whole address.
+//
+// # Time
+//
+// One clock rules, Options.Now; a store's time to live only cleans up. A code
+// has expired at its deadline, not after it.
+//
+// # Concurrency
+//
+// All types are safe for concurrent use unless they say otherwise. The package
+// starts no goroutine that outlives a call, but for the timers of an
+// [SMTPSender], which its Close stops.
+package otp
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Request says who is to prove what.
+type Request struct {
+	// To is the address as typed. [ErrAddress] if it cannot be mailed.
+	To string
+
+	// Locale is the reader's language: a BCP 47 tag or a whole Accept-Language
+	// header. What cannot be read is left out. Empty is the sender's default.
+	Locale string
+
+	// Client is who asks: an IP address (counted by /32 or /64), IP:port, or
+	// a name for a device or app of at most 128 bytes. It is kept only as a
+	// keyed hash. Empty means no client budget. Do not take it from a header
+	// that the client can set.
+	Client string
+
+	// Device is the token from an earlier successful Check on this device.
+	// A valid one uses the known lane: budgets that strangers cannot spend.
+	// Empty or invalid means a stranger.
+	Device string
+
+	// Proven says that the app knows that this person owns To already, as in
+	// confirming a payment while signed in: known lane. Never set it for the
+	// new address of a change: that would open its owner's lane to others.
+	Proven bool
+
+	// Vars go to the mail's template and to the checked Challenge: brand,
+	// tenant, amount. At most 512 bytes of names and values together, plain
+	// text without control characters. They are not secret from the reader.
+	Vars map[string]string
+}
+
+// Challenge is one question put to one asker: type the code that we sent. fmt
+// and slog show it without ID, Device and whole address; JSON shows it whole,
+// since apps must return the ID.
+type Challenge struct {
+	// ID names the challenge: 64 characters of [A-Za-z0-9_-]. It is secret,
+	// for the asker only: keep it in an HttpOnly cookie, a session, or the app.
+	ID string `json:"id"`
+
+	// To is the address that is now proven. Set only by a right Check.
+	To Address `json:"to,omitzero"`
+
+	// Masked is the address for a page: "a***@example.com".
+	Masked string `json:"masked"`
+
+	// Purpose is what the code is good for.
+	Purpose string `json:"purpose"`
+
+	// Reference is a short word that stands in the mail too, so that people
+	// find the right one. Show it.
+	Reference string `json:"reference"`
+
+	// Vars are the request's. Set only by a right Check.
+	Vars map[string]string `json:"vars,omitempty"`
+
+	// Strong says that letters are expected, not only digits.
+	Strong bool `json:"strong"`
+
+	// SentAt is when the challenge was opened.
+	SentAt time.Time `json:"sent_at"`
+
+	// ExpiresAt is when the code ends.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// ResendAt is from when on the budget allows another mail; it may be past.
+	ResendAt time.Time `json:"resend_at"`
+
+	// GuessesLeft is how many guesses the challenge takes yet.
+	GuessesLeft int `json:"guesses_left"`
+
+	// Device is a token to keep on this device for Request.Device next time,
+	// good for 180 days. Set only by a right Check. It opens the known lane
+	// for this address and proves nothing else.
+	Device string `json:"device,omitempty"`
+}
+
+// String describes the challenge without its secrets.
+func (c Challenge) String() string {
+	return fmt.Sprintf("Challenge{Masked: %s, Purpose: %s, Reference: %s, GuessesLeft: %d}",
+		c.Masked, kindOf(c.Purpose), c.Reference, c.GuessesLeft)
+}
+
+// Format prints what String returns, whatever the verb.
+func (c Challenge) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
+
+// LogValue logs what String shows.
+func (c Challenge) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("to", c.Masked),
+		slog.String("purpose", kindOf(c.Purpose)),
+		slog.String("reference", c.Reference),
+		slog.Bool("strong", c.Strong),
+		slog.Int("guesses_left", c.GuessesLeft),
+	)
+}
+
+// String describes the request without whole address, device token and vars.
+func (r Request) String() string {
+	return fmt.Sprintf("Request{Locale: %q, Proven: %t, Vars: %d}", r.Locale, r.Proven, len(r.Vars))
+}
+
+// Format prints what String returns, whatever the verb.
+func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
+
+// LogValue logs what String returns.
+func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// kindOf returns the part of a purpose before the first colon.
+func kindOf(purpose string) string {
+	kind, _, _ := strings.Cut(purpose, ":")
+	return kind
+}

@@ -1,0 +1,428 @@
+package otp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-mailotp/otp"
+	"github.com/stretchr/testify/require"
+)
+
+// clock is a clock that tests move by hand.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// rig is a verifier with everything around it that a test looks at.
+type rig struct {
+	*otp.Verifier
+	t     *testing.T
+	clock *clock
+	store otp.Store
+
+	mu     sync.Mutex
+	mails  []otp.Message
+	events []otp.Event
+	fail   func(otp.Message) error // what the sender says; nil for success
+}
+
+// newRig makes a rig; opts gets clock, observer and a secret where it has none.
+func newRig(t *testing.T, opts otp.Options) *rig {
+	c := newClock()
+	return newRigOn(t, opts, c, otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now}))
+}
+
+func newRigOn(t *testing.T, opts otp.Options, c *clock, store otp.Store) *rig {
+	t.Helper()
+	r := &rig{t: t, clock: c, store: store}
+	if opts.Now == nil {
+		opts.Now = c.Now
+	}
+	if opts.Secrets == nil {
+		opts.Secrets = [][]byte{secret("A")}
+	}
+	if opts.Observer == nil {
+		opts.Observer = r
+	}
+	v, err := otp.NewVerifier(store, rigSender{r}, &opts)
+	require.NoError(t, err)
+	r.Verifier = v
+	return r
+}
+
+// secret makes a secret of 32 bytes from a name.
+func secret(name string) []byte {
+	return []byte(fmt.Sprintf("%-32s", "secret "+name))
+}
+
+// rigSender is the rig as a Sender.
+type rigSender struct{ *rig }
+
+func (r *rig) Observe(_ context.Context, e otp.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+func (r rigSender) Send(_ context.Context, m otp.Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		if err := r.fail(m); err != nil {
+			return err
+		}
+	}
+	r.mails = append(r.mails, m)
+	return nil
+}
+
+// kinds are the kinds of the events so far, which it forgets.
+func (r *rig) kinds() []otp.EventKind {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []otp.EventKind
+	for _, e := range r.events {
+		out = append(out, e.Kind)
+	}
+	r.events = nil
+	return out
+}
+
+// last is the newest mail.
+func (r *rig) last() otp.Message {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	require.NotEmpty(r.t, r.mails, "no mail was sent")
+	return r.mails[len(r.mails)-1]
+}
+
+func (r *rig) sent() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.mails)
+}
+
+// ask opens a challenge and returns it with its code.
+func (r *rig) ask(req otp.Request) (otp.Challenge, string) {
+	r.t.Helper()
+	ch, err := r.Send(ctx, req)
+	require.NoError(r.t, err)
+	return ch, r.last().Code
+}
+
+// askAll opens n challenges for one address, as far apart as Sends wants.
+func (r *rig) askAll(n int, req otp.Request) (ids, codes []string) {
+	r.t.Helper()
+	for range n {
+		ch, code := r.ask(req)
+		ids, codes = append(ids, ch.ID), append(codes, code)
+		r.clock.add(time.Millisecond)
+	}
+	return ids, codes
+}
+
+// wrong is a code of the same shape that differs from code.
+func wrong(code string) string {
+	last := code[len(code)-1]
+	other := byte('0')
+	if last == '0' {
+		other = '1'
+	}
+	return code[:len(code)-1] + string(other)
+}
+
+var ctx = context.Background()
+
+const bob = "bob@example.com"
+
+// wide takes the brakes off sending, for tests of something else.
+var wide = []otp.Limit{{N: 100, Per: time.Second}}
+
+func TestFlow(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	ch, err := r.Send(ctx, otp.Request{
+		To: "Bob@EXAMPLE.com", Locale: "de", Client: "192.0.2.1:4711", Vars: map[string]string{"tenant": "blue"},
+	})
+	require.NoError(t, err)
+	start := r.clock.Now()
+	require.Len(t, ch.ID, 64)
+	require.Equal(t, "B***@example.com", ch.Masked)
+	require.Equal(t, "login", ch.Purpose)
+	require.Len(t, ch.Reference, 4)
+	require.Zero(t, ch.To)
+	require.Nil(t, ch.Vars)
+	require.Empty(t, ch.Device)
+	require.False(t, ch.Strong)
+	require.Equal(t, 5, ch.GuessesLeft)
+	require.True(t, ch.SentAt.Equal(start))
+	require.True(t, ch.ExpiresAt.Equal(start.Add(10*time.Minute)))
+	require.True(t, ch.ResendAt.Equal(start.Add(time.Minute)))
+
+	m := r.last()
+	require.Equal(t, "Bob@example.com", m.To.String()) // E6
+	require.Regexp(t, `^\d{6}$`, m.Code)
+	require.Equal(t, "login", m.Purpose)
+	require.Equal(t, "de", m.Locale)
+	require.Equal(t, ch.Reference, m.Reference)
+	require.Equal(t, map[string]string{"tenant": "blue"}, m.Vars)
+	require.True(t, m.ExpiresAt.Equal(ch.ExpiresAt))
+	require.Equal(t, 10, m.Minutes())
+	require.NotContains(t, ch.ID, m.ID)
+	require.Len(t, m.ID, 26)
+
+	status, err := r.Status(ctx, ch.ID)
+	require.NoError(t, err)
+	require.Equal(t, ch, status)
+
+	got, err := r.Check(ctx, ch.ID, wrong(m.Code))
+	require.ErrorIs(t, err, otp.ErrCode)
+	require.Equal(t, 4, got.GuessesLeft)
+	require.Equal(t, ch.ID, got.ID)
+	require.Zero(t, got.To)
+	require.Nil(t, got.Vars)
+	require.Empty(t, got.Device)
+
+	got, err = r.Check(ctx, ch.ID, m.Code[:3]+" "+m.Code[3:])
+	require.NoError(t, err)
+	require.Equal(t, m.To, got.To) // B13: the address that was mailed
+	require.Equal(t, "login", got.Purpose)
+	require.Equal(t, map[string]string{"tenant": "blue"}, got.Vars)
+	require.NotEmpty(t, got.Device)
+
+	_, err = r.Check(ctx, ch.ID, m.Code)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	_, err = r.Status(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	_, err = r.Resend(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+
+	// D5
+	require.Equal(t, []otp.EventKind{
+		otp.EventAsked, otp.EventSent, otp.EventWrong, otp.EventVerified,
+		otp.EventUnknown, otp.EventUnknown, otp.EventUnknown,
+	}, r.kinds())
+}
+
+// A7: nothing but the whole code is right, in any state of the challenge.
+func TestCheck_exactMatchOnly(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	ch, code := r.ask(otp.Request{To: bob})
+	used, usedCode := r.ask(otp.Request{To: bob})
+	_, err := r.Check(ctx, used.ID, usedCode)
+	require.NoError(t, err)
+	foreign := newRig(t, otp.Options{Secrets: [][]byte{secret("B")}})
+	unknown, _ := foreign.ask(otp.Request{To: bob})
+	for _, input := range []string{"", " ", "0", code[:5], code + "0", "0" + code, "null", "undefined", "\x00" + code, code + "\x00", code[:5] + "x"} {
+		for name, id := range map[string]string{"live": ch.ID, "used": used.ID, "forged": unknown.ID, "empty": "", "short": ch.ID[:63], "long": ch.ID + "A"} {
+			_, err := r.Check(ctx, id, input)
+			require.Error(t, err, "%s %q", name, input)
+			if id == ch.ID {
+				require.ErrorIs(t, err, otp.ErrMalformed, "%q", input)
+			}
+		}
+	}
+	got, err := r.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+	require.Equal(t, bob, got.To.String())
+}
+
+// A1: no code, no challenge, no mail.
+func TestSend_generatorFails(t *testing.T) {
+	g := &brokenGenerator{Generator: otp.Digits(6)}
+	r := newRig(t, otp.Options{Generator: g})
+	g.err = errors.New("no randomness")
+	ch, err := r.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, g.err)
+	require.Zero(t, ch)
+	require.Zero(t, r.sent())
+	require.Zero(t, r.store.(*otp.MemoryStore).Len())
+	require.Equal(t, []otp.EventKind{otp.EventAsked, otp.EventFailed}, r.kinds())
+}
+
+type brokenGenerator struct {
+	otp.Generator
+	err error
+}
+
+func (g *brokenGenerator) Generate() (string, error) {
+	if g.err != nil {
+		return "", g.err
+	}
+	return g.Generator.Generate()
+}
+
+// fixedGenerator gives the codes of a list.
+type fixedGenerator struct {
+	otp.Generator
+	codes []string
+}
+
+func (g *fixedGenerator) Generate() (string, error) {
+	code := g.codes[0]
+	if len(g.codes) > 1 {
+		g.codes = g.codes[1:]
+	}
+	return code, nil
+}
+
+// A3: a code is a string and keeps its zeros.
+func TestCheck_leadingZeros(t *testing.T) {
+	r := newRig(t, otp.Options{Generator: &fixedGenerator{otp.Digits(6), []string{"000042"}}})
+	ch, code := r.ask(otp.Request{To: bob})
+	require.Equal(t, "000042", code)
+	_, err := r.Check(ctx, ch.ID, "42")
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	_, err = r.Check(ctx, ch.ID, "000042")
+	require.NoError(t, err)
+}
+
+// B7: what cannot be a code or an ID costs no store work.
+func TestCheck_refusedWithoutStore(t *testing.T) {
+	c := newClock()
+	store := &countingStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})}
+	r := newRigOn(t, otp.Options{}, c, store)
+	ch, code := r.ask(otp.Request{To: bob})
+	before := store.calls()
+	for _, input := range []string{strings.Repeat("1", 1<<20), "12345", "abc", strings.Repeat(" ", 60) + code} {
+		got, err := r.Check(ctx, ch.ID, input)
+		require.ErrorIs(t, err, otp.ErrMalformed)
+		require.Zero(t, got)
+	}
+	forged := []byte(ch.ID)
+	for i := range forged {
+		was := forged[i]
+		forged[i] = 'A'
+		if was == 'A' {
+			forged[i] = 'B'
+		}
+		_, err := r.Check(ctx, string(forged), code)
+		require.ErrorIs(t, err, otp.ErrUnknown)
+		_, err = r.Resend(ctx, string(forged))
+		require.ErrorIs(t, err, otp.ErrUnknown)
+		_, err = r.Status(ctx, string(forged))
+		require.ErrorIs(t, err, otp.ErrUnknown)
+		forged[i] = was
+	}
+	_, err := r.Check(ctx, ch.ID[:32]+"\n"+ch.ID[33:], code)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	require.Equal(t, before, store.calls())
+}
+
+// countingStore counts its calls.
+type countingStore struct {
+	otp.Store
+	mu           sync.Mutex
+	loads, swaps int
+}
+
+func (s *countingStore) calls() [2]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return [2]int{s.loads, s.swaps}
+}
+
+func (s *countingStore) Load(ctx context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	s.loads++
+	s.mu.Unlock()
+	return s.Store.Load(ctx, key)
+}
+
+func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	s.mu.Lock()
+	s.swaps++
+	s.mu.Unlock()
+	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+}
+
+// C6, E1: one address, and an error that does not repeat it.
+func TestSend_badAddress(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	for _, to := range []string{"", "a", "a,b@example.com", "a@example.com,b@example.com", "a b@example.com", "a@example.com\n", `"a> NOTIFY=NEVER"@example.com`, "<a@example.com>"} {
+		_, err := r.Send(ctx, otp.Request{To: to})
+		require.ErrorIs(t, err, otp.ErrAddress, "%q", to)
+		if len(to) > 1 {
+			require.NotContains(t, err.Error(), to)
+		}
+	}
+	require.Zero(t, r.sent())
+	require.Empty(t, r.kinds())
+	require.ErrorIs(t, r.Forget(ctx, "nobody"), otp.ErrAddress)
+}
+
+// Rule 13: everything a caller passes is bounded.
+func TestRequest_bounds(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	for name, req := range map[string]otp.Request{
+		"vars too long":      {To: bob, Vars: map[string]string{"k": strings.Repeat("v", 512)}},
+		"vars line break":    {To: bob, Vars: map[string]string{"k": "a\r\nBcc: b"}},
+		"vars separator":     {To: bob, Vars: map[string]string{"k": "a\u2028b"}},
+		"vars name":          {To: bob, Vars: map[string]string{"k\n": "a"}},
+		"vars invalid UTF-8": {To: bob, Vars: map[string]string{"k": "\xff"}},
+		"client":             {To: bob, Client: strings.Repeat("c", 129)},
+	} {
+		_, err := r.Send(ctx, req)
+		require.Error(t, err, name)
+		require.Zero(t, r.sent(), name)
+	}
+	for name, purpose := range map[string]string{
+		"empty": "", "long": strings.Repeat("p", 129), "line break": "a\nb", "colon first": ":x", "invalid": "\xff",
+	} {
+		v := r.For(purpose)
+		_, err := v.Send(ctx, otp.Request{To: bob})
+		require.Error(t, err, name)
+		ch, code := r.ask(otp.Request{To: bob})
+		for _, call := range []func() error{
+			func() error { _, err := v.Check(ctx, ch.ID, code); return err },
+			func() error { _, err := v.Resend(ctx, ch.ID); return err },
+			func() error { _, err := v.Status(ctx, ch.ID); return err },
+		} {
+			require.Error(t, call(), name)
+		}
+	}
+	_, err := r.Send(ctx, otp.Request{To: bob, Vars: map[string]string{"k": strings.Repeat("v", 511)}, Client: strings.Repeat("c", 128)})
+	require.NoError(t, err)
+	_, err = r.For(strings.Repeat("p", 128)).Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+}
+
+func TestSend_locale(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	for header, want := range map[string]string{
+		"":                                   "",
+		"de":                                 "de",
+		"pt-br":                              "pt-BR",
+		"fr;q=0.5, de-AT, en;q=0.7":          "de-AT,en,fr",
+		"xx-invalid!!, tr":                   "tr",
+		"*":                                  "",
+		"de;q=0":                             "",
+		"\r\nBcc: x":                         "",
+		strings.Repeat("en-GB,", 1000):       "en-GB",
+		"zh-Hant-TW,zh-Hans-CN,sr-Latn-RS,x": "zh-Hant-TW,zh-Hans-CN,sr-Latn-RS",
+	} {
+		r.ask(otp.Request{To: bob, Locale: header})
+		require.Equal(t, want, r.last().Locale, "%.40q", header)
+		require.LessOrEqual(t, len(r.last().Locale), 35)
+	}
+}

@@ -1,0 +1,116 @@
+package otp
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/go-mailotp/otp/internal/ledger"
+	"golang.org/x/text/language"
+)
+
+// request checks a request and begins its challenge.
+func (v *Verifier) request(r Request) (to Address, c ledger.Challenge, err error) {
+	if err := checkPurpose(v.purpose); err != nil {
+		return to, c, err
+	}
+	if to, err = v.core.parse(r.To); err != nil {
+		return to, c, err
+	}
+	if back, err := v.core.parse(to.deliver); err != nil || back != to || to == (Address{}) {
+		return to, c, errors.New("otp: Options.ParseAddress does not accept its own address")
+	}
+	size := 0
+	for name, value := range r.Vars {
+		size += len(name) + len(value)
+		if !plainText(name) || !plainText(value) {
+			return to, c, errors.New("otp: Request.Vars holds control characters or invalid UTF-8")
+		}
+	}
+	if size > maxVars {
+		return to, c, fmt.Errorf("otp: Request.Vars has %d bytes, want at most %d", size, maxVars)
+	}
+	if len(r.Client) > maxClient {
+		return to, c, fmt.Errorf("otp: Request.Client has %d bytes, want at most %d", len(r.Client), maxClient)
+	}
+	c = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars}
+	if r.Client != "" {
+		c.Client = v.core.keys.ClientKey(clientName(r.Client))
+	}
+	return to, c, nil
+}
+
+// clientName brings addresses of one host, or one IPv6 network of 64 bits, as
+// a customer is given, to one name.
+func clientName(client string) string {
+	addr, err := netip.ParseAddr(strings.Trim(client, "[]"))
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(client)
+		if err != nil {
+			return client
+		}
+		addr = withPort.Addr()
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return addr.String()
+	}
+	network, _ := addr.Prefix(64)
+	return network.String()
+}
+
+// shortLocale reads a tag or an Accept-Language header (RFC 9110 12.5.4) and
+// keeps the best tags that fit, best first, with commas.
+func shortLocale(header string) string {
+	type choice struct {
+		tag string
+		q   float32
+	}
+	if len(header) > 512 {
+		header = header[:max(0, strings.LastIndexByte(header[:512], ','))]
+	}
+	var choices []choice
+	for part := range strings.SplitSeq(header, ",") {
+		tags, q, err := language.ParseAcceptLanguage(part)
+		if err != nil || len(tags) != 1 || q[0] <= 0 {
+			continue
+		}
+		c := choice{tags[0].String(), q[0]}
+		if c.tag != "und" && c.tag != "mul" && !slices.Contains(choices, c) { // "*" reads as mul
+			choices = append(choices, c)
+		}
+	}
+	slices.SortStableFunc(choices, func(a, b choice) int { return cmp.Compare(b.q, a.q) })
+	short := ""
+	for _, c := range choices {
+		if short == "" && len(c.tag) <= maxLocale {
+			short = c.tag
+		} else if len(short)+1+len(c.tag) <= maxLocale {
+			short += "," + c.tag
+		}
+	}
+	return short
+}
+
+// newReference makes a word of four consonants: nothing that looks like a
+// code, and nothing that reads as a word.
+func newReference() string {
+	const letters = "BCDFGHJKMNPQRSTVWXYZ" // 20 of them
+	word := make([]byte, 0, 4)
+	var b [8]byte
+	for {
+		rand.Read(b[:])
+		for _, r := range b {
+			if r >= 240 { // keep it uniform: 240 = 12 * 20
+				continue
+			}
+			if word = append(word, letters[r%20]); len(word) == cap(word) {
+				return string(word)
+			}
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package otp
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Sender brings a [Message] to its address. [Verifier] calls it once for
+// each mail, after everything that must be remembered is in the [Store].
+//
+// Send may be called by many goroutines at once. It returns nil once somebody
+// else has taken responsibility for the message, and gives up when ctx ends.
+// A failure is a *[SendError] that says whether the message may have gone out
+// and whether trying later can help; any other error counts as "may have gone
+// out". Errors hold neither the code nor the whole address. A Sender does not
+// keep m.Vars and does not change it.
+//
+// Implementations should run otptest.TestSender.
+type Sender interface {
+	Send(ctx context.Context, m Message) error
+}
+
+// SenderFunc is a function that is a [Sender].
+type SenderFunc func(ctx context.Context, m Message) error
+
+// Send calls f.
+func (f SenderFunc) Send(ctx context.Context, m Message) error { return f(ctx, m) }
+
+// Message is one code on its way to one person. It is secret: fmt, slog and
+// encoding/json show it without code, vars and whole address.
+type Message struct {
+	// ID is random for each mail and unrelated to the challenge: fit for a
+	// Message-ID or an idempotency key. 26 letters and digits.
+	ID string
+
+	// To is the one recipient.
+	To Address
+
+	// Code is the secret, in the form in which it is shown.
+	Code string
+
+	// Purpose is what the code is good for. The part before the first colon
+	// is its kind, which chooses the words of the mail.
+	Purpose string
+
+	// Locale is empty, a BCP 47 tag, or several with commas, best first; at
+	// most 35 bytes.
+	Locale string
+
+	// Reference is the short word that the page shows too.
+	Reference string
+
+	// Vars are the request's, for templates. Nil when there are none.
+	Vars map[string]string
+
+	// SentAt is when the verifier handed the message over, by its clock.
+	SentAt time.Time
+
+	// ExpiresAt is when the code ends, by the verifier's clock. After this
+	// the message is worthless: do not send it.
+	ExpiresAt time.Time
+}
+
+// Minutes is how long the code lives from SentAt on, in whole minutes rounded
+// down, at least 1: what a mail says.
+func (m Message) Minutes() int {
+	return max(1, int(m.ExpiresAt.Sub(m.SentAt)/time.Minute))
+}
+
+// String describes the message without its secrets.
+func (m Message) String() string {
+	return fmt.Sprintf("Message{ID: %s, To: %s, Purpose: %s, Reference: %s}", m.ID, m.To.Masked(), kindOf(m.Purpose), m.Reference)
+}
+
+// Format prints what String returns, whatever the verb.
+func (m Message) Format(f fmt.State, _ rune) { io.WriteString(f, m.String()) }
+
+// LogValue logs what String shows.
+func (m Message) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", m.ID),
+		slog.String("to", m.To.Masked()),
+		slog.String("purpose", kindOf(m.Purpose)),
+		slog.String("reference", m.Reference),
+	)
+}
+
+// MarshalJSON encodes what String shows. A sender that puts a message into
+// JSON for its provider names the fields itself.
+func (m Message) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ID        string `json:"id"`
+		To        string `json:"to"`
+		Purpose   string `json:"purpose"`
+		Reference string `json:"reference"`
+	}{m.ID, m.To.Masked(), kindOf(m.Purpose), m.Reference})
+}
+
+// NewLogSender returns a [Sender] for development that writes each code to w,
+// one line a message, and sends nothing. It prints the code: never use it
+// where others can read w. It may be used concurrently if nothing else writes
+// to w.
+func NewLogSender(w io.Writer) Sender {
+	var mu sync.Mutex
+	return SenderFunc(func(ctx context.Context, m Message) error {
+		if err := ctx.Err(); err != nil {
+			return &SendError{Temporary: true, Err: err}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		_, err := fmt.Fprintf(w, "otp: code for %s (%s, reference %s, good for %d min): %s\n",
+			m.To.Masked(), kindOf(m.Purpose), m.Reference, m.Minutes(), m.Code)
+		if err != nil {
+			return &SendError{Temporary: true, MaybeSent: true, Err: err}
+		}
+		return nil
+	})
+}
+
+// asSendError brings what a sender said into a SendError that does not repeat
+// the code or the address.
+func asSendError(err error, m Message) *SendError {
+	out := SendError{MaybeSent: true}
+	text := err.Error()
+	var said *SendError
+	if errors.As(err, &said) && said != nil {
+		out = *said
+		text = ""
+		if said.Err != nil {
+			text = said.Err.Error()
+		}
+	}
+	out.Err = &maskedError{text: maskText(text, m), err: err}
+	return &out
+}
+
+// maskedError shows a masked text for an error.
+type maskedError struct {
+	text string
+	err  error
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.err }
+
+// maskText masks the code and the address in a text of foreign origin, makes
+// its control characters harmless, and cuts it to 200 bytes.
+func maskText(text string, m Message) string {
+	text = replaceFold(text, m.Code, "[code]")
+	text = replaceFold(text, m.To.String(), m.To.Masked())
+	if !plainText(text) {
+		quoted := fmt.Sprintf("%+q", text)
+		text = quoted[1 : len(quoted)-1]
+	}
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "..."
+	}
+	return text
+}
+
+// replaceFold replaces every occurrence, in whatever ASCII case.
+func replaceFold(text, old, with string) string {
+	if old == "" {
+		return text
+	}
+	var b strings.Builder
+	lowText, lowOld := foldASCII(text), foldASCII(old)
+	for {
+		i := strings.Index(lowText, lowOld)
+		if i < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:i] + with)
+		text, lowText = text[i+len(old):], lowText[i+len(old):]
+	}
+}
+
+// foldASCII lowers A to Z and keeps every byte's place.
+func foldASCII(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,132 @@
+package otp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-mailotp/otp/internal/ledger"
+	"github.com/go-mailotp/otp/internal/seal"
+)
+
+// state says what a key of the store held.
+type state int
+
+const (
+	absent state = iota
+	lost         // sealed under a secret that is gone
+	found
+)
+
+// policy says what a missing ledger means.
+type policy bool
+
+const (
+	fresh    policy = true  // begin a new one
+	existing policy = false // ErrUnknown
+)
+
+// load reads a ledger, and the time.
+func (v *Verifier) load(ctx context.Context, key seal.Key, p policy) (raw []byte, l *ledger.Ledger, now ledger.Ms, err error) {
+	raw, plain, st, err := v.core.fetch(ctx, key)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	now = v.core.now()
+	l, err = v.decode(ctx, key, p, plain, st, now)
+	return raw, l, now, err
+}
+
+func (v *Verifier) decode(ctx context.Context, key seal.Key, p policy, plain []byte, st state, now ledger.Ms) (*ledger.Ledger, error) {
+	if st == lost {
+		v.observe(ctx, EventUnknownKey, key, &ledger.Challenge{}, Event{})
+	}
+	switch {
+	case st == found:
+		return ledger.Decode(plain)
+	case p == existing:
+		return nil, ErrUnknown
+	case st == lost:
+		return ledger.Lost(now), nil
+	}
+	return &ledger.Ledger{}, nil
+}
+
+// update changes the ledger of an address, see the function update.
+func (v *Verifier) update(ctx context.Context, key seal.Key, p policy, decide func(*ledger.Ledger, ledger.Ms) (bool, error)) error {
+	return update(ctx, v.core, key, func(plain []byte, st state, now ledger.Ms) (*ledger.Ledger, error) {
+		return v.decode(ctx, key, p, plain, st, now)
+	}, decide)
+}
+
+// record is what update works on: a ledger or a client.
+type record interface {
+	Repair(now ledger.Ms) bool
+	Append([]byte) []byte
+	TTL(now ledger.Ms) time.Duration
+}
+
+// maxTries bounds lost races. Each lost race is another's write, and budgets
+// bound the writes in a window: with the defaults 64 always suffice.
+const maxTries = 1 + 64
+
+var errRaces = errors.New("otp: too many lost races for one ledger")
+
+// update loads a record, lets decide change it, and swaps it in, from the
+// start again whenever another was faster. What decide returns last is told
+// only after its change is kept. decide reports whether it changed anything;
+// a refusal is written only if the clock had to be repaired.
+func update[R record](ctx context.Context, c *core, key seal.Key,
+	decode func([]byte, state, ledger.Ms) (R, error),
+	decide func(R, ledger.Ms) (changed bool, err error)) error {
+	var written []byte
+	var verdict error
+	for range maxTries {
+		raw, plain, st, err := c.fetch(ctx, key)
+		if err != nil {
+			return err
+		}
+		if written != nil && bytes.Equal(raw, written) {
+			return verdict // the swap was ours and only its answer was lost
+		}
+		now := c.now()
+		r, err := decode(plain, st, now)
+		if err != nil {
+			return err
+		}
+		repaired := r.Repair(now)
+		changed, err := decide(r, now)
+		if !changed && !repaired {
+			return err
+		}
+		verdict = err
+		written = c.keys.Seal(key, r.Append(nil))
+		swapped, err := c.store.CompareAndSwap(ctx, key.String(), raw, written, r.TTL(now))
+		if err != nil {
+			return fmt.Errorf("otp: swap: %w", err) // kept or not: nobody is told
+		}
+		if swapped {
+			return verdict
+		}
+	}
+	return errRaces
+}
+
+// fetch reads and opens what the store holds.
+func (c *core) fetch(ctx context.Context, key seal.Key) (raw, plain []byte, st state, err error) {
+	if raw, err = c.store.Load(ctx, key.String()); err != nil {
+		return nil, nil, absent, fmt.Errorf("otp: load: %w", err)
+	}
+	if raw == nil {
+		return nil, nil, absent, nil
+	}
+	plain, err = c.keys.Open(key, raw)
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return raw, nil, lost, nil
+	}
+	return raw, plain, found, err
+}
+
+func (c *core) now() ledger.Ms { return c.clock().UnixMilli() }

@@ -11,11 +11,10 @@ import (
 )
 
 // An Observer is told what happens, for logs, metrics and alerts.
-//
-// Observe is called by the goroutine that serves the request, before the
-// answer is given, and by many at once: it must be quick and safe for
-// concurrent use. It cannot change an answer.
 type Observer interface {
+	// Observe is called by the goroutine that serves the request, before the
+	// answer is given, and by many at once: it must be quick and safe for
+	// concurrent use. It cannot change an answer.
 	Observe(ctx context.Context, e Event)
 }
 

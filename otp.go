@@ -177,6 +177,10 @@ func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 // LogValue logs what String returns.
 func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
+// MarshalText gives what String returns, so that encoding/json shows no
+// address and no token either.
+func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
 // kindOf returns the part of a purpose before the first colon.
 func kindOf(purpose string) string {
 	kind, _, _ := strings.Cut(purpose, ":")

@@ -12,18 +12,19 @@ import (
 	"time"
 )
 
-// A Sender brings a [Message] to its address. [Verifier] calls it once for
-// each mail, after everything that must be remembered is in the [Store].
+// A Sender brings a [Message] to its address.
 //
-// Send may be called by many goroutines at once. It returns nil once somebody
-// else has taken responsibility for the message, and gives up when ctx ends.
-// A failure is a *[SendError] that says whether the message may have gone out
-// and whether trying later can help; any other error counts as "may have gone
-// out". Errors hold neither the code nor the whole address. A Sender does not
-// keep m.Vars and does not change it.
-//
-// Implementations should run otptest.TestSender.
+// Send may be called by many goroutines at once. Implementations should run
+// otptest.TestSender.
 type Sender interface {
+	// Send is called by a [Verifier] once for each mail, after everything that
+	// must be remembered is in the [Store]. It returns nil once somebody else
+	// has taken responsibility for the message, and gives up when ctx ends.
+	//
+	// A failure is a *[SendError] that says whether the message may have gone
+	// out and whether trying later can help; any other error counts as "may
+	// have gone out". Errors hold neither the code nor the whole address. An
+	// implementation neither keeps nor changes m.Vars.
 	Send(ctx context.Context, m Message) error
 }
 

@@ -1,0 +1,38 @@
+# make test            everything that CI checks
+# make check-consumer  build every module from tags, as an outsider would
+# make fuzz            an hour of fuzzing, all targets (FUZZTIME=10m each by default)
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+MODULES     = $(shell git ls-files --cached --others --exclude-standard '*go.mod' | xargs -n1 dirname)
+FUZZTIME   ?= 10m
+
+.PHONY: test format lint race modules fuzz-short fuzz check-consumer
+
+test: format lint race modules fuzz-short check-consumer
+
+format:
+	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
+
+lint:
+	go vet work
+	go run $(STATICCHECK) -checks inherit,ST1000,ST1020,ST1021,ST1022 work
+
+race:
+	go test -race -shuffle=on -count=1 work
+
+# Each module also by itself, as its users build it.
+modules:
+	@set -e; for m in $(MODULES); do echo "module $$m"; \
+	  (cd $$m && export GOWORK=off && go mod tidy -diff && go vet ./... && go build ./... && \
+	   { [ "$$m" = . ] || go test -race -shuffle=on -count=1 ./...; }); done
+	GOWORK=off go test -short -count=1 ./...
+
+fuzz-short:
+	@scripts/fuzz.sh 3s
+
+fuzz:
+	@scripts/fuzz.sh $(FUZZTIME)
+
+check-consumer:
+	@scripts/consumer-check.sh

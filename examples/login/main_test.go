@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otptest"
+)
+
+const (
+	alice    = "alice@example.com"
+	password = "correct horse battery staple"
+)
+
+// visitor is a browser with its own cookies.
+type visitor struct {
+	t      *testing.T
+	base   string
+	client *http.Client
+}
+
+func start(t *testing.T) (*otptest.Inbox, func() *visitor) {
+	t.Helper()
+	inbox := &otptest.Inbox{}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+	require.NoError(t, err)
+	server := httptest.NewTLSServer(newApp(verifier))
+	t.Cleanup(server.Close)
+	return inbox, func() *visitor {
+		jar, err := cookiejar.New(nil)
+		require.NoError(t, err)
+		return &visitor{t, server.URL, &http.Client{Transport: server.Client().Transport, Jar: jar}}
+	}
+}
+
+func (v *visitor) do(req *http.Request) (status int, body string) {
+	v.t.Helper()
+	res, err := v.client.Do(req)
+	require.NoError(v.t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	require.NoError(v.t, err)
+	require.Equal(v.t, "no-store", res.Header.Get("Cache-Control"))
+	return res.StatusCode, string(b)
+}
+
+func (v *visitor) get(path string) (int, string) {
+	req, err := http.NewRequest(http.MethodGet, v.base+path, nil)
+	require.NoError(v.t, err)
+	return v.do(req)
+}
+
+func (v *visitor) post(path string, pairs ...string) (int, string) {
+	form := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		form.Add(pairs[i], pairs[i+1])
+	}
+	req, err := http.NewRequest(http.MethodPost, v.base+path, strings.NewReader(form.Encode()))
+	require.NoError(v.t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return v.do(req)
+}
+
+func (v *visitor) cookie(name string) string {
+	u, err := url.Parse(v.base)
+	require.NoError(v.t, err)
+	for _, c := range v.client.Jar.Cookies(u) {
+		if c.Name == name {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func TestLogin(t *testing.T) {
+	inbox, visit := start(t)
+	v := visit()
+	status, body := v.post("/login", "email", alice, "password", "wrong")
+	require.Equal(t, http.StatusUnauthorized, status)
+	require.Contains(t, body, "wrong")
+	status, _ = v.post("/login", "email", "nobody@example.com", "password", "")
+	require.Equal(t, http.StatusUnauthorized, status)
+	require.Zero(t, inbox.Len(), "no mail without the password")
+
+	status, body = v.post("/login", "email", alice, "password", password)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, "a***@example.com")
+	require.Contains(t, body, `autocomplete="one-time-code"`)
+	mail, err := inbox.Wait(context.Background(), alice)
+	require.NoError(t, err)
+	require.Contains(t, body, mail.Reference)
+	before := v.cookie(sessionCookie)
+	_, body = v.get("/")
+	require.NotContains(t, body, "signed in", "the password alone is not enough")
+	v.get("/code")
+	require.Equal(t, 1, inbox.Len(), "a reload sends nothing")
+
+	status, body = v.post("/code", "code", "abc")
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, body, "not a code")
+	status, body = v.post("/resend")
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Contains(t, body, "a***@example.com")
+
+	stranger := visit() // B14: the code is worth nothing in another session
+	_, body = stranger.post("/code", "code", mail.Code)
+	require.NotContains(t, body, "signed in")
+
+	status, body = v.post("/code", "code", mail.Code)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, "signed in as "+alice)
+	after := v.cookie(sessionCookie)
+	require.NotEmpty(t, after)
+	require.NotEqual(t, before, after, "C15: a new session ID")
+	require.NotEmpty(t, v.cookie(deviceCookie))
+
+	_, body = v.post("/code", "code", mail.Code)
+	require.Contains(t, body, "signed in as", "a code is used once; the session stands")
+	_, body = v.post("/logout")
+	require.NotContains(t, body, "signed in")
+
+	// The known device draws on its own budget: no waiting for the stranger's minute.
+	_, body = v.post("/login", "email", alice, "password", password)
+	require.Contains(t, body, "a***@example.com")
+	require.Equal(t, 2, inbox.Len())
+	_, body = stranger.post("/login", "email", alice, "password", password)
+	require.Contains(t, body, "Too many mails")
+}
+
+func TestLogin_wrongCodes(t *testing.T) {
+	inbox, visit := start(t)
+	v := visit()
+	v.post("/login", "email", alice, "password", password)
+	code := inbox.Code(alice)
+	bad := "0" + code[1:]
+	if bad == code {
+		bad = "1" + code[1:]
+	}
+	for left := 4; left >= 0; left-- {
+		status, body := v.post("/code", "code", bad)
+		require.Equal(t, http.StatusUnprocessableEntity, status)
+		require.Contains(t, body, "not the code")
+	}
+	_, body := v.post("/code", "code", code)
+	require.Contains(t, body, "Ask for a new one")
+}
+
+// C8: another site cannot sign anybody in or have mail sent.
+func TestLogin_crossSite(t *testing.T) {
+	inbox, visit := start(t)
+	v := visit()
+	form := url.Values{"email": {alice}, "password": {password}}
+	req, err := http.NewRequest(http.MethodPost, v.base+"/login", strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", "cross-site")
+	status, _ := v.do(req)
+	require.Equal(t, http.StatusForbidden, status)
+	require.Zero(t, inbox.Len())
+}
+
+func TestLogin_sendFails(t *testing.T) {
+	inbox, visit := start(t)
+	inbox.FailWith(&otp.SendError{Temporary: true, Stage: "connect"})
+	v := visit()
+	status, body := v.post("/login", "email", alice, "password", password)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, body, "could not send")
+	_, body = v.get("/")
+	require.NotContains(t, body, "signed in")
+}
+
+// A permanent refusal looks like any other: it must not tell whose mailbox is gone.
+func TestLogin_refused(t *testing.T) {
+	inbox, visit := start(t)
+	inbox.FailWith(&otp.SendError{Stage: "rcpt"})
+	v := visit()
+	status, body := v.post("/login", "email", alice, "password", password)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, body, "a***@example.com")
+}

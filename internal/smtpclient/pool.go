@@ -1,0 +1,244 @@
+// Package smtpclient sends mail through one SMTP server over a bounded pool of
+// connections. It adds to go-smtp what that leaves open: contexts, limits on
+// every byte, no credentials in clear text, a sorting of errors.
+package smtpclient
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// maxPerConn is how many mails one connection carries. Many servers
+	// refuse more than 100.
+	maxPerConn = 100
+
+	// maxRetries is how often a send is tried again within one call.
+	maxRetries = 2
+
+	// retryPause is the first pause before a retry; the second is 4 times
+	// as long.
+	retryPause = 100 * time.Millisecond
+)
+
+// Pool is a bounded set of connections to one server. It is safe for
+// concurrent use and has no goroutine of its own.
+type Pool struct {
+	cfg   Config
+	slots chan struct{} // one for each connection in use
+	done  chan struct{} // closed by Close
+
+	mu     sync.Mutex
+	idle   []*conn // the last one was used last
+	closed bool
+}
+
+// NewPool returns a Pool that has not connected yet.
+func NewPool(cfg Config) *Pool {
+	return &Pool{
+		cfg:   cfg,
+		slots: make(chan struct{}, cfg.MaxConns),
+		done:  make(chan struct{}),
+	}
+}
+
+// Send hands one mail to the server. It tries again, twice at most, after a
+// 4yz reply or a dropped connection while no content was written, since then
+// nothing can arrive twice (RFC 5321 section 4.5.3.2.6). The error is an
+// *[Error].
+func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
+	pause := retryPause
+	for attempt := 0; ; attempt++ {
+		err := p.try(ctx, env, content, attempt > 0)
+		var e *Error
+		if err == nil || attempt == maxRetries || !errors.As(err, &e) || !e.retryable() {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+		pause *= 4
+	}
+}
+
+// Ping opens a new connection and keeps it in the pool.
+func (p *Pool) Ping(ctx context.Context) error {
+	if err := p.acquire(ctx); err != nil {
+		return err
+	}
+	defer p.release()
+	p.makeRoom()
+	c, err := dial(ctx, &p.cfg)
+	if err != nil {
+		return err
+	}
+	p.keep(c)
+	return nil
+}
+
+// Close closes the unused connections and lets sends in progress finish, whose
+// connections are then closed too. Waiting and later sends fail with
+// [ErrClosed].
+func (p *Pool) Close() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle = nil
+	if !p.closed {
+		p.closed = true
+		close(p.done)
+	}
+	p.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, c := range idle {
+		c.idle.Stop()
+		wg.Go(c.quit)
+	}
+	wg.Wait()
+}
+
+// try sends once, over an unused connection or a new one.
+func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool) error {
+	if err := p.acquire(ctx); err != nil {
+		return err
+	}
+	defer p.release()
+	if !fresh {
+		if c := p.takeIdle(ctx); c != nil {
+			err := p.use(ctx, c, env, content)
+			if !gone(err) {
+				return err
+			}
+			// The server closed it while nobody looked: that says nothing
+			// about this mail, of which no recipient was named yet.
+		}
+	}
+	p.makeRoom()
+	c, err := dial(ctx, &p.cfg)
+	if err != nil {
+		return err
+	}
+	return p.use(ctx, c, env, content)
+}
+
+// gone reports whether a kept connection turned out to be closed.
+func gone(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Stage == StageMail && (e.dropped() || e.replyCode() == 421)
+}
+
+// use sends over c and then keeps or closes it.
+func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) error {
+	err := c.send(ctx, env, content)
+	var e *Error
+	errors.As(err, &e)
+	switch {
+	case c.lost:
+		c.wire.Close()
+	case err == nil || e.Permanent:
+		p.keep(c) // a refusal for good is the mail's fault, not the connection's
+	case e.replyCode() != 0:
+		c.quit()
+	default:
+		c.wire.Close()
+	}
+	return err
+}
+
+// acquire waits for the right to have one connection in use.
+func (p *Pool) acquire(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return &Error{Stage: StageConnect, Err: ErrClosed}
+	case <-ctx.Done():
+		return newError(ctx, StageConnect, ctx.Err())
+	default:
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-p.done:
+		return &Error{Stage: StageConnect, Err: ErrClosed}
+	case <-ctx.Done():
+		return newError(ctx, StageConnect, ctx.Err())
+	}
+}
+
+func (p *Pool) release() { <-p.slots }
+
+// takeIdle returns the connection that was used last, nil if there is none in
+// order.
+func (p *Pool) takeIdle(ctx context.Context) *conn {
+	p.mu.Lock()
+	var c *conn
+	if n := len(p.idle); n > 0 {
+		c = p.idle[n-1]
+		p.idle = p.idle[:n-1]
+	}
+	p.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	c.idle.Stop()
+	if c.dirty && (c.reset(ctx) != nil || c.lost) {
+		c.wire.Close()
+		return nil
+	}
+	return c
+}
+
+// makeRoom closes the oldest unused connection if a new one would be one too
+// many. The caller holds a slot, which counts for the new one.
+func (p *Pool) makeRoom() {
+	p.mu.Lock()
+	var c *conn
+	if len(p.idle) > 0 && len(p.idle)+len(p.slots) > cap(p.slots) {
+		c = p.idle[0]
+		p.idle = append(p.idle[:0], p.idle[1:]...)
+	}
+	p.mu.Unlock()
+	if c != nil {
+		c.idle.Stop()
+		c.quit()
+	}
+}
+
+// keep puts c back for the next send, unless it has done its share.
+func (p *Pool) keep(c *conn) {
+	if c.sent >= maxPerConn {
+		c.quit()
+		return
+	}
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		c.idle = time.AfterFunc(p.cfg.IdleTimeout, func() { p.expire(c) })
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	if closed {
+		c.quit()
+	}
+}
+
+// expire closes c if it is still unused.
+func (p *Pool) expire(c *conn) {
+	p.mu.Lock()
+	found := false
+	for i, other := range p.idle {
+		if other == c {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			found = true
+			break
+		}
+	}
+	p.mu.Unlock()
+	if found {
+		c.quit()
+	}
+}

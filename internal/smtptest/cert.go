@@ -1,0 +1,78 @@
+// Package smtptest has the mail servers that tests talk to: a script that says
+// what the test wants, and a sink that is a real server. All listen on
+// loopback and stop with the test.
+package smtptest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+)
+
+// Cert is a self-signed certificate and the roots that trust it.
+type Cert struct {
+	key   tls.Certificate
+	roots *x509.CertPool
+}
+
+// NewCert makes a certificate for names, which may be addresses, that is valid
+// from an hour ago until an hour from now.
+func NewCert(t testing.TB, names ...string) *Cert {
+	t.Helper()
+	return makeCert(t, time.Now().Add(time.Hour), names)
+}
+
+// NewExpiredCert makes one whose time is over.
+func NewExpiredCert(t testing.TB, names ...string) *Cert {
+	t.Helper()
+	return makeCert(t, time.Now().Add(-time.Minute), names)
+}
+
+func makeCert(t testing.TB, notAfter time.Time, names []string) *Cert {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "smtptest"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              notAfter,
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return &Cert{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots}
+}
+
+// Server is the configuration of a server that shows the certificate.
+func (c *Cert) Server() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c.key}} }
+
+// Client is the configuration of a client that trusts it.
+func (c *Cert) Client() *tls.Config { return &tls.Config{RootCAs: c.roots} }

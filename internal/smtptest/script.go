@@ -1,0 +1,358 @@
+package smtptest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The verbs that [Script.Reply] is asked about besides the commands.
+const (
+	Connect   = "CONNECT"   // before the greeting
+	Handshake = "HANDSHAKE" // before the TLS handshake
+	Dot       = "."         // after the content
+)
+
+// What [Script.Reply] may return in place of a reply.
+const (
+	Hang  = "\x00hang"  // say nothing more, but keep reading
+	Drop  = "\x00drop"  // close the connection
+	Stall = "\x00stall" // for DATA: say 354 and stop reading
+)
+
+// Script is a server that answers as it is told.
+type Script struct {
+	// TLS is spoken from the first byte, or after STARTTLS. Nil is clear text.
+	TLS *tls.Config
+
+	// StartTLS offers STARTTLS instead of speaking TLS from the first byte.
+	StartTLS bool
+
+	// Extensions are the lines of the answer to EHLO.
+	Extensions []string
+
+	// Reply returns the reply to verb on connection number n, counted from
+	// 1, without the last CRLF. Empty is what a good server says. Nil is
+	// always that. Calls do not overlap.
+	Reply func(n int, verb, line string) string
+}
+
+// Server is a running [Script].
+type Server struct {
+	Addr string
+
+	script   Script
+	listener net.Listener
+	wg       sync.WaitGroup
+	once     sync.Once
+	stop     chan struct{} // closed by Close
+
+	mu    sync.Mutex
+	cond  *sync.Cond
+	conns []*peer
+	open  int
+}
+
+// peer is what came over one connection.
+type peer struct {
+	raw   net.Conn
+	wire  bytes.Buffer // as received, after TLS
+	verbs []string
+	lines []string
+	mails []string // as received, with dot stuffing, without the end
+}
+
+// Start runs the script until the test ends.
+func (s Script) Start(t testing.TB) *Server {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &Server{Addr: listener.Addr().String(), script: s, listener: listener, stop: make(chan struct{})}
+	server.cond = sync.NewCond(&server.mu)
+	server.wg.Go(server.accept)
+	t.Cleanup(server.Close)
+	return server
+}
+
+// Close ends the server and all its connections. It may be called twice.
+func (s *Server) Close() {
+	s.once.Do(func() { close(s.stop) })
+	s.listener.Close()
+	s.DropAll()
+	s.wg.Wait()
+}
+
+// DropAll closes the connections and keeps listening.
+func (s *Server) DropAll() {
+	s.mu.Lock()
+	for _, p := range s.conns {
+		p.raw.Close()
+	}
+	s.mu.Unlock()
+}
+
+// Conns is how many connections were accepted.
+func (s *Server) Conns() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// Open is how many of them are open.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}
+
+// Lines are the commands of connection n, counted from 1; of all connections
+// for 0.
+func (s *Server) Lines(n int) []string {
+	return collect(s, n, func(p *peer) []string { return p.lines })
+}
+
+// Mails are the contents that connection n wrote, of all connections for 0.
+func (s *Server) Mails(n int) []string {
+	return collect(s, n, func(p *peer) []string { return p.mails })
+}
+
+// Wire is all that connection n sent, of all connections for 0.
+func (s *Server) Wire(n int) string {
+	return strings.Join(collect(s, n, func(p *peer) []string { return []string{p.wire.String()} }), "")
+}
+
+// Count is how often verb was seen on all connections.
+func (s *Server) Count(verb string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count(verb)
+}
+
+func (s *Server) count(verb string) int {
+	count := 0
+	for _, p := range s.conns {
+		for _, v := range p.verbs {
+			if v == verb {
+				count++
+			}
+		}
+	}
+	return count
+}
+
+func collect(s *Server, n int, of func(*peer) []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for i, p := range s.conns {
+		if n == 0 || n == i+1 {
+			all = append(all, of(p)...)
+		}
+	}
+	return all
+}
+
+// Await waits until verb has been seen count times.
+func (s *Server) Await(t testing.TB, verb string, count int) {
+	t.Helper()
+	s.await(t, verb, func() bool { return s.count(verb) >= count })
+}
+
+// AwaitOpen waits until just count connections are open.
+func (s *Server) AwaitOpen(t testing.TB, count int) {
+	t.Helper()
+	s.await(t, "open connections", func() bool { return s.open == count })
+}
+
+// await waits until ok, which is called with the lock held.
+func (s *Server) await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	const patience = 5 * time.Second
+	late := time.Now().Add(patience)
+	wake := time.AfterFunc(patience, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cond.Broadcast()
+	})
+	defer wake.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !ok() {
+		if !time.Now().Before(late) {
+			t.Fatalf("smtptest: waited in vain for %s; %d connections, %d open", what, len(s.conns), s.open)
+		}
+		s.cond.Wait()
+	}
+}
+
+func (s *Server) accept() {
+	for {
+		raw, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		p := &peer{raw: raw}
+		s.mu.Lock()
+		s.conns = append(s.conns, p)
+		s.open++
+		n := len(s.conns)
+		s.mu.Unlock()
+		s.wg.Go(func() {
+			s.serve(p, n)
+			raw.Close()
+			s.mu.Lock()
+			s.open--
+			s.cond.Broadcast()
+			s.mu.Unlock()
+		})
+	}
+}
+
+// serve plays the script on one connection.
+func (s *Server) serve(p *peer, n int) {
+	var stream net.Conn = p.raw
+	secure := func() bool {
+		reply, ok := s.say(p, nil, n, Handshake, "")
+		if !ok || reply != "" {
+			return false
+		}
+		conn := tls.Server(p.raw, s.script.TLS)
+		stream = conn
+		return conn.Handshake() == nil
+	}
+	if s.script.TLS != nil && !s.script.StartTLS && !secure() {
+		return
+	}
+	in := bufio.NewReader(s.tap(p, stream))
+	if _, ok := s.say(p, stream, n, Connect, ""); !ok {
+		return
+	}
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		line = strings.TrimRight(line, "\r\n")
+		verb, _, _ := strings.Cut(line, " ")
+		verb = strings.ToUpper(verb)
+		reply, ok := s.say(p, stream, n, verb, line)
+		switch {
+		case !ok || verb == "QUIT":
+			return
+		case verb == "STARTTLS" && strings.HasPrefix(reply, "220"):
+			if !secure() {
+				return
+			}
+			in = bufio.NewReader(s.tap(p, stream))
+		case verb == "DATA" && strings.HasPrefix(reply, "354"):
+			if !s.content(p, in) {
+				return
+			}
+			if _, ok := s.say(p, stream, n, Dot, ""); !ok {
+				return
+			}
+		}
+	}
+}
+
+// content reads a mail to its end.
+func (s *Server) content(p *peer, in *bufio.Reader) bool {
+	var mail strings.Builder
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return false
+		}
+		if line == ".\r\n" {
+			break
+		}
+		mail.WriteString(line)
+	}
+	s.mu.Lock()
+	p.mails = append(p.mails, mail.String())
+	s.mu.Unlock()
+	return true
+}
+
+// say notes what came and answers. False ends the connection.
+func (s *Server) say(p *peer, stream net.Conn, n int, verb, line string) (reply string, ok bool) {
+	s.mu.Lock()
+	p.verbs = append(p.verbs, verb)
+	if line != "" {
+		p.lines = append(p.lines, line)
+	}
+	if s.script.Reply != nil {
+		reply = s.script.Reply(n, verb, line)
+	}
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	switch reply {
+	case Drop:
+		return "", false
+	case Hang:
+		io.Copy(io.Discard, p.raw)
+		return "", false
+	case Stall:
+		p.raw.(*net.TCPConn).SetReadBuffer(4096)
+		io.WriteString(stream, "354 go on\r\n")
+		<-s.stop
+		return "", false
+	case "":
+		if verb == Handshake {
+			return "", true
+		}
+		reply = s.good(verb, stream)
+	}
+	_, err := io.WriteString(stream, reply+"\r\n")
+	return reply, err == nil
+}
+
+// good is what a server that likes everything says.
+func (s *Server) good(verb string, stream net.Conn) string {
+	switch verb {
+	case Connect:
+		return "220 smtptest"
+	case "EHLO":
+		lines := append([]string{"smtptest"}, s.script.Extensions...)
+		if _, secure := stream.(*tls.Conn); s.script.StartTLS && !secure {
+			lines = append(lines, "STARTTLS")
+		}
+		for i := range lines[:len(lines)-1] {
+			lines[i] = "250-" + lines[i]
+		}
+		lines[len(lines)-1] = "250 " + lines[len(lines)-1]
+		return strings.Join(lines, "\r\n")
+	case "STARTTLS":
+		return "220 go on"
+	case "AUTH":
+		return "235 welcome"
+	case "DATA":
+		return "354 go on"
+	case "QUIT":
+		return "221 bye"
+	}
+	return "250 fine"
+}
+
+// tap returns a reader that notes what is read.
+func (s *Server) tap(p *peer, stream net.Conn) io.Reader {
+	return readerFunc(func(b []byte) (int, error) {
+		n, err := stream.Read(b)
+		s.mu.Lock()
+		p.wire.Write(b[:n])
+		s.mu.Unlock()
+		return n, err
+	})
+}
+
+type readerFunc func(b []byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

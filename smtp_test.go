@@ -1,0 +1,368 @@
+package otp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/mail"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/letter"
+)
+
+const smtpFrom = "Acme <codes@acme.example>"
+
+// smtpSender returns a sender to addr that is closed with the test.
+func smtpSender(t testing.TB, addr string, opts otp.SMTPOptions) *otp.SMTPSender {
+	t.Helper()
+	s, err := otp.NewSMTPSender(addr, smtpFrom, &opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// smtpMessage returns a message to an address.
+func smtpMessage(t testing.TB, to string) otp.Message {
+	t.Helper()
+	addr, err := otp.ParseEmailUTF8(to)
+	require.NoError(t, err)
+	now := time.Now()
+	return otp.Message{
+		ID: "K3JQ2MZ5VZ7N4C6T8X9B2D4F6H", To: addr, Code: "042137", Purpose: "login",
+		Reference: "KQZT", SentAt: now, ExpiresAt: now.Add(10 * time.Minute),
+	}
+}
+
+// sendError returns err as the *SendError that it must be.
+func sendError(t testing.TB, err error) *otp.SendError {
+	t.Helper()
+	var e *otp.SendError
+	require.ErrorAs(t, err, &e)
+	require.ErrorIs(t, err, otp.ErrSend)
+	return e
+}
+
+// readMail parses a mail into its header and its two parts.
+func readMail(t testing.TB, raw []byte) (header mail.Header, text, html string) {
+	t.Helper()
+	m, err := mail.ReadMessage(bytes.NewReader(raw))
+	require.NoError(t, err)
+	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	require.NoError(t, err)
+	require.Equal(t, "multipart/alternative", kind)
+	parts := multipart.NewReader(m.Body, params["boundary"])
+	var bodies []string
+	for _, want := range []string{"text/plain; charset=utf-8", "text/html; charset=utf-8"} { // F6
+		part, err := parts.NextRawPart()
+		require.NoError(t, err)
+		require.Equal(t, want, part.Header.Get("Content-Type"))
+		require.Equal(t, "quoted-printable", part.Header.Get("Content-Transfer-Encoding"))
+		body, err := io.ReadAll(quotedprintable.NewReader(part))
+		require.NoError(t, err)
+		bodies = append(bodies, strings.ReplaceAll(string(body), "\r\n", "\n"))
+	}
+	_, err = parts.NextRawPart()
+	require.ErrorIs(t, err, io.EOF)
+	return m.Header, bodies[0], bodies[1]
+}
+
+func TestSMTPSender_Send(t *testing.T) {
+	cert := smtptest.NewCert(t, "127.0.0.1", "localhost")
+	users := map[string]string{"user@acme.example": "pa ss:wörd"}
+	login := otp.SMTPOptions{Username: "user@acme.example", Password: "pa ss:wörd"}
+	with := func(o otp.SMTPOptions, mode otp.TLSMode) otp.SMTPOptions {
+		o.TLS = mode
+		if mode != otp.InsecureLoopback {
+			o.TLSConfig = cert.Client()
+		}
+		return o
+	}
+	for _, c := range []struct {
+		name string
+		sink *smtptest.Sink
+		opts otp.SMTPOptions
+	}{
+		{"implicit TLS", &smtptest.Sink{TLS: cert.Server()}, with(otp.SMTPOptions{}, otp.TLSImplicit)},
+		{"implicit TLS, PLAIN", &smtptest.Sink{TLS: cert.Server(), Users: users}, with(login, otp.TLSImplicit)},
+		{"implicit TLS, LOGIN", &smtptest.Sink{TLS: cert.Server(), Users: users, Mechanisms: []string{"LOGIN"}}, with(login, otp.TLSImplicit)},
+		{"STARTTLS", &smtptest.Sink{TLS: cert.Server(), StartTLS: true}, with(otp.SMTPOptions{}, otp.StartTLSRequired)},
+		{"STARTTLS, PLAIN", &smtptest.Sink{TLS: cert.Server(), StartTLS: true, Users: users}, with(login, otp.StartTLSRequired)},
+		{"clear", &smtptest.Sink{}, with(otp.SMTPOptions{}, otp.InsecureLoopback)},
+		{"clear, PLAIN", &smtptest.Sink{Users: users}, with(login, otp.InsecureLoopback)},
+		{"clear, own client", &smtptest.Sink{Users: users, Mechanisms: []string{"OAUTHBEARER"}}, with(otp.SMTPOptions{
+			Auth: func(context.Context) (sasl.Client, error) {
+				return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: "user@acme.example", Token: "pa ss:wörd"}), nil
+			},
+		}, otp.InsecureLoopback)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sink := c.sink.Start(t)
+			s := smtpSender(t, sink.Addr, c.opts)
+			m := smtpMessage(t, "Mike@example.com")
+			require.NoError(t, s.Send(t.Context(), m))
+
+			mails := sink.Mails()
+			require.Len(t, mails, 1)
+			require.Equal(t, "codes@acme.example", mails[0].From)
+			require.Equal(t, "Mike@example.com", mails[0].To, "the case of the local part stays") // E6
+			require.Equal(t, c.sink.TLS != nil, mails[0].TLS)
+			require.False(t, mails[0].UTF8)
+			if c.sink.Users != nil {
+				require.Equal(t, "user@acme.example", mails[0].User)
+			}
+			header, text, html := readMail(t, mails[0].Data)
+			require.Contains(t, text, "\n042137\n")
+			require.Contains(t, html, `<bdi dir="ltr">042137</bdi>`)
+			require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
+			require.Equal(t, "Mike@example.com", header.Get("To"))
+			require.Equal(t, "Your Acme verification code", header.Get("Subject"))
+			require.Equal(t, "<"+m.ID+"@acme.example>", header.Get("Message-Id"))
+			require.Equal(t, "auto-generated", header.Get("Auto-Submitted")) // F8
+			date, err := header.Date()
+			require.NoError(t, err)
+			require.Equal(t, m.SentAt.Unix(), date.Unix())
+		})
+	}
+}
+
+func TestSMTPSender_mailOfTheMessage(t *testing.T) {
+	sink := (&smtptest.Sink{}).Start(t)
+	s := smtpSender(t, sink.Addr, otp.SMTPOptions{
+		TLS: otp.InsecureLoopback, Brand: "Größe & Söhne", ReplyTo: "Hilfe, schnell <help@acme.example>", Support: "030 1234",
+	})
+	m := smtpMessage(t, "a@example.com")
+	m.Purpose = "pay:inv-42:99.00EUR"
+	m.Vars = map[string]string{"amount": "99.00 EUR", "name": "secret name"}
+	m.SentAt = time.Time{} // unknown: now
+	m.ExpiresAt = time.Time{}
+	require.NoError(t, s.Send(t.Context(), m))
+	m.Vars = map[string]string{"brand": "Tenant"}
+	m.ID = "SECOND"
+	require.NoError(t, s.Send(t.Context(), m))
+
+	header, text, html := readMail(t, sink.Mails()[0].Data)
+	for _, part := range []string{text, html} {
+		require.Contains(t, part, "99.00 EUR")
+		require.Contains(t, part, "030 1234")
+		require.NotContains(t, part, "secret name")
+		require.NotContains(t, part, "inv-42")
+	}
+	require.Contains(t, text, "Größe & Söhne")
+	require.Contains(t, html, "Größe &amp; Söhne")
+	subject, err := new(mime.WordDecoder).DecodeHeader(header.Get("Subject"))
+	require.NoError(t, err)
+	require.Equal(t, "Verification code for your Größe & Söhne payment", subject)
+	replyTo, err := header.AddressList("Reply-To")
+	require.NoError(t, err)
+	require.Equal(t, []*mail.Address{{Name: "Hilfe, schnell", Address: "help@acme.example"}}, replyTo)
+	date, err := header.Date()
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), date, 5*time.Second)
+
+	second, text, _ := readMail(t, sink.Mails()[1].Data)
+	require.Contains(t, text, "Tenant")
+	require.NotContains(t, text, "Größe")
+	require.NotEqual(t, header.Get("References"), second.Get("References")) // F10
+	require.NotEqual(t, header.Get("Message-Id"), second.Get("Message-Id")) // F7
+	require.Equal(t, 1, sink.Conns(), "the connection is used again")
+}
+
+func TestSMTPSender_oneTransactionForEachMail(t *testing.T) { // G8
+	server := smtptest.Script{}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, HelloName: "app.acme.example"})
+	for _, to := range []string{"a@example.com", "b@example.com"} {
+		require.NoError(t, s.Send(t.Context(), smtpMessage(t, to)))
+	}
+	require.NoError(t, s.Close())
+	server.AwaitOpen(t, 0)
+	require.Equal(t, []string{
+		"EHLO app.acme.example",
+		"MAIL FROM:<codes@acme.example>", "RCPT TO:<a@example.com>", "DATA",
+		"MAIL FROM:<codes@acme.example>", "RCPT TO:<b@example.com>", "DATA",
+		"QUIT",
+	}, server.Lines(0))
+	require.NotContains(t, strings.ToLower(server.Wire(0)), "\nbcc:")
+}
+
+func TestSMTPSender_helloName(t *testing.T) { // G7
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	server := smtptest.Script{TLS: cert.Server(), StartTLS: true}.Start(t)
+	opts := otp.SMTPOptions{TLS: otp.StartTLSRequired, TLSConfig: cert.Client(), HelloName: "app.acme.example"}
+	require.NoError(t, smtpSender(t, server.Addr, opts).Ping(t.Context()))
+	require.Equal(t, []string{"EHLO app.acme.example", "STARTTLS", "EHLO app.acme.example"}, server.Lines(0), "before and after TLS")
+
+	opts.HelloName = ""
+	require.NoError(t, smtpSender(t, server.Addr, opts).Ping(t.Context()))
+	name, _ := strings.CutPrefix(server.Lines(2)[0], "EHLO ")
+	require.NotEqual(t, "localhost", name)
+	require.Regexp(t, `^(\[127\.0\.0\.1\]|[^.]+\..+)$`, name)
+}
+
+func TestSMTPSender_UTF8(t *testing.T) { // E9
+	t.Run("offered", func(t *testing.T) {
+		sink := (&smtptest.Sink{UTF8: true}).Start(t)
+		s := smtpSender(t, sink.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+		require.NoError(t, s.Send(t.Context(), smtpMessage(t, "jürgen@example.com")))
+		require.NoError(t, s.Send(t.Context(), smtpMessage(t, "plain@example.com")))
+		mails := sink.Mails()
+		require.True(t, mails[0].UTF8)
+		require.Equal(t, "jürgen@example.com", mails[0].To)
+		require.Contains(t, string(mails[0].Data), "To: jürgen@example.com\r\n", "raw, not an encoded word")
+		require.False(t, mails[1].UTF8, "only where the address needs it")
+	})
+	t.Run("not offered", func(t *testing.T) {
+		server := smtptest.Script{}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+		e := sendError(t, s.Send(t.Context(), smtpMessage(t, "jürgen@example.com")))
+		require.False(t, e.Temporary)
+		require.False(t, e.MaybeSent)
+		require.Equal(t, "mail", e.Stage)
+		require.ErrorContains(t, e, "SMTPUTF8")
+		require.Zero(t, server.Count("MAIL")+server.Count("RCPT"))
+		require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+		require.Equal(t, 1, server.Conns(), "the connection is as good as before")
+	})
+}
+
+func TestSMTPSender_concurrent(t *testing.T) {
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	sink := (&smtptest.Sink{TLS: cert.Server()}).Start(t)
+	s := smtpSender(t, sink.Addr, otp.SMTPOptions{TLSConfig: cert.Client(), MaxConns: 3})
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			if err := s.Send(t.Context(), smtpMessage(t, "a@example.com")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, sink.Mails(), 40)
+	require.LessOrEqual(t, sink.Conns(), 3)
+}
+
+func TestSMTPSender_Close(t *testing.T) {
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	server := smtptest.Script{Reply: func(n int, verb, _ string) string {
+		if n == 1 && verb == smtptest.Dot {
+			close(reached)
+			<-goOn
+		}
+		return ""
+	}}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+	sent := make(chan error)
+	go func() { sent <- s.Send(context.Background(), smtpMessage(t, "a@example.com")) }()
+	<-reached
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
+	for _, err := range []error{s.Send(t.Context(), smtpMessage(t, "a@example.com")), s.Ping(t.Context())} {
+		e := sendError(t, err)
+		require.False(t, e.MaybeSent)
+		require.ErrorContains(t, e, "closed")
+	}
+	close(goOn)
+	require.NoError(t, <-sent, "a send in progress finishes")
+	server.AwaitOpen(t, 0)
+	require.Equal(t, 1, server.Conns())
+}
+
+func TestSMTPSender_letterThatLostTheCode(t *testing.T) {
+	good := letter.Mail{Subject: "S", Text: "739164 042137", HTML: "739164 042137"}
+	for name, broken := range map[string]letter.Mail{
+		"subject": {Text: good.Text, HTML: good.HTML},
+		"text":    {Subject: "S", Text: "hello", HTML: good.HTML},
+		"html":    {Subject: "S", Text: good.Text},
+		"break":   {Subject: "S\r\nBcc: x@example.com", Text: good.Text, HTML: good.HTML},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := smtptest.Script{}.Start(t)
+			opts := &otp.SMTPOptions{TLS: otp.InsecureLoopback, Letter: fixedLetter{&broken}}
+			_, err := otp.NewSMTPSender(server.Addr, smtpFrom, opts)
+			require.Error(t, err, "found when it is made")
+
+			m := good
+			opts.Letter = fixedLetter{&m}
+			s := smtpSender(t, server.Addr, *opts)
+			m = broken
+			e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+			require.Equal(t, "compose", e.Stage)
+			require.False(t, e.Temporary || e.MaybeSent)
+			require.Zero(t, server.Conns())
+		})
+	}
+}
+
+// fixedLetter always says the same, or fails.
+type fixedLetter struct{ mail *letter.Mail }
+
+func (f fixedLetter) Render(letter.Data) (letter.Mail, error) {
+	if f.mail == nil {
+		return letter.Mail{}, errors.New("no letter")
+	}
+	return *f.mail, nil
+}
+
+func TestSMTPSender_recipientInjection(t *testing.T) { // E1
+	server := smtptest.Script{}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+	for _, to := range []string{
+		"attacker@evil.example> ORCPT=rfc822;x@corp.example",
+		`"attacker@evil.example> NOTIFY=NEVER"@corp.example`,
+		"a@example.com\r\nRCPT TO:<b@example.com>", "a@example.com\n", "a b@example.com", "a@example.com,b@example.com",
+		"a@EXAMPLE.com", "+15550100", "",
+	} {
+		m := smtpMessage(t, "a@example.com")
+		if to == "" {
+			m.To = otp.Address{}
+		} else if addr, err := otp.NewAddress(to, to); err == nil {
+			m.To = addr
+		} else {
+			continue // refused earlier: as good
+		}
+		e := sendError(t, s.Send(t.Context(), m))
+		require.False(t, e.Temporary || e.MaybeSent)
+		require.Equal(t, "compose", e.Stage)
+	}
+	require.Zero(t, server.Conns(), "nothing was said to the server")
+}
+
+func TestSMTPSender_errorIsReply(t *testing.T) {
+	server := smtptest.Script{Reply: func(_ int, verb, _ string) string {
+		if verb == "RCPT" {
+			return "550-5.1.1 <A@Example.COM> is not here\r\n550 5.1.1 code 042137 \x1b[2J level=fake " + strings.Repeat("long ", 100)
+		}
+		return ""
+	}}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+	m := smtpMessage(t, "a@example.com")
+	err := s.Send(t.Context(), m)
+	var reply *smtp.SMTPError
+	require.ErrorAs(t, err, &reply)
+	require.Equal(t, 550, reply.Code)
+	require.Equal(t, smtp.EnhancedCode{5, 1, 1}, reply.EnhancedCode)
+	for _, text := range []string{err.Error(), reply.Message} { // D1, D2, D3
+		require.Contains(t, text, "is not here")
+		require.NotContains(t, strings.ToLower(text), "a@example.com")
+		require.Contains(t, text, m.To.Masked())
+		require.NotContains(t, text, m.Code)
+		require.NotContains(t, text, "\x1b")
+		require.NotContains(t, text, "\n")
+		require.Less(t, len(text), 300)
+	}
+}
+
+var _ otp.Renderer = (*letter.Letter)(nil)

@@ -1,0 +1,465 @@
+package otp_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/letter"
+)
+
+// replyTo returns a script's Reply that says reply to one verb.
+func replyTo(verb, reply string) func(int, string, string) string {
+	return func(_ int, v, _ string) string {
+		if v == verb {
+			return reply
+		}
+		return ""
+	}
+}
+
+func TestSMTPSender_noTLSNoMail(t *testing.T) { // G1, G2, G4, G5
+	good := smtptest.NewCert(t, "127.0.0.1")
+	other := smtptest.NewCert(t, "mail.other.example")
+	expired := smtptest.NewExpiredCert(t, "127.0.0.1")
+	for _, c := range []struct {
+		name  string
+		cert  *smtptest.Cert // what the server shows
+		roots *smtptest.Cert // what the sender trusts
+		as    any            // what the error is
+	}{
+		{"wrong name", other, other, new(x509.HostnameError)},
+		{"expired", expired, expired, new(x509.CertificateInvalidError)},
+		{"self-signed", good, other, new(x509.UnknownAuthorityError)},
+	} {
+		for _, mode := range []otp.TLSMode{otp.TLSImplicit, otp.StartTLSRequired} {
+			t.Run(fmt.Sprint(c.name, " ", mode), func(t *testing.T) {
+				server := smtptest.Script{TLS: c.cert.Server(), StartTLS: mode == otp.StartTLSRequired, Extensions: []string{"AUTH PLAIN"}}.Start(t)
+				s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: mode, TLSConfig: c.roots.Client(), Username: "user", Password: "password"})
+				for _, err := range []error{s.Ping(t.Context()), s.Send(t.Context(), smtpMessage(t, "a@example.com"))} {
+					e := sendError(t, err)
+					require.Equal(t, "tls", e.Stage)
+					require.True(t, e.Temporary, "the recipient was not refused")
+					require.False(t, e.MaybeSent)
+					require.ErrorAs(t, err, c.as)
+				}
+				require.Equal(t, 2, server.Conns(), "no retry")
+				require.Zero(t, server.Count("AUTH")+server.Count("MAIL"))
+			})
+		}
+	}
+	t.Run("STARTTLS hidden, AUTH in clear", func(t *testing.T) {
+		server := smtptest.Script{Extensions: []string{"AUTH PLAIN LOGIN"}}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.StartTLSRequired, Username: "user", Password: "password"})
+		e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+		require.Equal(t, "tls", e.Stage)
+		require.True(t, e.Temporary)
+		require.ErrorContains(t, e, "STARTTLS")
+		server.AwaitOpen(t, 0)
+		require.Len(t, server.Lines(0), 1, "EHLO and nothing else")
+	})
+	t.Run("STARTTLS refused", func(t *testing.T) {
+		server := smtptest.Script{TLS: good.Server(), StartTLS: true, Reply: replyTo("STARTTLS", "454 not now")}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.StartTLSRequired, TLSConfig: good.Client()})
+		e := sendError(t, s.Ping(t.Context()))
+		require.Equal(t, "tls", e.Stage)
+		require.True(t, e.Temporary)
+	})
+	t.Run("plain text server", func(t *testing.T) {
+		server := smtptest.Script{}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{})
+		require.Equal(t, "tls", sendError(t, s.Ping(t.Context())).Stage)
+	})
+	t.Run("old TLS", func(t *testing.T) {
+		config := good.Server()
+		config.MinVersion, config.MaxVersion = 0x0301, 0x0302 // TLS 1.0 and 1.1
+		server := smtptest.Script{TLS: config}.Start(t)
+		client := good.Client()
+		client.MinVersion = 0x0301
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLSConfig: client})
+		require.Equal(t, "tls", sendError(t, s.Ping(t.Context())).Stage)
+		require.EqualValues(t, 0x0301, client.MinVersion, "the caller's config is not touched")
+	})
+}
+
+func TestSMTPSender_injectedPlainText(t *testing.T) { // G3
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	server := smtptest.Script{
+		TLS: cert.Server(), StartTLS: true, Extensions: []string{"SMTPUTF8"},
+		Reply: replyTo("STARTTLS", "220 go on\r\n250-evil\r\n250 SMTPUTF8"),
+	}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.StartTLSRequired, TLSConfig: cert.Client()})
+	e := sendError(t, s.Ping(t.Context()))
+	require.Equal(t, "tls", e.Stage)
+	require.Zero(t, server.Count("MAIL"))
+}
+
+func TestSMTPSender_extensionsBeforeTLSAreForgotten(t *testing.T) { // G3
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	hello := 0
+	server := smtptest.Script{TLS: cert.Server(), StartTLS: true, Reply: func(_ int, verb, _ string) string {
+		if verb == "EHLO" {
+			if hello++; hello == 1 {
+				return "250-evil\r\n250-SMTPUTF8\r\n250-AUTH PLAIN\r\n250 STARTTLS"
+			}
+		}
+		return ""
+	}}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.StartTLSRequired, TLSConfig: cert.Client()})
+	require.ErrorContains(t, s.Send(t.Context(), smtpMessage(t, "jürgen@example.com")), "SMTPUTF8")
+}
+
+func TestSMTPSender_silentServer(t *testing.T) { // G6
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	for _, c := range []struct {
+		verb, stage string
+		startTLS    bool
+		maybe       bool
+	}{
+		{smtptest.Handshake, "tls", false, false},
+		{smtptest.Connect, "hello", false, false},
+		{"EHLO", "hello", false, false},
+		{"AUTH", "auth", false, false},
+		{"MAIL", "mail", false, false},
+		{"RCPT", "rcpt", false, false},
+		{"DATA", "data", false, false},
+		{smtptest.Dot, "data", false, true},
+		{smtptest.Connect, "hello", true, false},
+		{"EHLO", "hello", true, false},
+		{"STARTTLS", "tls", true, false},
+		{smtptest.Handshake, "tls", true, false},
+	} {
+		for _, how := range []string{"cancel", "deadline", "timeout"} {
+			t.Run(fmt.Sprintf("%s STARTTLS=%t %s", c.verb, c.startTLS, how), func(t *testing.T) {
+				t.Parallel()
+				server := smtptest.Script{
+					TLS: cert.Server(), StartTLS: c.startTLS, Extensions: []string{"AUTH PLAIN"},
+					Reply: replyTo(c.verb, smtptest.Hang),
+				}.Start(t)
+				opts := otp.SMTPOptions{TLSConfig: cert.Client(), Username: "user", Password: "password"}
+				if c.startTLS {
+					opts.TLS = otp.StartTLSRequired
+				}
+				ctx, want := t.Context(), context.DeadlineExceeded
+				cancel := func() {}
+				switch how {
+				case "cancel":
+					ctx, cancel = context.WithCancel(ctx)
+					want = context.Canceled
+				case "deadline":
+					ctx, cancel = context.WithTimeout(ctx, 150*time.Millisecond)
+				case "timeout":
+					opts.Timeout = 150 * time.Millisecond
+				}
+				defer cancel()
+				s := smtpSender(t, server.Addr, opts)
+				done := make(chan error, 1)
+				start := time.Now()
+				go func() { done <- s.Send(ctx, smtpMessage(t, "a@example.com")) }()
+				server.Await(t, c.verb, 1)
+				if how == "cancel" {
+					start = time.Now()
+					cancel()
+				}
+				e := sendError(t, <-done)
+				require.Less(t, time.Since(start), 600*time.Millisecond)
+				require.ErrorIs(t, e, want)
+				if how != "cancel" || c.verb != smtptest.Handshake && c.verb != smtptest.Connect {
+					require.Equal(t, c.stage, e.Stage) // else the sender may not have noticed yet
+				}
+				require.True(t, e.Temporary)
+				require.Equal(t, c.maybe, e.MaybeSent)
+				require.Equal(t, 1, server.Conns(), "no retry")
+				server.AwaitOpen(t, 0)
+			})
+		}
+	}
+}
+
+func TestSMTPSender_connectTimeout(t *testing.T) {
+	server := smtptest.Script{Reply: replyTo(smtptest.Connect, smtptest.Hang)}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, ConnectTimeout: 50 * time.Millisecond})
+	start := time.Now()
+	e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+	require.Less(t, time.Since(start), 5*time.Second)
+	require.ErrorIs(t, e, context.DeadlineExceeded)
+	require.Equal(t, "hello", e.Stage)
+}
+
+func TestSMTPSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline too
+	server := smtptest.Script{Reply: replyTo("DATA", smtptest.Stall)}.Start(t)
+	words := letter.Mail{Subject: "S", Text: "739164", HTML: "739164 042137"}
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, Letter: fixedLetter{&words}})
+	words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Send(ctx, smtpMessage(t, "a@example.com")) }()
+	server.Await(t, "DATA", 1)
+	cancel()
+	e := sendError(t, <-done)
+	require.ErrorIs(t, e, context.Canceled)
+	require.False(t, e.MaybeSent, "the final dot was not reached")
+	require.True(t, e.Temporary)
+	require.Equal(t, "data", e.Stage)
+}
+
+func TestSMTPSender_replies(t *testing.T) { // G9
+	for _, c := range []struct {
+		verb, stage string
+		beforeData  bool
+	}{
+		{smtptest.Connect, "hello", true},
+		{"EHLO", "hello", true},
+		{"AUTH", "auth", true},
+		{"MAIL", "mail", true},
+		{"RCPT", "rcpt", true},
+		{"DATA", "data", true},
+		{smtptest.Dot, "data", false},
+	} {
+		for _, reply := range []string{"421 4.3.2 later", "450 4.2.0 later", "451 4.7.1 later", "550 5.7.1 no", "552 5.2.2 no", smtptest.Drop, "nonsense", "299 odd"} {
+			if (reply == "nonsense" || reply == "299 odd") && c.verb != smtptest.Dot {
+				continue
+			}
+			if strings.HasPrefix(reply, "45") && c.beforeData && c.verb != "RCPT" {
+				continue // as 421; each costs the pauses of two retries
+			}
+			t.Run(fmt.Sprintf("%s %q", c.verb, reply), func(t *testing.T) {
+				t.Parallel()
+				server := smtptest.Script{Extensions: []string{"AUTH PLAIN"}, Reply: replyTo(c.verb, reply)}.Start(t)
+				s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, Username: "user", Password: "password"})
+				e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+				require.Equal(t, c.stage, e.Stage)
+				require.Equal(t, reply[0] != '5', e.Temporary)
+				require.Equal(t, !c.beforeData && reply[0] != '4' && reply[0] != '5', e.MaybeSent)
+				attempts := 1
+				if c.beforeData && reply[0] != '5' {
+					attempts = 3
+				}
+				require.Equal(t, attempts, server.Conns(), "each try has a connection of its own")
+				require.LessOrEqual(t, len(server.Mails(0)), 1, "never written twice")
+				var said *smtp.SMTPError
+				if reply[0] == '4' || reply[0] == '5' {
+					require.ErrorAs(t, e, &said)
+					require.Equal(t, reply[:3], fmt.Sprint(said.Code))
+				} else {
+					require.False(t, errors.As(e, &said))
+				}
+			})
+		}
+	}
+	t.Run("the second try works", func(t *testing.T) {
+		server := smtptest.Script{Reply: func(n int, verb, _ string) string {
+			if n == 1 && verb == "RCPT" {
+				return "451 later"
+			}
+			return ""
+		}}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+		require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+		require.Equal(t, 2, server.Conns())
+		require.Len(t, server.Mails(0), 1)
+	})
+	t.Run("nobody listens", func(t *testing.T) {
+		server := smtptest.Script{}.Start(t)
+		server.Close()
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+		e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+		require.Equal(t, "connect", e.Stage)
+		require.True(t, e.Temporary)
+		require.False(t, e.MaybeSent)
+		var op *net.OpError
+		require.ErrorAs(t, e, &op)
+	})
+	t.Run("the pause ends with the context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancelled := make(chan time.Time, 1)
+		server := smtptest.Script{Reply: func(n int, verb, _ string) string {
+			if verb == "QUIT" && n == 2 { // the pause of 400 ms begins
+				cancelled <- time.Now()
+				cancel()
+			}
+			if verb == "RCPT" {
+				return "451 later"
+			}
+			return ""
+		}}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+		sendError(t, s.Send(ctx, smtpMessage(t, "a@example.com")))
+		require.Less(t, time.Since(<-cancelled), 300*time.Millisecond)
+		require.Equal(t, 2, server.Conns())
+	})
+}
+
+func TestSMTPSender_staleConnection(t *testing.T) { // G11
+	for name, verb := range map[string]string{"dropped in between": "", "421 to MAIL": "421 4.4.2 idle too long", "drop at MAIL": smtptest.Drop} {
+		t.Run(name, func(t *testing.T) {
+			stale := false
+			server := smtptest.Script{Reply: func(n int, v, _ string) string {
+				if v == "MAIL" && n == 1 && stale {
+					return verb
+				}
+				stale = stale || v == smtptest.Dot
+				return ""
+			}}.Start(t)
+			s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+			require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+			if verb == "" {
+				server.DropAll()
+				server.AwaitOpen(t, 0)
+			}
+			start := time.Now()
+			require.NoError(t, s.Send(t.Context(), smtpMessage(t, "b@example.com")))
+			require.Less(t, time.Since(start), 90*time.Millisecond, "at once, not as a retry")
+			require.Equal(t, 2, server.Conns())
+			require.Len(t, server.Mails(0), 2)
+		})
+	}
+	t.Run("a fresh one that fails is an error", func(t *testing.T) {
+		server := smtptest.Script{Reply: func(n int, v, _ string) string {
+			if n > 1 && v == "MAIL" {
+				return "550 no"
+			}
+			return ""
+		}}.Start(t)
+		s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+		require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+		server.DropAll()
+		server.AwaitOpen(t, 0)
+		require.False(t, sendError(t, s.Send(t.Context(), smtpMessage(t, "b@example.com"))).Temporary)
+		require.Equal(t, 2, server.Conns())
+	})
+}
+
+func TestSMTPSender_refusedThenReused(t *testing.T) {
+	server := smtptest.Script{Reply: func(_ int, verb, line string) string {
+		if strings.Contains(line, "gone@") {
+			return "550 5.1.1 no such user"
+		}
+		return ""
+	}}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, HelloName: "app.acme.example"})
+	require.Error(t, s.Send(t.Context(), smtpMessage(t, "gone@example.com")))
+	require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+	require.Equal(t, []string{
+		"EHLO app.acme.example", "MAIL FROM:<codes@acme.example>", "RCPT TO:<gone@example.com>",
+		"RSET", "EHLO app.acme.example", "MAIL FROM:<codes@acme.example>", "RCPT TO:<a@example.com>", "DATA",
+	}, server.Lines(0), "on the same connection")
+}
+
+func TestSMTPSender_endlessReply(t *testing.T) { // G13
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	endless := strings.Repeat("250-more and more\r\n", 1<<16) + "250 done"
+	for _, c := range []struct {
+		verb     string
+		startTLS bool
+	}{{"EHLO", false}, {"EHLO", true}, {"MAIL", false}, {smtptest.Dot, false}} {
+		t.Run(fmt.Sprint(c.verb, c.startTLS), func(t *testing.T) {
+			server := smtptest.Script{TLS: cert.Server(), StartTLS: c.startTLS, Reply: replyTo(c.verb, endless)}.Start(t)
+			opts := otp.SMTPOptions{TLSConfig: cert.Client()}
+			if c.startTLS {
+				opts.TLS = otp.StartTLSRequired
+			}
+			s := smtpSender(t, server.Addr, opts)
+			start := time.Now()
+			e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+			require.Less(t, time.Since(start), time.Second)
+			require.ErrorContains(t, e, "too long")
+			require.Equal(t, 1, server.Conns())
+		})
+	}
+}
+
+func TestSMTPSender_credentials(t *testing.T) {
+	blob := base64.StdEncoding.EncodeToString([]byte("\x00user\x00hunter2!"))
+	for name, script := range map[string]smtptest.Script{
+		"no AUTH":            {},
+		"no mechanism":       {Extensions: []string{"AUTH CRAM-MD5"}},
+		"repeats them":       {Extensions: []string{"AUTH PLAIN"}, Reply: replyTo("AUTH", "535 5.7.8 bad command AUTH PLAIN "+blob+" hunter2!")},
+		"repeats, malformed": {Extensions: []string{"AUTH PLAIN"}, Reply: replyTo("AUTH", "nonsense "+blob+" hunter2!")},
+	} {
+		t.Run(name, func(t *testing.T) { // D1
+			server := script.Start(t)
+			s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, Username: "user", Password: "hunter2!"})
+			err := s.Ping(t.Context())
+			e := sendError(t, err)
+			require.Equal(t, "auth", e.Stage)
+			require.Equal(t, name != "repeats them", e.Temporary)
+			for next := err; next != nil; next = errors.Unwrap(next) {
+				text := fmt.Sprintf("%v %+v", next, next)
+				require.NotContains(t, text, "hunter2")
+				require.NotContains(t, text, blob)
+			}
+			require.Zero(t, server.Count("MAIL"))
+		})
+	}
+}
+
+func TestSMTPSender_wire(t *testing.T) { // F3
+	server := smtptest.Script{}.Start(t)
+	nasty := "739164 042137\r.\rMAIL FROM:<e@example.com>\n.\n\r\n.\r\n.\n..\n.hidden\r\r\n\x00\u2028 é end"
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{
+		TLS: otp.InsecureLoopback, Letter: fixedLetter{&letter.Mail{Subject: "S", Text: nasty, HTML: nasty}},
+	})
+	require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+	require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+	require.Equal(t, 2, server.Count(smtptest.Dot))
+	require.Equal(t, 2, server.Count("MAIL"))
+	wire := server.Wire(0)
+	require.Equal(t, strings.Count(wire, "\r\n"), strings.Count(wire, "\r"), "no bare CR")
+	require.Equal(t, strings.Count(wire, "\r\n"), strings.Count(wire, "\n"), "no bare LF")
+	for _, line := range strings.Split(server.Mails(0)[0], "\r\n") {
+		require.LessOrEqual(t, len(line), 80) // F2
+		if strings.HasPrefix(line, ".") {
+			require.True(t, strings.HasPrefix(line, ".."), "stuffed: %q", line)
+		}
+	}
+	_, text, _ := readMail(t, []byte(strings.ReplaceAll(server.Mails(0)[0], "\r\n.", "\r\n")))
+	require.Contains(t, text, "\n.\nMAIL FROM:<e@example.com>\n.\n")
+	require.Contains(t, text, "\n.hidden\n")
+}
+
+func TestSMTPSender_leavesNothingBehind(t *testing.T) {
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	var count atomic.Int32
+	server := smtptest.Script{TLS: cert.Server(), Reply: func(_ int, verb, _ string) string {
+		if verb == "RCPT" {
+			switch count.Add(1) % 4 {
+			case 1:
+				return "550 no"
+			case 2:
+				return smtptest.Drop
+			}
+		}
+		return ""
+	}}.Start(t)
+	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLSConfig: cert.Client(), MaxConns: 2})
+	for range 12 {
+		s.Send(t.Context(), smtpMessage(t, "a@example.com"))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.Send(ctx, smtpMessage(t, "a@example.com")), context.Canceled)
+	require.NoError(t, s.Close())
+	server.AwaitOpen(t, 0)
+	stacks := make([]byte, 1<<20)
+	for late := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+		all := string(stacks[:runtime.Stack(stacks, true)])
+		if !strings.Contains(all, "internal/smtpclient.") {
+			break
+		}
+		require.True(t, time.Now().Before(late), all)
+	}
+}

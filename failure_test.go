@@ -177,6 +177,24 @@ func (s *hookStore) CompareAndSwap(ctx context.Context, key string, old, new []b
 	return ok, err
 }
 
+// Rule 7: settling brings nothing back that was erased meanwhile.
+func TestRule7_forgottenMeanwhile(t *testing.T) {
+	for _, said := range []error{refusedForNow, refusedForGood} {
+		r := newRig(t, otp.Options{})
+		r.fail = func(otp.Message) error {
+			require.NoError(t, r.Forget(ctx, bob))
+			return said
+		}
+		// Forget tells the observer, which is the rig and locked while it sends.
+		v, err := otp.NewVerifier(r.store, rigSender{r}, &otp.Options{Now: r.clock.Now, Secrets: [][]byte{secret("A")}})
+		require.NoError(t, err)
+		r.Verifier = v
+		_, err = r.Send(ctx, otp.Request{To: bob})
+		require.ErrorIs(t, err, otp.ErrSend)
+		require.Zero(t, r.store.(*otp.MemoryStore).Len())
+	}
+}
+
 // Rule 7: a settling that the store does not answer ends after five seconds.
 func TestRule7_settleIsBounded(t *testing.T) {
 	r := newRig(t, otp.Options{})

@@ -168,6 +168,26 @@ func TestRotation(t *testing.T) {
 	require.False(t, ch.Strong)
 }
 
+// Rule 8: a verifier that is ahead and lacks a secret does not make short codes
+// wait longer than thirty days from now.
+func TestRotation_lostByNodeAhead(t *testing.T) {
+	c := newClock()
+	store := otp.NewMemoryStore(nil)
+	a, b := secret("A"), secret("B")
+	old := newRigOn(t, otp.Options{Secrets: [][]byte{a}, Sends: wide}, c, store)
+	dropped := newRigOn(t, otp.Options{Secrets: [][]byte{b}, IndexSecret: a, Sends: wide}, c, store)
+	old.ask(otp.Request{To: bob})
+	c.add(300 * 24 * time.Hour)
+	dropped.ask(otp.Request{To: bob})
+	c.add(-300 * 24 * time.Hour)
+	c.add(time.Second)
+	ch, _ := dropped.ask(otp.Request{To: bob}) // repairs it
+	require.True(t, ch.Strong)
+	c.add(30 * 24 * time.Hour)
+	ch, _ = dropped.ask(otp.Request{To: bob})
+	require.False(t, ch.Strong)
+}
+
 // Namespaces on one store know nothing of each other, though the secret is one.
 func TestNamespace(t *testing.T) {
 	c := newClock()

@@ -323,6 +323,27 @@ func TestRule5_resendRemembersClientAndLane(t *testing.T) {
 	require.Equal(t, sent, r.sent(), "Admit said no: a decoy")
 }
 
+// Rule 5: a challenge that is passed while its resend is under way is not renewed.
+func TestRule5_passedMeanwhile(t *testing.T) {
+	var pass func()
+	r := newRig(t, otp.Options{Admit: func(context.Context, otp.Address) (bool, error) {
+		if pass != nil {
+			pass()
+		}
+		return true, nil
+	}})
+	ch, code := r.ask(otp.Request{To: bob})
+	r.clock.add(9*time.Minute + 30*time.Second)
+	pass = func() {
+		_, err := r.Check(ctx, ch.ID, code)
+		require.NoError(t, err)
+	}
+	got, err := r.Resend(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	require.Zero(t, got)
+	require.Equal(t, 1, r.sent())
+}
+
 // Rule 6: a stranger's Send never cancels the owner's challenge.
 func TestRule6_independent(t *testing.T) {
 	r := newRig(t, otp.Options{Sends: wide})
@@ -483,6 +504,35 @@ func TestRule13_largest(t *testing.T) {
 	}
 	require.LessOrEqual(t, store.largest, 16<<10)
 	require.Greater(t, store.largest, 10<<10, "the test means to fill it")
+}
+
+// Rule 13: a live challenge is not dropped for its size either.
+func TestRule13_largeLive(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Millisecond}}})
+	req := otp.Request{To: strings.Repeat("a", 60) + "@example.com", Vars: map[string]string{"k": strings.Repeat("v", 511)}}
+	var ids, codes []string
+	for {
+		ch, err := r.Send(ctx, req)
+		if err != nil {
+			var limit *otp.LimitError
+			require.ErrorAs(t, err, &limit)
+			require.Equal(t, 10*time.Minute-time.Duration(len(ids))*time.Millisecond, limit.RetryAfter, "until the first expires")
+			break
+		}
+		ids, codes = append(ids, ch.ID), append(codes, r.last().Code)
+		r.clock.add(time.Millisecond)
+	}
+	require.Less(t, len(ids), 12, "size is the limit here")
+	r.clock.add(10*time.Minute - time.Duration(len(ids))*time.Millisecond)
+	newest, newestCode := r.ask(req) // in the place of the first
+	_, err := r.Check(ctx, ids[0], codes[0])
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	_, err = r.Check(ctx, newest.ID, newestCode)
+	require.NoError(t, err)
+	for i := 1; i < len(ids); i++ {
+		_, err := r.Check(ctx, ids[i], codes[i])
+		require.NoError(t, err)
+	}
 }
 
 type sizeStore struct {

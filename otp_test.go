@@ -426,3 +426,63 @@ func TestSend_locale(t *testing.T) {
 		require.LessOrEqual(t, len(r.last().Locale), 35)
 	}
 }
+
+// lenientGenerator takes whatever is typed for its code.
+type lenientGenerator struct {
+	otp.Generator
+	longest int
+}
+
+func (g *lenientGenerator) Normalize(input string) (string, bool) {
+	g.longest = max(g.longest, len(input))
+	return "123456", true
+}
+
+// B7: no generator sees more than 64 bytes.
+func TestCheck_longInput(t *testing.T) {
+	g := &lenientGenerator{Generator: &fixedGenerator{otp.Digits(6), []string{"123456"}}}
+	r := newRig(t, otp.Options{Generator: g})
+	ch, _ := r.ask(otp.Request{To: bob})
+	_, err := r.Check(ctx, ch.ID, strings.Repeat("x", 65))
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	_, err = r.Check(ctx, ch.ID, strings.Repeat("x", 64))
+	require.NoError(t, err)
+	require.Equal(t, 64, g.longest)
+}
+
+// An Options.ParseAddress that does not stand by its answers is found out: at
+// once, and before a code is used up.
+func TestParseAddress_unstable(t *testing.T) {
+	suffix := ""
+	r := newRig(t, otp.Options{Sends: wide, ParseAddress: func(s string) (otp.Address, error) {
+		return otp.NewAddress(s, s+suffix)
+	}})
+	ch, code := r.ask(otp.Request{To: "+4915112345678"})
+	suffix = "x" // the next release folds otherwise
+	got, err := r.Check(ctx, ch.ID, code)
+	require.ErrorContains(t, err, "ParseAddress")
+	require.Zero(t, got)
+	_, err = r.Resend(ctx, ch.ID)
+	require.ErrorContains(t, err, "ParseAddress")
+	suffix = ""
+	got, err = r.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+	require.Equal(t, "+4915112345678", got.To.String())
+	require.Equal(t, "***78", got.Masked)
+
+	for name, parse := range map[string]func(string) (otp.Address, error){
+		"refuses its own": func(s string) (otp.Address, error) {
+			if strings.HasPrefix(s, "ok:") {
+				return otp.Address{}, otp.ErrAddress
+			}
+			return otp.NewAddress("ok:"+s, s)
+		},
+		"changes its own": func(s string) (otp.Address, error) { return otp.NewAddress("x"+s, s) },
+		"gives none":      func(string) (otp.Address, error) { return otp.Address{}, nil },
+	} {
+		r := newRig(t, otp.Options{ParseAddress: parse})
+		_, err := r.Send(ctx, otp.Request{To: "a"})
+		require.ErrorContains(t, err, "ParseAddress", name)
+		require.Zero(t, r.sent())
+	}
+}

@@ -413,7 +413,7 @@ func TestRule8_clockBack(t *testing.T) {
 func TestRule8_clockRepair(t *testing.T) {
 	c := newClock()
 	store := &countingStore{Store: otp.NewMemoryStore(nil)}
-	r := newRigOn(t, otp.Options{Sends: wide, WrongGuesses: []otp.Limit{{N: 1, Per: time.Hour}}}, c, store)
+	r := newRigOn(t, otp.Options{Sends: []otp.Limit{{N: 1, Per: time.Second}}, WrongGuesses: []otp.Limit{{N: 1, Per: time.Hour}}}, c, store)
 	here, hereCode := r.ask(otp.Request{To: bob})
 	c.add(5 * time.Minute) // a node five minutes ahead
 	ahead, aheadCode := r.ask(otp.Request{To: bob})
@@ -422,6 +422,11 @@ func TestRule8_clockRepair(t *testing.T) {
 	c.add(-4*time.Minute - 59*time.Second)
 
 	before := store.calls()
+	got, err := r.Status(ctx, here.ID)
+	require.ErrorIs(t, err, otp.ErrEscalated)
+	require.True(t, got.ResendAt.Equal(c.Now().Add(time.Second)), "the send of the future counts as one of now")
+	require.Equal(t, [2]int{before[0] + 1, before[1]}, store.calls(), "Status writes nothing")
+	before = store.calls()
 	_, err = r.Check(ctx, here.ID, hereCode)
 	require.ErrorIs(t, err, otp.ErrEscalated)
 	require.Equal(t, [2]int{before[0] + 1, before[1] + 1}, store.calls(), "the repair is written")

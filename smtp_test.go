@@ -366,3 +366,23 @@ func TestSMTPSender_errorIsReply(t *testing.T) {
 }
 
 var _ otp.Renderer = (*letter.Letter)(nil)
+
+// A message that no Verifier made gets a Message-ID all the same.
+func TestSMTPSender_foreignID(t *testing.T) {
+	sink := &smtptest.Sink{}
+	stop, err := sink.Listen()
+	require.NoError(t, err)
+	t.Cleanup(stop)
+	s := smtpSender(t, sink.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback})
+	for _, id := range []string{"", "no id", "a\r\nBcc: x@y.example", strings.Repeat("a", 65)} {
+		m := smtpMessage(t, "bob@example.com")
+		m.ID = id
+		require.NoError(t, s.Send(t.Context(), m))
+	}
+	for _, mail := range sink.Mails() {
+		header, _, _ := readMail(t, mail.Data)
+		require.Regexp(t, `^<[A-Z2-7]{26}@acme\.example>$`, header.Get("Message-Id"))
+		require.Empty(t, header.Get("Bcc"))
+	}
+	require.Len(t, sink.Mails(), 4)
+}

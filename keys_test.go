@@ -273,7 +273,7 @@ func TestForget(t *testing.T) {
 // minute, and not longer.
 func TestStoredValues_expire(t *testing.T) {
 	r := newRig(t, otp.Options{})
-	ch, code := r.ask(otp.Request{To: bob, Client: "c"})
+	ch, _ := r.ask(otp.Request{To: bob, Client: "c"})
 	key := keyOf(t, ch.ID)
 	gone := func() bool { value, err := r.store.Load(ctx, key); require.NoError(t, err); return value == nil }
 	r.clock.add(24*time.Hour + time.Minute - time.Millisecond)
@@ -281,7 +281,7 @@ func TestStoredValues_expire(t *testing.T) {
 	r.clock.add(time.Millisecond)
 	require.True(t, gone(), "a day for the send")
 
-	ch, code = r.ask(otp.Request{To: bob})
+	ch, code := r.ask(otp.Request{To: bob})
 	_, err := r.Check(ctx, ch.ID, wrong(code))
 	require.ErrorIs(t, err, otp.ErrCode)
 	r.clock.add(30*24*time.Hour + time.Minute - time.Millisecond)

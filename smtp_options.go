@@ -57,16 +57,21 @@ func (m TLSMode) String() string {
 
 // The defaults of [SMTPOptions].
 const (
-	DefaultMaxConns       = 4
-	DefaultIdleTimeout    = 60 * time.Second
+	// DefaultMaxConns is for SMTPOptions.MaxConns.
+	DefaultMaxConns = 4
+	// DefaultIdleTimeout is for SMTPOptions.IdleTimeout.
+	DefaultIdleTimeout = 60 * time.Second
+	// DefaultConnectTimeout is for SMTPOptions.ConnectTimeout.
 	DefaultConnectTimeout = 10 * time.Second
-	DefaultSMTPTimeout    = 30 * time.Second
+	// DefaultSMTPTimeout is for SMTPOptions.Timeout.
+	DefaultSMTPTimeout = 30 * time.Second
 )
 
-// Renderer writes the words of a mail. A *[letter.Letter] is one. The text and
-// the HTML must both show the code. Render may be called by many goroutines at
-// once; an error means that the mail is not sent.
+// Renderer writes the words of a mail. A *[letter.Letter] is one.
 type Renderer interface {
+	// Render returns subject, text and HTML; the text and the HTML must both
+	// show the code. It may be called by many goroutines at once. An error
+	// means that the mail is not sent; it does not repeat the code.
 	Render(d letter.Data) (letter.Mail, error)
 }
 

@@ -1,0 +1,296 @@
+package otp_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otptest"
+)
+
+// The flow, from the address to the proof.
+func Example() {
+	ctx := context.Background()
+	inbox := &otptest.Inbox{} // in an application: NewSMTPSender
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	challenge, err := verifier.Send(ctx, otp.Request{To: "bob@example.com", Client: "192.0.2.1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("sent to", challenge.Masked)
+
+	typed := inbox.Code("bob@example.com") // what the person reads in the mail
+	challenge, err = verifier.Check(ctx, challenge.ID, typed)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("proven:", challenge.To.String())
+	// Output:
+	// sent to b***@example.com
+	// proven: bob@example.com
+}
+
+// What a handler does with each answer.
+func ExampleVerifier_Check() {
+	ctx := context.Background()
+	inbox := &otptest.Inbox{}
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+	code := inbox.Code("bob@example.com")
+
+	for _, typed := range []string{"12345", "not " + code, wrong(code), code} {
+		answer, err := verifier.Check(ctx, challenge.ID, typed)
+		switch {
+		case err == nil:
+			fmt.Println("welcome")
+		case errors.Is(err, otp.ErrMalformed):
+			fmt.Println("a code has six digits")
+		case errors.Is(err, otp.ErrCode):
+			fmt.Println("wrong, guesses left:", answer.GuessesLeft)
+		case otp.NeedsResend(err):
+			fmt.Println("offer a new code")
+		case errors.Is(err, otp.ErrUnknown):
+			fmt.Println("start again")
+		default:
+			fmt.Println("not verified, and the reason belongs in the log")
+		}
+	}
+	// Output:
+	// a code has six digits
+	// a code has six digits
+	// wrong, guesses left: 4
+	// welcome
+}
+
+// A code that is good for one payment and nothing else.
+func ExampleVerifier_For() {
+	ctx := context.Background()
+	inbox := &otptest.Inbox{}
+	login, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+
+	pay := login.For("pay:inv-42:99.00EUR")
+	challenge, _ := pay.Send(ctx, otp.Request{
+		To:     "bob@example.com",
+		Proven: true, // Bob is signed in, so strangers cannot use up his mails
+		Vars:   map[string]string{"amount": "99.00 EUR"},
+	})
+	code := inbox.Code("bob@example.com")
+
+	_, err := login.Check(ctx, challenge.ID, code)
+	fmt.Println("as a login:", err)
+	_, err = login.For("pay:inv-43:99.00EUR").Check(ctx, challenge.ID, code)
+	fmt.Println("for another invoice:", err)
+	answer, err := pay.Check(ctx, challenge.ID, code)
+	fmt.Println("for this one:", err, answer.Purpose)
+	// Output:
+	// as a login: otp: no such challenge
+	// for another invoice: otp: no such challenge
+	// for this one: <nil> pay:inv-42:99.00EUR
+}
+
+// Asking again too soon says how long to wait.
+func ExampleVerifier_Resend() {
+	ctx := context.Background()
+	now := time.Now()
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), &otptest.Inbox{}, &otp.Options{
+		Now: func() time.Time { return now },
+	})
+	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+
+	_, err := verifier.Resend(ctx, challenge.ID)
+	var limit *otp.LimitError
+	if errors.As(err, &limit) {
+		fmt.Println("wait", limit.RetryAfter)
+	}
+
+	now = now.Add(time.Minute)
+	again, err := verifier.Resend(ctx, challenge.ID)
+	fmt.Println(err, "- the same code again:", again.ID == challenge.ID)
+
+	now = now.Add(10 * time.Minute)
+	fresh, err := verifier.Resend(ctx, challenge.ID)
+	fmt.Println(err, "- the same code again:", fresh.ID == challenge.ID)
+	// Output:
+	// wait 1m0s
+	// <nil> - the same code again: true
+	// <nil> - the same code again: false
+}
+
+// What a page needs after a reload, without sending or counting anything.
+func ExampleVerifier_Status() {
+	ctx := context.Background()
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), &otptest.Inbox{}, nil)
+	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+
+	status, err := verifier.Status(ctx, challenge.ID)
+	fmt.Println(err, status.Masked, status.GuessesLeft)
+	// Output: <nil> b***@example.com 5
+}
+
+// A device that has proven the address keeps a token, and from then on has
+// budgets of its own, which strangers who ask for the address cannot spend.
+func ExampleRequest_device() {
+	ctx := context.Background()
+	inbox := &otptest.Inbox{}
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+	proven, _ := verifier.Check(ctx, challenge.ID, inbox.Code("bob@example.com"))
+
+	_, err := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+	fmt.Println("a stranger:", errors.Is(err, otp.ErrLimited))
+	_, err = verifier.Send(ctx, otp.Request{To: "bob@example.com", Device: proven.Device})
+	fmt.Println("Bob's device:", err)
+	// Output:
+	// a stranger: true
+	// Bob's device: <nil>
+}
+
+// Secrets, a rotation of them, and a longer life for codes that only prove an
+// address.
+func ExampleOptions() {
+	old := []byte("an old secret: 32 random bytes..")
+	fresh := []byte("a fresh secret: 32 random bytes.")
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(os.Stderr), &otp.Options{
+		Secrets:     [][]byte{fresh, old}, // the first seals, all open
+		IndexSecret: old,                  // does not rotate
+		Purposes: map[string]otp.PurposeOptions{
+			"confirm-address": {TTL: 24 * time.Hour},
+		},
+		Sends: []otp.Limit{{N: 1, Per: 30 * time.Second}, {N: 5, Per: time.Hour}},
+	})
+	fmt.Println(verifier, err)
+	// Output: Verifier{Purpose: login} <nil>
+}
+
+// Mail only to those who have an account, without telling who that is.
+func ExampleOptions_admit() {
+	ctx := context.Background()
+	accounts := map[string]bool{"bob@example.com": true}
+	inbox := &otptest.Inbox{}
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
+		Admit: func(ctx context.Context, to otp.Address) (bool, error) {
+			return accounts[to.String()], nil
+		},
+	})
+
+	for _, to := range []string{"bob@example.com", "eve@example.com"} {
+		challenge, err := verifier.Send(ctx, otp.Request{To: to})
+		_, wrong := verifier.Check(ctx, challenge.ID, "000000")
+		fmt.Println(err, wrong)
+	}
+	fmt.Println("mails:", inbox.Len())
+	// Output:
+	// <nil> otp: wrong code
+	// <nil> otp: wrong code
+	// mails: 1
+}
+
+// Everything that happens, without secrets.
+func ExampleObserverFunc() {
+	ctx := context.Background()
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), &otptest.Inbox{}, &otp.Options{
+		Observer: otp.ObserverFunc(func(_ context.Context, e otp.Event) {
+			fmt.Println(e.Kind, e.Purpose, e.Masked)
+		}),
+	})
+	verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+	verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+	// Output:
+	// asked login b***@example.com
+	// sent login b***@example.com
+	// asked login b***@example.com
+	// limited login b***@example.com
+}
+
+// A sender that is no mail: a text message to a phone.
+func ExampleSenderFunc() {
+	sms := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		// Ask the provider here. Say what became of the message:
+		// &otp.SendError{Temporary: true, Err: err} if it surely did not go out and
+		// trying later can help, &otp.SendError{Err: err} if it was refused for good.
+		fmt.Println("to", m.To.Masked(), "a code of", len(m.Code))
+		return nil
+	})
+	phone := func(s string) (otp.Address, error) { return otp.NewAddress(s, s) }
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), sms, &otp.Options{ParseAddress: phone})
+	_, err := verifier.Send(context.Background(), otp.Request{To: "+4915112345678"})
+	fmt.Println(err)
+	// Output:
+	// to ***78 a code of 6
+	// <nil>
+}
+
+// registerStore is a store of your own: a register with compare-and-swap and
+// expiry. This one is a map; yours asks an engine, in one atomic step.
+type registerStore struct {
+	mu     sync.Mutex
+	values map[string]register
+}
+
+type register struct {
+	value []byte
+	until time.Time
+}
+
+// live is the value under key, nil if there is none or its time is over.
+func (s *registerStore) live(key string) []byte {
+	if r := s.values[key]; time.Now().Before(r.until) {
+		return r.value
+	}
+	return nil
+}
+
+func (s *registerStore) Load(ctx context.Context, key string) ([]byte, error) {
+	if err := cmp.Or(ctx.Err(), otp.CheckKey(key)); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.live(key)), nil
+}
+
+func (s *registerStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if err := cmp.Or(ctx.Err(), otp.CheckSwap(key, old, new, ttl)); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !bytes.Equal(s.live(key), old) { // both nil: no value wanted, none there
+		return false, nil
+	}
+	s.values[key] = register{bytes.Clone(new), time.Now().Add(ttl)}
+	return true, nil
+}
+
+// The store of the README keeps the contract, too.
+func TestRegisterStore(t *testing.T) {
+	otptest.TestStore(t, func(*testing.T) otp.Store { return &registerStore{values: map[string]register{}} })
+}
+
+// A store of your own goes in as it is; otptest.TestStore holds it to its contract.
+func ExampleStore() {
+	store := &registerStore{values: map[string]register{}}
+	inbox := &otptest.Inbox{}
+	verifier, err := otp.NewVerifier(store, inbox, &otp.Options{
+		Secrets: [][]byte{[]byte("32 random bytes that outlive you")},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	challenge, _ := verifier.Send(context.Background(), otp.Request{To: "bob@example.com"})
+	_, err = verifier.Check(context.Background(), challenge.ID, inbox.Code("bob@example.com"))
+	fmt.Println(err)
+	// Output: <nil>
+}

@@ -1,0 +1,158 @@
+package otptest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/go-mailotp/otp"
+)
+
+// Inbox is an [otp.Sender] for tests: it keeps the mails instead of sending
+// them. The zero value is ready to use; an Inbox must not be copied. All
+// methods may be called by many goroutines at once.
+//
+// A recipient is named by the delivery form of the address, as [otp.Address]
+// String gives it, and compared byte for byte: what [otp.ParseEmail] changed
+// in an address is changed here too.
+//
+// Printing an Inbox shows how many mails it holds, and no code.
+type Inbox struct {
+	mu      sync.Mutex
+	mails   []*otp.Message // pointers, so that fmt stops there whatever it is given
+	waited  map[string]int // by recipient: how many mails Wait has returned
+	arrival chan struct{}  // closed by the next Send; nil if nobody waits
+	failure error
+}
+
+var _ otp.Sender = (*Inbox)(nil)
+
+// Send keeps m, unless ctx has ended or [Inbox.FailWith] is in force.
+func (b *Inbox) Send(ctx context.Context, m otp.Message) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return &otp.SendError{Temporary: true, Stage: "inbox", Err: err}
+	}
+	if b.failure != nil {
+		return b.failure
+	}
+	m = cloneMessage(m)
+	b.mails = append(b.mails, &m)
+	if b.arrival != nil {
+		close(b.arrival)
+		b.arrival = nil
+	}
+	return nil
+}
+
+// FailWith makes every Send from now on return err and keep nothing; nil ends
+// it. To tell a [otp.Verifier] what became of the mail, use an
+// [otp.SendError].
+func (b *Inbox) FailWith(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.failure = err
+}
+
+// Messages returns all mails, oldest first.
+func (b *Inbox) Messages() []otp.Message {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]otp.Message, len(b.mails))
+	for i, m := range b.mails {
+		all[i] = cloneMessage(*m)
+	}
+	return all
+}
+
+// Len returns how many mails there are.
+func (b *Inbox) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.mails)
+}
+
+// Last returns the newest mail to a recipient, and false if there is none.
+func (b *Inbox) Last(to string) (otp.Message, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range slices.Backward(b.mails) {
+		if m.To.String() == to {
+			return cloneMessage(*m), true
+		}
+	}
+	return otp.Message{}, false
+}
+
+// Code returns the code in the newest mail to a recipient, "" if there is none.
+func (b *Inbox) Code(to string) string {
+	m, _ := b.Last(to)
+	return m.Code
+}
+
+// Wait returns the oldest mail to a recipient that Wait has not returned yet.
+// If there is none it waits for one, and returns an error when ctx ends. So
+// the first Wait gives the first mail, also when that has arrived before, and
+// the next one gives the resent mail. The other methods know nothing of this.
+func (b *Inbox) Wait(ctx context.Context, to string) (otp.Message, error) {
+	for {
+		m, arrival := b.take(to)
+		if arrival == nil {
+			return m, nil
+		}
+		select {
+		case <-arrival:
+		case <-ctx.Done():
+			return otp.Message{}, fmt.Errorf("otptest: waiting for a mail: %w", ctx.Err())
+		}
+	}
+}
+
+// take returns the next mail for Wait, or else a channel that closes when a
+// mail arrives.
+func (b *Inbox) take(to string) (otp.Message, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	skip := b.waited[to]
+	for _, m := range b.mails {
+		if m.To.String() != to {
+			continue
+		}
+		if skip == 0 {
+			if b.waited == nil {
+				b.waited = make(map[string]int)
+			}
+			b.waited[to]++
+			return cloneMessage(*m), nil
+		}
+		skip--
+	}
+	if b.arrival == nil {
+		b.arrival = make(chan struct{})
+	}
+	return otp.Message{}, b.arrival
+}
+
+// Reset forgets all mails, what Wait has returned, and FailWith. A Wait under
+// way goes on waiting.
+func (b *Inbox) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mails, b.waited, b.failure = nil, nil, nil
+}
+
+// String says how many mails there are.
+func (b *Inbox) String() string { return fmt.Sprintf("Inbox{Len: %d}", b.Len()) }
+
+// Format prints what String returns, whatever the verb.
+func (b *Inbox) Format(f fmt.State, _ rune) { io.WriteString(f, b.String()) }
+
+// cloneMessage returns m with Vars of its own.
+func cloneMessage(m otp.Message) otp.Message {
+	m.Vars = maps.Clone(m.Vars)
+	return m
+}

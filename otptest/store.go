@@ -18,14 +18,13 @@ import (
 // of the suite are random, so that what an earlier run left behind does no
 // harm.
 //
-// Expiry is tested by waiting, some fifteen seconds in all, and a store may
-// round a time to live up by at most five seconds. A store for which a test can move
-// the time has a method
+// Expiry is tested by waiting, some twelve seconds in all, and a store may
+// round a time to live up by at most five seconds. If the store that newStore
+// returns has a method
 //
 //	Advance(d time.Duration)
 //
-// which moves its clock forward; then the suite calls that and waits for nothing.
-// Where newStore returns such a store wrapped, give the wrapper the method.
+// that moves its clock forward, the suite calls that and waits for nothing.
 func TestStore(t *testing.T, newStore func(t *testing.T) otp.Store) {
 	t.Helper()
 	for _, c := range storeCases() {

@@ -39,7 +39,7 @@ func TestStore_memory(t *testing.T) {
 
 func TestStore_memoryInRealTime(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for about fifteen seconds")
+		t.Skip("waits for about twelve seconds")
 	}
 	t.Parallel()
 	TestStore(t, func(*testing.T) otp.Store { return otp.NewMemoryStore(nil) })

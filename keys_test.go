@@ -92,7 +92,7 @@ func TestStoredValues_boundToTheirKey(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// B13: a code is good for its whole purpose and nothing else.
+// B13, B15: a code is good for its whole purpose and nothing else.
 func TestPurpose_isWhole(t *testing.T) {
 	r := newRig(t, otp.Options{Sends: wide})
 	purposes := []string{"pay:inv-42:99.00EUR", "pay:inv-42:98.00EUR", "pay:inv-4", "pay", "Pay:inv-42:99.00EUR", "login"}
@@ -206,7 +206,7 @@ func TestNamespace(t *testing.T) {
 	require.ErrorIs(t, err, otp.ErrLimited, "a device token of the other namespace counts as none")
 }
 
-// The known lane: its own budgets, opened by a token for this address only.
+// Rule 12: the known lane has its own budgets, opened by a token for this address only.
 func TestKnownLane(t *testing.T) {
 	r := newRig(t, otp.Options{ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}}})
 	ch, code := r.ask(otp.Request{To: "bob@example.com", Client: "c"})

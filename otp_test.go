@@ -180,7 +180,7 @@ func TestFlow(t *testing.T) {
 	require.True(t, ch.ResendAt.Equal(start.Add(time.Minute)))
 
 	m := r.last()
-	require.Equal(t, "Bob@example.com", m.To.String()) // E6
+	require.Equal(t, "Bob@example.com", m.To.String()) // E6, E7
 	require.Regexp(t, `^\d{6}$`, m.Code)
 	require.Equal(t, "login", m.Purpose)
 	require.Equal(t, "de", m.Locale)

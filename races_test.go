@@ -65,7 +65,7 @@ func TestRace_wrongGuesses(t *testing.T) {
 	}
 }
 
-// B2: of 200 right guesses at once one is accepted, and nobody learns more.
+// Rule 2, B2: of 200 right guesses at once one is accepted, and nobody learns more.
 func TestRace_rightGuesses(t *testing.T) {
 	r, vs := pair(t, otp.Options{Sends: wide})
 	for range rounds(t) {

@@ -384,7 +384,7 @@ func TestRule8_expiry(t *testing.T) {
 	}
 }
 
-// Rule 8: a clock that is behind the one that sent verifies nothing.
+// Rule 8, B12: a clock that is behind the one that sent verifies nothing.
 func TestRule8_clockBack(t *testing.T) {
 	r := newRig(t, otp.Options{})
 	ch, code := r.ask(otp.Request{To: bob})

@@ -21,6 +21,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/smtptest"
 	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/otptest"
 )
 
 const smtpFrom = "Acme <codes@acme.example>"
@@ -385,4 +386,24 @@ func TestSMTPSender_foreignID(t *testing.T) {
 		require.Empty(t, header.Get("Bcc"))
 	}
 	require.Len(t, sink.Mails(), 4)
+}
+
+// The sender keeps the contract of a Sender.
+func TestSMTPSender_contract(t *testing.T) {
+	otptest.TestSender(t, func(t *testing.T) otptest.SenderUnderTest {
+		sink := &smtptest.Sink{}
+		stop, err := sink.Listen()
+		require.NoError(t, err)
+		t.Cleanup(stop)
+		return otptest.SenderUnderTest{
+			Sender: smtpSender(t, sink.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback}),
+			Received: func() (all []otptest.Delivery) {
+				for _, m := range sink.Mails() {
+					_, text, _ := readMail(t, m.Data)
+					all = append(all, otptest.Delivery{To: m.To, Text: text})
+				}
+				return all
+			},
+		}
+	})
 }

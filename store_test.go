@@ -90,7 +90,7 @@ func TestMemoryStore_negativeMaxEntries(t *testing.T) {
 	require.Nil(t, loadFrom(t, s, 0))
 }
 
-// Of more keys than there are places exactly as many are taken as there are
+// B17: of more keys than there are places exactly as many are taken as there are
 // places, however many goroutines want them.
 func TestMemoryStore_boundIsExact(t *testing.T) {
 	const places, goroutines, each = 1000, 64, 50
@@ -197,7 +197,7 @@ func TestMemoryStore_letsGoOfOldValues(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// All methods at once, on few keys and with an end near: for the race detector.
+// B17: all methods at once, on few keys and with an end near: for the race detector.
 func TestMemoryStore_concurrent(t *testing.T) {
 	clock := new(storeClock)
 	s := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: 50, Now: clock.Now})

@@ -131,27 +131,30 @@ func (v *Verifier) observeFailure(ctx context.Context, key seal.Key, err error) 
 
 // observeError tells the observer why a request was refused or failed.
 func (v *Verifier) observeError(ctx context.Context, key seal.Key, c *ledger.Challenge, err error) {
-	if limit, ok := err.(*LimitError); ok {
-		v.observe(ctx, EventLimited, key, c, Event{RetryAfter: limit.RetryAfter})
-		return
-	}
+	var more Event
+	kind := EventFailed
 	// By value: an error of a store that wraps one of ours is a failure.
 	switch err {
 	case ErrCode:
-		v.observe(ctx, EventWrong, key, c, Event{})
+		kind = EventWrong
 	case ErrMalformed:
-		v.observe(ctx, EventMalformed, key, c, Event{})
+		kind = EventMalformed
 	case ErrExpired:
-		v.observe(ctx, EventExpired, key, c, Event{})
+		kind = EventExpired
 	case ErrExhausted:
-		v.observe(ctx, EventExhausted, key, c, Event{})
+		kind = EventExhausted
 	case ErrEscalated:
-		v.observe(ctx, EventEscalated, key, c, Event{})
+		kind = EventEscalated
 	case ErrUnknown:
-		v.observe(ctx, EventUnknown, key, c, Event{})
+		kind = EventUnknown
 	case errClock:
-		v.observe(ctx, EventClockBack, key, c, Event{})
+		kind = EventClockBack
 	default:
-		v.observe(ctx, EventFailed, key, c, Event{Err: err})
+		if limit, ok := err.(*LimitError); ok {
+			kind, more.RetryAfter = EventLimited, limit.RetryAfter
+		} else {
+			more.Err = err
+		}
 	}
+	v.observe(ctx, kind, key, c, more)
 }

@@ -103,7 +103,9 @@ type Request struct {
 
 // Challenge is one question put to one asker: type the code that we sent. fmt
 // and slog show it without ID, Device and whole address; JSON shows it whole,
-// since apps must return the ID.
+// since apps must return the ID. Package fmt cannot call methods on unexported
+// fields: a struct that keeps a Challenge in one prints it whole unless it has a
+// Format method of its own.
 type Challenge struct {
 	// ID names the challenge: 64 characters of [A-Za-z0-9_-]. It is secret,
 	// for the asker only: keep it in an HttpOnly cookie, a session, or the app.

@@ -35,7 +35,9 @@ type SenderFunc func(ctx context.Context, m Message) error
 func (f SenderFunc) Send(ctx context.Context, m Message) error { return f(ctx, m) }
 
 // Message is one code on its way to one person. It is secret: fmt, slog and
-// encoding/json show it without code, vars and whole address.
+// encoding/json show it without code, vars and whole address. Package fmt
+// cannot call methods on unexported fields: a struct that keeps a Message in one
+// prints it whole unless it has a Format method of its own.
 type Message struct {
 	// ID is random for each mail and unrelated to the challenge: fit for a
 	// Message-ID or an idempotency key. 26 letters and digits.

@@ -3,7 +3,6 @@ package otp
 import (
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 )
@@ -47,7 +46,7 @@ var (
 
 	// ErrSend says that the sender reported a failure. The error is a
 	// *[SendError].
-	ErrSend = errors.New("otp: the mail was not sent")
+	ErrSend = errors.New("otp: sending failed")
 )
 
 // NeedsResend reports whether err means that this challenge cannot be passed
@@ -64,9 +63,9 @@ type LimitError struct {
 	RetryAfter time.Duration
 }
 
-// Error says how many seconds to wait, rounded up.
+// Error says how long to wait, rounded up to seconds.
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("%v, try again in %.0f s", ErrLimited, math.Ceil(e.RetryAfter.Seconds()))
+	return fmt.Sprintf("%v, try again in %v", ErrLimited, (e.RetryAfter + time.Second - 1).Truncate(time.Second))
 }
 
 // Is makes errors.Is(err, ErrLimited) true.

@@ -56,7 +56,7 @@ func ExampleVerifier_Check() {
 		case err == nil:
 			fmt.Println("welcome")
 		case errors.Is(err, otp.ErrMalformed):
-			fmt.Println("a code has six digits")
+			fmt.Println("that is not a code: copy it from the mail")
 		case errors.Is(err, otp.ErrCode):
 			fmt.Println("wrong, guesses left:", answer.GuessesLeft)
 		case otp.NeedsResend(err):
@@ -68,8 +68,8 @@ func ExampleVerifier_Check() {
 		}
 	}
 	// Output:
-	// a code has six digits
-	// a code has six digits
+	// that is not a code: copy it from the mail
+	// that is not a code: copy it from the mail
 	// wrong, guesses left: 4
 	// welcome
 }
@@ -78,9 +78,9 @@ func ExampleVerifier_Check() {
 func ExampleVerifier_For() {
 	ctx := context.Background()
 	inbox := &otptest.Inbox{}
-	login, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
 
-	pay := login.For("pay:inv-42:99.00EUR")
+	pay := verifier.For("pay:inv-42:99.00EUR")
 	challenge, _ := pay.Send(ctx, otp.Request{
 		To:     "bob@example.com",
 		Proven: true, // Bob is signed in, so strangers cannot use up his mails
@@ -88,9 +88,9 @@ func ExampleVerifier_For() {
 	})
 	code := inbox.Code("bob@example.com")
 
-	_, err := login.Check(ctx, challenge.ID, code)
+	_, err := verifier.Check(ctx, challenge.ID, code)
 	fmt.Println("as a login:", err)
-	_, err = login.For("pay:inv-43:99.00EUR").Check(ctx, challenge.ID, code)
+	_, err = verifier.For("pay:inv-43:99.00EUR").Check(ctx, challenge.ID, code)
 	fmt.Println("for another invoice:", err)
 	answer, err := pay.Check(ctx, challenge.ID, code)
 	fmt.Println("for this one:", err, answer.Purpose)
@@ -116,12 +116,16 @@ func ExampleVerifier_Resend() {
 	}
 
 	now = now.Add(time.Minute)
+	first := challenge.ID
 	again, err := verifier.Resend(ctx, challenge.ID)
-	fmt.Println(err, "- the same code again:", again.ID == challenge.ID)
+	if again.ID != "" {
+		challenge = again // it may have a new ID: keep that one from now on
+	}
+	fmt.Println(err, "- the same code again:", challenge.ID == first)
 
 	now = now.Add(10 * time.Minute)
 	fresh, err := verifier.Resend(ctx, challenge.ID)
-	fmt.Println(err, "- the same code again:", fresh.ID == challenge.ID)
+	fmt.Println(err, "- the same code again:", fresh.ID == first)
 	// Output:
 	// wait 1m0s
 	// <nil> - the same code again: true

@@ -9,13 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// A Generator makes codes and reads what people type for them.
+// A Generator makes codes and reads what people type for them. One that also
+// has the method Bits() float64 tells how hard its codes are to guess, and
+// [NewVerifier] holds it to that.
 //
 // Both methods may be called by many goroutines at once.
 type Generator interface {
 	// Generate returns a fresh code from a cryptographic source: 4 to 64
-	// bytes of printable ASCII that Normalize returns unchanged. On an error
-	// no challenge is made and no mail is sent.
+	// bytes (without Bits: 6 to 64) of printable ASCII that Normalize returns
+	// unchanged. On an error no challenge is made and no mail is sent.
 	Generate() (code string, err error)
 
 	// Normalize brings what a person typed or pasted into the form that

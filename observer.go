@@ -80,13 +80,13 @@ type Event struct {
 	Masked string
 	// Domain is the domain of the address.
 	Domain string
-	// Address is a keyed hash of the address's throttle key: equal for all its
+	// AddressHash is a keyed hash of the address's throttle key: equal for all its
 	// spellings, different under another index secret or namespace.
-	Address string
-	// Client is a keyed hash of the client, where one was named.
-	Client string
-	// Challenge is a hash by which the events of one challenge belong together.
-	Challenge string
+	AddressHash string
+	// ClientHash is a keyed hash of the client, where one was named.
+	ClientHash string
+	// ChallengeHash is equal for the events of one challenge.
+	ChallengeHash string
 	// Message is the ID of the mail.
 	Message string
 	// Locale is the locale asked for.
@@ -110,16 +110,16 @@ type Event struct {
 func (v *Verifier) observe(ctx context.Context, kind EventKind, key seal.Key, c *ledger.Challenge, more Event) {
 	e := more
 	e.Kind, e.Time, e.Purpose = kind, v.core.clock(), kindOf(v.purpose)
-	e.Address = key.String()
+	e.AddressHash = key.String()
 	to := Address{deliver: c.To}
 	e.Masked, e.Domain = to.Masked(), to.Domain()
 	e.Locale, e.Known, e.Strong, e.GuessesLeft = c.Locale, c.Lane == ledger.Known, c.Strong, c.Left()
 	if c.Client != [16]byte{} {
-		e.Client = seal.Key(c.Client).String()
+		e.ClientHash = seal.Key(c.Client).String()
 	}
 	if c.Nonce != [16]byte{} {
 		sum := sha256.Sum256(c.Nonce[:])
-		e.Challenge = hex.EncodeToString(sum[:8])
+		e.ChallengeHash = hex.EncodeToString(sum[:8])
 	}
 	v.core.observer.Observe(ctx, e)
 }

@@ -22,9 +22,9 @@ const (
 	// is not named in Options.Purposes (NIST SP 800-63B 3.1.3.2, OWASP ASVS 6.5.5).
 	DefaultTTL = 10 * time.Minute
 
-	// MaxTTL is the longest life for a purpose named in Options.Purposes; more
-	// than 10 minutes is for proving an address only, never for login or recovery
-	// (NIST SP 800-63A 3.8, OWASP ASVS 6.5.5).
+	// MaxTTL is the longest life for a purpose named in Options.Purposes. Name
+	// only kinds that prove an address there, no login and no recovery, for which
+	// 10 minutes are the most (NIST SP 800-63A 3.8, OWASP ASVS 6.5.5).
 	MaxTTL = 24 * time.Hour
 
 	// DefaultGuesses is how many guesses a challenge takes.
@@ -35,15 +35,18 @@ const (
 // are copied by [NewVerifier], which refuses negative and senseless values.
 type Options struct {
 	// Secrets seal the ledgers: the first seals, all open. Each has 32 bytes or
-	// more from a cryptographic source, and no two are equal. To rotate, give a
+	// more from a cryptographic source, not one byte repeated, and no two are
+	// equal. To rotate, give a
 	// new one to every verifier as the last, then make it the first, and keep
 	// the old one 31 days. May be left out only with a *[MemoryStore], for
 	// which a random one is made.
 	Secrets [][]byte
 
 	// IndexSecret names ledgers and signs challenge IDs and device tokens. 32
-	// bytes or more; it does not rotate. Default Secrets[0]; required with more
-	// than one secret (the first rotation sets it to the old first).
+	// bytes or more; it does not rotate: under another one every count,
+	// challenge and device token is lost, without an event. Default Secrets[0];
+	// required with more than one secret (the first rotation sets it to the old
+	// first, and there it stays).
 	IndexSecret []byte
 
 	// Namespace separates tenants or stages that share a store; any string.
@@ -55,13 +58,14 @@ type Options struct {
 	Purposes map[string]PurposeOptions
 
 	// Generator makes the short codes. Default Digits(6). At least 19.9 bits:
-	// 6 digits (OWASP ASVS 6.5.4).
+	// 6 digits (OWASP ASVS 6.5.4). One that has no method Bits() float64 is taken
+	// at its word, if its codes have 6 characters or more.
 	Generator Generator
 
 	// StrongGenerator makes the codes that are mailed when short ones have been
 	// guessed at too often. Default Letters(14). At least 64 bits, so that
-	// guesses at them need no count (NIST SP 800-63B 3.1.3.2). A generator
-	// that has no method Bits() float64 is taken at its word.
+	// guesses at them need no count (NIST SP 800-63B 3.1.3.2). One that has no
+	// method Bits() float64 is taken at its word.
 	StrongGenerator Generator
 
 	// TTL is how long a code lives. Default [DefaultTTL], which is the most
@@ -74,7 +78,8 @@ type Options struct {
 
 	// Sends bounds the mails to an address (all its spellings and purposes) in
 	// each lane. Default 1 in 60 s, 5 in an hour, 10 in 24 h. N is 1 to 100,
-	// Per up to 24 h.
+	// Per up to 24 h. At most 12 codes for an address live at once in a lane,
+	// whatever N is.
 	Sends []Limit
 
 	// WrongGuesses bounds the wrong short codes for an address in each lane;
@@ -82,8 +87,9 @@ type Options struct {
 	// days. N is 1 to 100, Per up to 30 days. Success does not reset it.
 	WrongGuesses []Limit
 
-	// ClientStarts bounds the challenges that one client may open. Default 10
-	// a minute, 60 an hour. N is 1 to 100, Per up to an hour.
+	// ClientStarts bounds the challenges that one client may open for
+	// addresses as a stranger; the known lane draws none. Default 10 a minute,
+	// 60 an hour. N is 1 to 100, Per up to an hour.
 	ClientStarts []Limit
 
 	// Admit, where set, is asked before a challenge is opened. false gives a
@@ -294,7 +300,8 @@ const (
 	minStrongBits = 64
 
 	maxCode    = 64  // bytes, also of what is typed
-	minCode    = 4   // bytes
+	minCode    = 4   // bytes; of a generator that does not tell its bits:
+	minUntold  = 6   // 19.9 bits if they are digits
 	maxPurpose = 128 // bytes
 	maxLocale  = 35  // bytes
 	maxVars    = 512 // bytes, names and values together
@@ -306,12 +313,16 @@ func checkGenerator(g Generator, bits float64) error {
 	if isNil(g) {
 		return errors.New("is a nil pointer")
 	}
-	if b, ok := g.(interface{ Bits() float64 }); ok && b.Bits() < bits {
+	b, told := g.(sized)
+	if told && b.Bits() < bits {
 		return fmt.Errorf("has %.1f bits, want %.1f", b.Bits(), bits)
 	}
 	code, err := g.Generate()
 	if err != nil {
 		return fmt.Errorf("does not work: %w", err)
+	}
+	if !told && len(code) < minUntold {
+		return fmt.Errorf("made a code of %d characters, want %d", len(code), minUntold)
 	}
 	return checkCode(g, code)
 }

@@ -43,6 +43,7 @@ func TestNewVerifier_refuses(t *testing.T) {
 		"generator nil pointer":     {Generator: nilGenerator},
 		"generator fails":           {Generator: &brokenGenerator{otp.Digits(6), errors.New("x")}},
 		"generator not normal":      {Generator: &fixedGenerator{otp.Letters(6), []string{"bcdfgh"}}},
+		"generator short":           {Generator: &fixedGenerator{otp.Digits(6), []string{"12345"}}},
 		"generator empty":           {Generator: &fixedGenerator{otp.Digits(6), []string{""}}},
 		"generator line break":      {Generator: &fixedGenerator{otp.Digits(6), []string{"123456\n"}}},
 		"sends none":                {Sends: limit(0, time.Hour)},

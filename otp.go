@@ -27,7 +27,9 @@
 // A guess needs the challenge's ID, which only the asker holds, so strangers
 // who know an address cannot use up or cancel its owner's code. Whoever opens
 // challenges of their own for it gets ten wrong guesses a day; after that its
-// mails carry codes of 68 bits, and nobody is locked out.
+// mails carry codes of 68 bits, so that guessing locks nobody out. (Asking can: ten
+// mails a day are an address's budget for strangers. Known devices have their own,
+// and Options.Admit is the place for a CAPTCHA.)
 //
 // What lies in the store is sealed with AES-256-GCM: without the secret it
 // shows no address, code, purpose or time.
@@ -139,7 +141,7 @@ type Challenge struct {
 	// ResendAt is from when on the budget allows another mail; it may be past.
 	ResendAt time.Time `json:"resend_at"`
 
-	// GuessesLeft is how many guesses the challenge takes yet.
+	// GuessesLeft is how many guesses the challenge still takes.
 	GuessesLeft int `json:"guesses_left"`
 
 	// Device is a token to keep on this device for Request.Device next time,

@@ -39,7 +39,8 @@ func NewVerifier(store Store, sender Sender, opts *Options) (*Verifier, error) {
 
 // For returns the same verifier for another purpose: what a right code is good
 // for, such as "change-email:user-17" or "pay:inv-42:99.00EUR". A code is
-// accepted only by a verifier of the whole purpose it was sent for. The part
+// accepted only by a verifier of the whole purpose it was sent for; for others
+// there is no such challenge ([ErrUnknown]). The part
 // before the first colon is its kind, which chooses the options in
 // Options.Purposes and the words of the mail. At most 128 bytes of plain text,
 // not empty; with another, every method returns an error. For is cheap.
@@ -53,7 +54,8 @@ func (v *Verifier) For(purpose string) *Verifier {
 
 // Send opens a challenge and mails its code.
 //
-// It returns [ErrAddress], a *[LimitError] or a *[SendError]. With a SendError
+// It returns [ErrAddress], a *[LimitError], a *[SendError], or the failure of
+// something else: the store, Options.Admit, a request out of bounds. With a SendError
 // it returns a usable Challenge where the mail may have gone out, a decoy after
 // a permanent refusal (show it as if all was well, so as not to tell who has a
 // mailbox), else the zero Challenge.
@@ -127,9 +129,9 @@ func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
 // It returns, in this order of precedence, [ErrUnknown] for an ID that was
 // never given out, [ErrMalformed] for input that is no code, [ErrUnknown],
 // [ErrExpired], [ErrExhausted], [ErrEscalated], [ErrMalformed] for the other
-// kind of code, and [ErrCode]. Only ErrCode is counted as a guess. With all of
-// them but ErrUnknown and the first ErrMalformed, which are decided without the
-// store, comes the Challenge as it stands.
+// kind of code, and [ErrCode]. Only ErrCode is counted as a guess. The Challenge
+// as it stands comes with all of them but ErrUnknown and the first ErrMalformed,
+// which is decided without the store; ask [Verifier.Status] then.
 func (v *Verifier) Check(ctx context.Context, id, code string) (Challenge, error) {
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {

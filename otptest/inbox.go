@@ -50,7 +50,7 @@ func (b *Inbox) Send(ctx context.Context, m otp.Message) error {
 }
 
 // FailWith makes every Send from now on return err and keep nothing; nil ends
-// it. To tell a [otp.Verifier] what became of the mail, use an
+// it. To tell an [otp.Verifier] what became of the mail, use an
 // [otp.SendError].
 func (b *Inbox) FailWith(err error) {
 	b.mu.Lock()

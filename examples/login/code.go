@@ -26,10 +26,19 @@ func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 		request.Device = cookie.Value
 	}
 	challenge, err := a.verifier.Send(r.Context(), request)
+	if errors.Is(err, otp.ErrLimited) {
+		// Whoever signs in once more within the minute has a code that still works.
+		if s := a.session(r); s.pending == user {
+			challenge, _ = a.verifier.Status(r.Context(), s.code)
+		}
+	}
 	if err != nil && challenge.ID == "" {
 		problem, status := explain(w, err)
 		show(w, status, "login", problem)
 		return
+	}
+	if err != nil { // the mail may have gone out, or there is no such mailbox
+		log.Print(err)
 	}
 	a.renew(w, r, session{pending: user, code: challenge.ID})
 	http.Redirect(w, r, "/code", http.StatusSeeOther)
@@ -68,12 +77,16 @@ func (a *app) checkCode(w http.ResponseWriter, r *http.Request) {
 func (a *app) resend(w http.ResponseWriter, r *http.Request) {
 	s := a.session(r)
 	challenge, err := a.verifier.Resend(r.Context(), s.code)
-	if challenge.ID != "" {
+	if err == nil {
 		a.renew(w, r, session{pending: s.pending, code: challenge.ID})
-		http.Redirect(w, r, "/code", http.StatusSeeOther)
+		http.Redirect(w, r, "/code?sent=again", http.StatusSeeOther)
 		return
 	}
-	challenge, _ = a.verifier.Status(r.Context(), s.code)
+	if challenge.ID == "" {
+		challenge, _ = a.verifier.Status(r.Context(), s.code)
+	} else if challenge.ID != s.code { // a new one that may have gone out, or a decoy
+		a.renew(w, r, session{pending: s.pending, code: challenge.ID})
+	}
 	a.showCode(w, r, challenge, err)
 }
 
@@ -90,8 +103,9 @@ func (a *app) showCode(w http.ResponseWriter, r *http.Request, challenge otp.Cha
 	}
 	page := struct {
 		otp.Challenge
-		Problem string
-	}{Challenge: challenge}
+		Problem   string
+		SentAgain bool
+	}{Challenge: challenge, SentAgain: err == nil && r.URL.Query().Get("sent") == "again"}
 	status := http.StatusOK
 	if err != nil {
 		page.Problem, status = explain(w, err)
@@ -107,9 +121,8 @@ func explain(w http.ResponseWriter, err error) (problem string, status int) {
 	var limit *otp.LimitError
 	switch {
 	case errors.As(err, &limit):
-		wait := strconv.Itoa(int(math.Ceil(limit.RetryAfter.Seconds())))
-		w.Header().Set("Retry-After", wait)
-		return "Too many mails. Please wait " + wait + " seconds.", http.StatusTooManyRequests
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(limit.RetryAfter.Seconds()))))
+		return "Too many mails. Please wait " + inWords(limit.RetryAfter) + ".", http.StatusTooManyRequests
 	case errors.Is(err, otp.ErrMalformed):
 		return "That is not a code. Copy it from the mail.", http.StatusUnprocessableEntity
 	case errors.Is(err, otp.ErrCode):
@@ -122,4 +135,15 @@ func explain(w http.ResponseWriter, err error) (problem string, status int) {
 	}
 	log.Print(err)
 	return "Something went wrong. Please try again later.", http.StatusServiceUnavailable
+}
+
+// inWords says a time to wait in whole units, rounded up.
+func inWords(d time.Duration) string {
+	switch {
+	case d > 2*time.Hour:
+		return fmt.Sprintf("%.0f hours", math.Ceil(d.Hours()))
+	case d > 2*time.Minute:
+		return fmt.Sprintf("%.0f minutes", math.Ceil(d.Minutes()))
+	}
+	return fmt.Sprintf("%.0f seconds", math.Ceil(d.Seconds()))
 }

@@ -193,7 +193,7 @@ label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit}i
 <button>Sign in</button></form>{{end}}
 {{define "code"}}{{template "top"}}<h1>Check your mail</h1>
 <p>We sent a code to {{.Masked}}. Look for the reference {{.Reference}}.</p>
-{{with .Problem}}<p id="problem" role="alert">{{.}}</p>{{end}}
+{{if .SentAgain}}<p role="status">We sent it again.</p>{{end}}{{with .Problem}}<p id="problem" role="alert">{{.}}</p>{{end}}
 <form method="post" action="/code"><label for="code">Code from the mail</label>
 <input id="code" name="code" type="text" inputmode="{{if .Strong}}text{{else}}numeric{{end}}" autocomplete="one-time-code" autocapitalize="off" spellcheck="false"{{if .Problem}} aria-describedby="problem"{{end}} required>
 <button>Continue</button></form>

@@ -98,7 +98,6 @@ func TestLogin(t *testing.T) {
 	mail, err := inbox.Wait(context.Background(), alice)
 	require.NoError(t, err)
 	require.Contains(t, body, mail.Reference)
-	before := v.cookie(sessionCookie)
 	_, body = v.get("/")
 	require.NotContains(t, body, "signed in", "the password alone is not enough")
 	v.get("/code")
@@ -110,11 +109,15 @@ func TestLogin(t *testing.T) {
 	status, body = v.post("/resend")
 	require.Equal(t, http.StatusTooManyRequests, status)
 	require.Contains(t, body, "a***@example.com")
+	_, body = v.post("/login", "email", alice, "password", password) // within the minute
+	require.Contains(t, body, mail.Reference, "the code that was sent still works")
+	require.Equal(t, 1, inbox.Len())
 
 	stranger := visit() // B14: the code is worth nothing in another session
 	_, body = stranger.post("/code", "code", mail.Code)
 	require.NotContains(t, body, "signed in")
 
+	before := v.cookie(sessionCookie)
 	status, body = v.post("/code", "code", mail.Code)
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, "signed in as "+alice)

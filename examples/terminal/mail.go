@@ -67,7 +67,7 @@ func newSender(ctx context.Context, out io.Writer) (sender *otp.SMTPSender, done
 		server.Close()
 		return nil, nil, err
 	}
-	fmt.Fprintf(out, "No OTP_SMTP_URL set: mailing to a server of my own at %s.\n", listener.Addr())
+	fmt.Fprintf(out, "No OTP_SMTP_URL set: mailing to a local test server at %s.\n", listener.Addr())
 	return sender, func() { sender.Close(); server.Close() }, nil
 }
 

@@ -12,10 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/go-mailotp/otp"
 )
@@ -54,9 +54,9 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 		switch {
 		case err != nil:
 			return err
-		case input == "quit":
+		case strings.EqualFold(input, "quit"):
 			return errGaveUp
-		case input == "resend":
+		case strings.EqualFold(input, "resend"):
 			challenge = resend(ctx, t, verifier, challenge)
 			continue
 		}
@@ -90,6 +90,9 @@ func askAddress(ctx context.Context, t *terminal, verifier *otp.Verifier) (otp.C
 		if err != nil {
 			return otp.Challenge{}, err
 		}
+		if strings.EqualFold(to, "quit") {
+			return otp.Challenge{}, errGaveUp
+		}
 		challenge, err := verifier.Send(ctx, otp.Request{To: to})
 		switch {
 		case err == nil:
@@ -98,10 +101,10 @@ func askAddress(ctx context.Context, t *terminal, verifier *otp.Verifier) (otp.C
 		case errors.Is(err, otp.ErrAddress):
 			t.say("That does not work: %s.", reason(err))
 		case challenge.ID != "": // the mail may have gone out, or was refused for good
-			t.say("The mail may not arrive: %s.", reason(err))
+			t.say("The mail may not arrive (%s).", reason(err))
 			return challenge, nil
 		case errors.Is(err, otp.ErrSend), errors.Is(err, otp.ErrLimited):
-			t.say("No mail was sent: %s.", reason(err))
+			t.say("No mail was sent (%s).", reason(err))
 		default:
 			return otp.Challenge{}, err
 		}
@@ -115,9 +118,9 @@ func resend(ctx context.Context, t *terminal, verifier *otp.Verifier, old otp.Ch
 	var limit *otp.LimitError
 	switch {
 	case errors.As(err, &limit):
-		t.say("Please wait %.0f s before the next mail.", math.Ceil(limit.RetryAfter.Seconds()))
+		t.say("Please wait %v before the next mail.", limit.RetryAfter.Round(time.Second))
 	case err != nil:
-		t.say("No mail was sent: %s.", reason(err))
+		t.say("No mail was sent (%s).", reason(err))
 	case challenge.ID == old.ID:
 		t.say("The same code was mailed once more (reference %s).", challenge.Reference)
 	default:

@@ -75,9 +75,9 @@ func (e *LimitError) Is(target error) bool { return target == ErrLimited }
 // the [ErrSend] that a [Verifier] returns. A Sender's error of another type
 // counts as one with MaybeSent set.
 type SendError struct {
-	// Temporary says that the same message may go through later (SMTP 4yz, a
-	// dropped connection). Not temporary means that the recipient or the
-	// message was refused for good (5yz).
+	// Temporary says that the same message may go through later: SMTP 4yz, a
+	// dropped connection, a refused login. Not temporary means that the
+	// recipient or the message was refused for good (5yz).
 	Temporary bool
 
 	// MaybeSent says that the outcome is unknown and the mail may arrive.

@@ -24,7 +24,7 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 	if v.core.admit != nil {
 		admitted, err := v.core.admit(ctx, to)
 		if err != nil {
-			err = fmt.Errorf("otp: Options.Admit: %w", err)
+			err = fmt.Errorf("otp: Options.Admit: %w", masked(err, Message{To: to}))
 			v.observeError(ctx, key, &c, err)
 			return Challenge{}, err
 		}
@@ -61,10 +61,11 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 			}
 		}
 		c.Code = *code
-		if wait, ok := l.Open(now, v.core.rules, &c); !ok {
+		var wait time.Duration
+		if reserved, wait = l.Open(now, v.core.rules, &c); wait > 0 {
 			return false, &LimitError{RetryAfter: wait}
 		}
-		reserved, view = c.SentAt, v.view(id, l, &c)
+		view = v.view(id, l, &c)
 		return true, nil
 	})
 	if err != nil {
@@ -76,8 +77,11 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 
 // start charges a client for opening a challenge.
 func (v *Verifier) start(ctx context.Context, client seal.Key) error {
-	return update(ctx, v.core, client, func(value []byte, _ state, _ ledger.Ms) (*ledger.Client, error) {
-		if value == nil {
+	return update(ctx, v.core, client, func(value []byte, st state, _ ledger.Ms) (*ledger.Client, error) {
+		if st == lost {
+			v.observe(ctx, EventUnknownKey, seal.Key{}, &ledger.Challenge{Client: client}, Event{})
+		}
+		if st != found {
 			return &ledger.Client{}, nil
 		}
 		return ledger.DecodeClient(value)

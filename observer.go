@@ -27,8 +27,10 @@ func (f ObserverFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
 // EventKind says what happened.
 type EventKind string
 
-// The kinds of event. Each call of [Verifier.Send] or [Verifier.Resend] gives
-// EventAsked and then one or more others; each [Verifier.Check] at least one.
+// The kinds of event. A [Verifier.Send] to a usable address, and a
+// [Verifier.Resend] of a challenge that is there, give EventAsked and then what
+// became of it; a [Verifier.Check] gives its verdict. A request that is refused
+// for its form (a bad address, Vars or purpose) gives none.
 const (
 	// EventAsked: somebody asks for a mail to a usable address, or for a resend.
 	EventAsked EventKind = "asked"
@@ -110,7 +112,9 @@ type Event struct {
 func (v *Verifier) observe(ctx context.Context, kind EventKind, key seal.Key, c *ledger.Challenge, more Event) {
 	e := more
 	e.Kind, e.Time, e.Purpose = kind, v.core.clock(), kindOf(v.purpose)
-	e.AddressHash = key.String()
+	if key != (seal.Key{}) {
+		e.AddressHash = key.String()
+	}
 	to := Address{deliver: c.To}
 	e.Masked, e.Domain = to.Masked(), to.Domain()
 	e.Locale, e.Known, e.Strong, e.GuessesLeft = c.Locale, c.Lane == ledger.Known, c.Strong, c.Left()

@@ -32,7 +32,9 @@ const (
 )
 
 // Options configure a [Verifier]. The zero value means every default. Options
-// are copied by [NewVerifier], which refuses negative and senseless values.
+// are copied by [NewVerifier], which refuses negative and senseless values. fmt,
+// slog and encoding/json show them without secrets, but package fmt cannot where
+// they are in an unexported field.
 type Options struct {
 	// Secrets seal the ledgers: the first seals, all open. Each has 32 bytes or
 	// more from a cryptographic source, not one byte repeated, and no two are

@@ -105,7 +105,8 @@ type Request struct {
 
 // Challenge is one question put to one asker: type the code that we sent. fmt
 // and slog show it without ID, Device and whole address; JSON shows it whole,
-// since apps must return the ID. Package fmt cannot call methods on unexported
+// since apps must return the ID (and so does a JSON log of a value that holds
+// one: log the Challenge itself). Package fmt cannot call methods on unexported
 // fields: a struct that keeps a Challenge in one prints it whole unless it has a
 // Format method of its own.
 type Challenge struct {

@@ -18,7 +18,7 @@ func (v *Verifier) request(r Request) (to Address, c ledger.Challenge, err error
 	if err := checkPurpose(v.purpose); err != nil {
 		return to, c, err
 	}
-	if to, err = v.core.parse(r.To); err != nil {
+	if to, err = v.parse(r.To); err != nil {
 		return to, c, err
 	}
 	if back, err := v.core.parse(to.deliver); err != nil || back != to || to == (Address{}) {
@@ -42,6 +42,20 @@ func (v *Verifier) request(r Request) (to Address, c ledger.Challenge, err error
 		c.Client = v.core.keys.ClientKey(clientName(r.Client))
 	}
 	return to, c, nil
+}
+
+// parse is Options.ParseAddress, whose errors become ErrAddress and do not repeat
+// what was typed.
+func (v *Verifier) parse(typed string) (Address, error) {
+	to, err := v.core.parse(typed)
+	if err == nil {
+		return to, nil
+	}
+	text := printable(replaceFold(err.Error(), typed, "[address]"))
+	if errors.Is(err, ErrAddress) {
+		return Address{}, &maskedError{text, err}
+	}
+	return Address{}, fmt.Errorf("%w: %w", ErrAddress, &maskedError{text, err})
 }
 
 // clientName brings addresses of one host, or one IPv6 network of 64 bits, as

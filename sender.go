@@ -130,19 +130,25 @@ func NewLogSender(w io.Writer) Sender {
 // asSendError brings what a sender said into a SendError that does not repeat
 // the code or the address.
 func asSendError(err error, m Message) *SendError {
-	out := SendError{MaybeSent: true}
-	text := err.Error()
 	var said *SendError
-	if errors.As(err, &said) && said != nil {
-		out = *said
-		text = ""
-		if said.Err != nil {
-			text = said.Err.Error()
-		}
+	if !errors.As(err, &said) {
+		return &SendError{MaybeSent: true, Err: masked(err, m)}
 	}
-	out.Err = &maskedError{text: maskText(text, m), err: err}
+	if said == nil { // a nil pointer in an error: nobody knows
+		return &SendError{MaybeSent: true, Err: errors.New("the sender returned a nil *SendError")}
+	}
+	out := *said
+	out.Stage = maskText(said.Stage, m)
+	text := ""
+	if said.Err != nil {
+		text = maskText(said.Err.Error(), m)
+	}
+	out.Err = &maskedError{text, err}
 	return &out
 }
+
+// masked is err with a text that does not repeat code and address.
+func masked(err error, m Message) error { return &maskedError{maskText(err.Error(), m), err} }
 
 // maskedError shows a masked text for an error.
 type maskedError struct {
@@ -150,14 +156,19 @@ type maskedError struct {
 	err  error
 }
 
-func (e *maskedError) Error() string { return e.text }
-func (e *maskedError) Unwrap() error { return e.err }
+func (e *maskedError) Error() string              { return e.text }
+func (e *maskedError) Unwrap() error              { return e.err }
+func (e *maskedError) Format(f fmt.State, _ rune) { io.WriteString(f, e.text) }
 
-// maskText masks the code and the address in a text of foreign origin, makes
-// its control characters harmless, and cuts it to 200 bytes.
+// maskText masks the code and the address in a text of foreign origin and
+// makes it printable.
 func maskText(text string, m Message) string {
 	text = replaceFold(text, m.Code, "[code]")
-	text = replaceFold(text, m.To.String(), m.To.Masked())
+	return printable(replaceFold(text, m.To.String(), m.To.Masked()))
+}
+
+// printable escapes control characters and cuts a text to 200 bytes.
+func printable(text string) string {
 	if !plainText(text) {
 		quoted := fmt.Sprintf("%+q", text)
 		text = quoted[1 : len(quoted)-1]

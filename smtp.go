@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net"
@@ -117,8 +118,9 @@ func newSMTPSender(host, from string, opts *SMTPOptions) (*SMTPSender, error) {
 }
 
 // Send mails m. It returns nil once the server has accepted the mail, else a
-// *[SendError]. Temporary is false only if the server refused for good (5yz),
-// does not offer SMTPUTF8 for an address that needs it, or no mail can be made
+// *[SendError]. Temporary is false only if the server refused this mail for good
+// (5yz to MAIL, RCPT or DATA; to the greeting or the login it says nothing about
+// the recipient), does not offer SMTPUTF8 for an address that needs it, or no mail can be made
 // of m. MaybeSent is true if the connection or ctx ended after the last byte
 // of the mail and before the server's answer. A reply of the server is in the
 // chain as a *smtp.SMTPError of github.com/emersion/go-smtp, without the code
@@ -193,7 +195,7 @@ func (s *SMTPSender) compose(m Message, to string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if mail.Subject == "" || m.Code == "" || !strings.Contains(mail.Text, m.Code) || !strings.Contains(mail.HTML, m.Code) {
+	if mail.Subject == "" || m.Code == "" || !strings.Contains(mail.Text, m.Code) || !strings.Contains(html.UnescapeString(mail.HTML), m.Code) {
 		return nil, errors.New("the letter has no subject, or the code is missing in its text or its HTML")
 	}
 	id := m.ID

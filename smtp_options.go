@@ -77,7 +77,8 @@ type Renderer interface {
 
 // SMTPOptions are the choices of [NewSMTPSender], which copies them. The zero
 // value has every default; a negative number is an error. They hold a
-// password: fmt, slog and encoding/json show them without it.
+// password: fmt, slog and encoding/json show them without it, but package fmt
+// cannot where they are in an unexported field.
 type SMTPOptions struct {
 	// TLS is how connections are secured. Default: [TLSImplicit].
 	TLS TLSMode

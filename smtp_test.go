@@ -11,6 +11,7 @@ import (
 	"net/mail"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -391,10 +392,25 @@ func TestSMTPSender_foreignID(t *testing.T) {
 // The sender keeps the contract of a Sender.
 func TestSMTPSender_contract(t *testing.T) {
 	otptest.TestSender(t, func(t *testing.T) otptest.SenderUnderTest {
-		sink := &smtptest.Sink{}
+		var refuse atomic.Bool
+		var stall atomic.Value
+		flowing := make(chan struct{})
+		close(flowing)
+		stall.Store(flowing)
+		held := make(chan struct{})
+		sink := &smtptest.Sink{
+			Refuse: func(to string) error {
+				if refuse.Load() {
+					return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no mailbox <" + to + ">"}
+				}
+				return nil
+			},
+			Stall: func() <-chan struct{} { return stall.Load().(chan struct{}) },
+		}
 		stop, err := sink.Listen()
 		require.NoError(t, err)
 		t.Cleanup(stop)
+		t.Cleanup(func() { close(held) })
 		return otptest.SenderUnderTest{
 			Sender: smtpSender(t, sink.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback}),
 			Received: func() (all []otptest.Delivery) {
@@ -404,6 +420,8 @@ func TestSMTPSender_contract(t *testing.T) {
 				}
 				return all
 			},
+			Refuse: func() { refuse.Store(true) },
+			Stall:  func() { stall.Store(held) },
 		}
 	})
 }

@@ -34,7 +34,9 @@ func (v *Verifier) load(ctx context.Context, key seal.Key, p policy) (raw []byte
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	now = v.core.now()
+	if now, err = v.core.now(); err != nil {
+		return nil, nil, 0, err
+	}
 	l, err = v.decode(ctx, key, p, plain, st, now)
 	return raw, l, now, err
 }
@@ -91,7 +93,10 @@ func update[R record](ctx context.Context, c *core, key seal.Key,
 		if written != nil && bytes.Equal(raw, written) {
 			return verdict // the swap was ours and only its answer was lost
 		}
-		now := c.now()
+		now, err := c.now()
+		if err != nil {
+			return err
+		}
 		r, err := decode(plain, st, now)
 		if err != nil {
 			return err
@@ -129,4 +134,12 @@ func (c *core) fetch(ctx context.Context, key seal.Key) (raw, plain []byte, st s
 	return raw, plain, found, err
 }
 
-func (c *core) now() ledger.Ms { return c.clock().UnixMilli() }
+// now reads the clock. A time that a ledger cannot hold is refused before
+// anything is written.
+func (c *core) now() (ledger.Ms, error) {
+	now := c.clock().UnixMilli()
+	if !ledger.ValidTime(now) {
+		return 0, errors.New("otp: Options.Now gives a time that cannot be")
+	}
+	return now, nil
+}

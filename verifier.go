@@ -16,8 +16,9 @@ import (
 // safe for concurrent use; several verifiers, also in several processes, may
 // share a [Store] if they share secrets and namespace.
 //
-// Every method gives up when its context ends. A Send whose context ends may
-// have mailed all the same; a Check whose context ends has verified nothing,
+// Every method gives up when its context ends; only the note of what became of
+// a failed mail may take five seconds more. A Send whose context ends may have
+// mailed all the same; a Check whose context ends has verified nothing,
 // though the guess may be counted.
 type Verifier struct {
 	core    *core
@@ -87,29 +88,26 @@ func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
 		return Challenge{}, err
 	}
 	var (
-		to       Address
-		c        ledger.Challenge
-		renew    bool
-		reserved ledger.Ms
-		view     Challenge
+		to   Address
+		re   ledger.Resent
+		view Challenge
 	)
 	err = v.update(ctx, key, existing, func(l *ledger.Ledger, now ledger.Ms) (bool, error) {
-		var verdict ledger.Verdict
-		var wait time.Duration
-		verdict, c, renew, wait = l.Resend(now, v.core.rules, nonce, v.purpose)
-		if verdict == ledger.Unknown || verdict == ledger.ClockBack {
-			return false, verdictError(verdict)
+		re = l.Resend(now, v.core.rules, nonce, v.purpose)
+		if re.Verdict == ledger.Unknown || re.Verdict == ledger.ClockBack {
+			return false, verdictError(re.Verdict)
 		}
 		var err error
-		if to, err = v.stored(key, c.To); err != nil {
+		if to, err = v.stored(key, re.Challenge.To); err != nil {
 			return false, err
 		}
-		if wait > 0 {
-			return false, &LimitError{RetryAfter: wait}
+		if re.Wait > 0 {
+			return false, &LimitError{RetryAfter: re.Wait}
 		}
-		reserved, view = now, v.view(id, l, &c)
-		return !renew, nil
+		view = v.view(id, l, &re.Challenge)
+		return !re.Renew, nil
 	})
+	c := re.Challenge
 	if c.To != "" {
 		v.observe(ctx, EventAsked, key, &c, Event{})
 	}
@@ -117,10 +115,10 @@ func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
 		v.observeError(ctx, key, &c, err)
 		return Challenge{}, err
 	}
-	if renew {
+	if re.Renew {
 		return v.open(ctx, key, to, c, &nonce)
 	}
-	return v.deliver(ctx, key, to, &c, view, reserved, false)
+	return v.deliver(ctx, key, to, &c, view, re.Reserved, false)
 }
 
 // Check answers a guess. nil means that the code was right, now and for the
@@ -210,7 +208,7 @@ func (v *Verifier) Status(ctx context.Context, id string) (Challenge, error) {
 // guesses back. Device tokens survive. It returns [ErrAddress], or an error of
 // the store, after which the erasure may have happened or not.
 func (v *Verifier) Forget(ctx context.Context, address string) error {
-	to, err := v.core.parse(address)
+	to, err := v.parse(address)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,11 @@ func newSender(ctx context.Context, out io.Writer) (sender *otp.SMTPSender, done
 		return nil, nil, err
 	}
 	fmt.Fprintf(out, "No OTP_SMTP_URL set: mailing to a local test server at %s.\n", listener.Addr())
-	return sender, func() { sender.Close(); server.Close() }, nil
+	return sender, func() {
+		sender.Close()
+		listener.Close() // the server may not know it yet
+		server.Close()
+	}, nil
 }
 
 // session receives one mail after another and shows them.

@@ -19,7 +19,7 @@ const (
 	flagClient
 )
 
-// maxTime keeps sums of times far from overflow; it is in the year 37,000.
+// maxTime keeps sums of times far from overflow; half of it is in the year 19,800.
 const maxTime = 1 << 50
 
 var errCodec = errors.New("otp: a stored ledger does not decode")

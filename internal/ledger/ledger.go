@@ -9,11 +9,16 @@
 package ledger
 
 import (
+	"cmp"
+	"slices"
 	"time"
 )
 
 // Ms is a point in time in Unix milliseconds, or a span in milliseconds.
 type Ms = int64
+
+// ValidTime reports whether now is a time that a ledger can hold.
+func ValidTime(now Ms) bool { return now > -maxTime/2 && now < maxTime/2 }
 
 // Of converts a span.
 func Of(d time.Duration) Ms { return d.Milliseconds() }
@@ -120,9 +125,11 @@ func Lost(now Ms) *Ledger {
 }
 
 // Repair makes the ledger fit for decisions at now: what is out of every
-// window goes, and an event later than now becomes one at now. It reports
-// whether it found such an event: then the ledger must be written whatever
-// the answer, or the event would be "now" for ever.
+// window goes, and an event later than now by more than the clocks may differ
+// becomes one at now. It reports whether it found such an event: then the
+// ledger must be written whatever the answer, or the event would be "now" for
+// ever. One within that slack stays as it is: if the slower of two good clocks
+// moved it back, short windows would open early on the other.
 func (l *Ledger) Repair(now Ms) (repaired bool) {
 	if l.StrongUntil != nil {
 		if latest := now + Of(KeepWrong); *l.StrongUntil > latest {
@@ -135,9 +142,12 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 	for i := range l.lanes {
 		a := &l.lanes[i]
 		for j := range a.sends {
-			if a.sends[j].at > now {
+			if a.sends[j].at > now+Of(ClockSlack) {
 				a.sends[j].at, repaired = now, true
 			}
+		}
+		if repaired { // those within the slack may now be out of order
+			slices.SortStableFunc(a.sends, func(a, b send) int { return cmp.Compare(a.at, b.at) })
 		}
 		a.sends = prune(a.sends, func(s send) bool {
 			if s.refunded {
@@ -152,12 +162,15 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 	return repaired
 }
 
-// clampTo moves events later than now to now.
+// clampTo moves events to now that are later by more than the slack.
 func clampTo(events []Ms, now Ms) (moved bool) {
 	for i := range events {
-		if events[i] > now {
+		if events[i] > now+Of(ClockSlack) {
 			events[i], moved = now, true
 		}
+	}
+	if moved { // those within the slack may now be out of order
+		slices.Sort(events)
 	}
 	return moved
 }
@@ -240,8 +253,12 @@ func (a *lane) spent(now Ms, limits []Limit) bool {
 	return limited && at > now
 }
 
-// addSend records a send and keeps the newest.
-func (a *lane) addSend(now Ms) {
+// addSend records a send, keeps the newest, and returns the time under which
+// it stands: that of the one before if a faster clock has written that.
+func (a *lane) addSend(now Ms) (at Ms) {
+	if n := len(a.sends); n > 0 {
+		now = max(now, a.sends[n-1].at)
+	}
 	kept := 0
 	for _, s := range a.sends {
 		if !s.refunded {
@@ -257,9 +274,14 @@ func (a *lane) addSend(now Ms) {
 		}
 	}
 	a.sends = append(a.sends, send{at: now})
+	return now
 }
 
+// appendEvent is addSend for other events.
 func appendEvent(events []Ms, now Ms) []Ms {
+	if n := len(events); n > 0 {
+		now = max(now, events[n-1])
+	}
 	events = append(events, now)
 	return events[max(0, len(events)-MaxEvents):]
 }

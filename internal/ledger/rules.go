@@ -105,27 +105,37 @@ func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose string, g Guess)
 }
 
 // Resend decides on mailing a challenge again. With Live the same code is to
-// be mailed and the send is reserved. With Expired, Exhausted, Escalated or
-// again set, a new challenge is to be opened in its place. wait > 0 says that
-// the lane's sends are spent; then nothing is reserved.
-func (l *Ledger) Resend(now Ms, r Rules, nonce [16]byte, purpose string) (v Verdict, c Challenge, renew bool, wait time.Duration) {
+// be mailed and the send is reserved; with Renew a new challenge is to be
+// opened in its place. A positive Wait says that the lane's sends are spent;
+// then nothing is reserved.
+func (l *Ledger) Resend(now Ms, r Rules, nonce [16]byte, purpose string) (re Resent) {
 	a, i, ok := l.find(now, nonce, purpose)
 	if !ok {
-		return Unknown, Challenge{}, false, 0
+		return Resent{Verdict: Unknown}
 	}
-	c = a.challenges[i]
-	v = l.state(now, r, a, &c)
-	if v == ClockBack {
-		return v, c, false, 0
+	re.Challenge = a.challenges[i]
+	re.Verdict = l.state(now, r, a, &re.Challenge)
+	if re.Verdict == ClockBack {
+		return re
 	}
 	if at, limited := a.sendFreeAt(r.Sends); limited && at > now {
-		return v, c, false, span(at - now)
+		re.Wait = span(at - now)
+		return re
 	}
-	if v != Live || c.Deadline-now < Of(RenewBefore) {
-		return v, c, true, 0
+	re.Renew = re.Verdict != Live || re.Challenge.Deadline-now < Of(RenewBefore)
+	if !re.Renew {
+		re.Reserved = a.addSend(now)
 	}
-	a.addSend(now)
-	return v, c, false, 0
+	return re
+}
+
+// Resent is what [Ledger.Resend] decided.
+type Resent struct {
+	Verdict   Verdict
+	Challenge Challenge     // a copy
+	Renew     bool          // open a new one in its place
+	Wait      time.Duration // positive: not before
+	Reserved  Ms            // the send, for Refund
 }
 
 // StrongNext reports whether the next code of the lane must be a strong one.
@@ -133,30 +143,29 @@ func (l *Ledger) StrongNext(now Ms, r Rules, n Lane) bool {
 	return l.strongOnly(now, r, &l.lanes[n])
 }
 
-// Open adds a challenge to its lane and reserves the send, or returns how
-// long to wait. If the challenge is there already, because an earlier swap
+// Open adds a challenge to its lane and reserves the send at the time at, or
+// returns how long to wait. If the challenge is there already, because an earlier swap
 // took effect though its answer was lost, Open fills c from it and adds
 // nothing: two of one ID could be passed twice.
-func (l *Ledger) Open(now Ms, r Rules, c *Challenge) (wait time.Duration, ok bool) {
+func (l *Ledger) Open(now Ms, r Rules, c *Challenge) (at Ms, wait time.Duration) {
 	a := &l.lanes[c.Lane]
 	if i := a.index(c.Nonce); i >= 0 {
 		*c = a.challenges[i]
-		return 0, true
+		return c.SentAt, 0
 	}
 	if at, limited := a.sendFreeAt(r.Sends); limited && at > now {
-		return span(at - now), false
+		return 0, span(at - now)
 	}
-	if wait, ok := l.makeRoom(now, r, a, c); !ok {
-		return wait, false
+	if wait := l.makeRoom(now, r, a, c); wait > 0 {
+		return 0, wait
 	}
 	a.challenges = append(a.challenges, *c)
-	a.addSend(now)
-	return 0, true
+	return a.addSend(now), 0
 }
 
 // makeRoom drops challenges that cannot be passed any more, oldest first,
-// until c fits; a live one is never dropped.
-func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Duration, ok bool) {
+// until c fits; a live one is never dropped: then it returns how long to wait.
+func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Duration) {
 	alive := 0
 	next := c.Deadline
 	for i := range a.challenges {
@@ -166,7 +175,7 @@ func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Dur
 		}
 	}
 	if alive >= maxLive {
-		return span(next - now), false
+		return span(next - now)
 	}
 	for a.size()+c.size() > maxLane {
 		dead := -1
@@ -177,11 +186,11 @@ func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Dur
 			}
 		}
 		if dead < 0 {
-			return span(next - now), false
+			return span(next - now)
 		}
 		a.challenges = append(a.challenges[:dead], a.challenges[dead+1:]...)
 	}
-	return 0, true
+	return 0
 }
 
 // ResendAt is when the lane's sends have room again, which may be in the past.

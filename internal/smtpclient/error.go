@@ -89,7 +89,9 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	}
 	switch reply.Code / 100 {
 	case 5:
-		e.Permanent = true
+		// Before MAIL nothing was said of the mail: a wrong password or a
+		// block of this host must not count against the recipient.
+		e.Permanent = stage == StageMail || stage == StageRcpt || stage == StageData || stage == stageDot
 		fallthrough
 	case 4:
 		e.Err = reply

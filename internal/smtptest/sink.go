@@ -42,6 +42,13 @@ type Sink struct {
 
 	Addr string // set by Start
 
+	// Refuse, if it returns an error, refuses a recipient with it.
+	Refuse func(to string) error
+
+	// Stall, if it is set and open, holds back the answer to MAIL until it is
+	// closed.
+	Stall func() <-chan struct{}
+
 	mu    sync.Mutex
 	mails []Mail
 	conns int
@@ -84,6 +91,7 @@ func (s *Sink) Listen() (stop func(), err error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { server.Serve(listener) })
 	return func() {
+		listener.Close() // the server does not know it yet if Serve has not begun
 		server.Close()
 		wg.Wait()
 	}, nil
@@ -151,11 +159,19 @@ func (c *session) Mail(from string, opts *smtp.MailOptions) error {
 	if c.sink.Users != nil && c.user == "" {
 		return smtp.ErrAuthRequired
 	}
+	if c.sink.Stall != nil {
+		<-c.sink.Stall()
+	}
 	c.mail = Mail{From: from, UTF8: opts.UTF8, User: c.user, TLS: c.secure}
 	return nil
 }
 
 func (c *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+	if c.sink.Refuse != nil {
+		if err := c.sink.Refuse(to); err != nil {
+			return err
+		}
+	}
 	c.mail.To = to
 	return nil
 }

@@ -155,6 +155,10 @@ func TestRotation(t *testing.T) {
 	_, err = rolled.Check(ctx, ch.ID, code)
 	require.NoError(t, err, "looking changed nothing")
 
+	rolled.ask(otp.Request{To: "carol@example.com", Client: "c"})
+	dropped.kinds()
+	dropped.ask(otp.Request{To: "dave@example.com", Client: "c"}) // whose ledger is new
+	require.Equal(t, []otp.EventKind{otp.EventAsked, otp.EventUnknownKey, otp.EventSent}, dropped.kinds())
 	ch, code = dropped.ask(otp.Request{To: bob})
 	require.Contains(t, dropped.kinds(), otp.EventUnknownKey)
 	require.True(t, ch.Strong, "what was spent is not known")

@@ -219,6 +219,39 @@ func TestCodec_oddClocks(t *testing.T) {
 	}
 }
 
+// Rule 8: events that clocks a minute apart wrote stay in order, so that they
+// read back, also where some are beyond the slack and moved.
+func TestRepair_keepsOrder(t *testing.T) {
+	wide := Rules{Sends: []Limit{{100, time.Millisecond}}, Wrong: []Limit{{100, time.Millisecond}}}
+	l, client := &Ledger{}, &Client{}
+	at := func(now Ms) {
+		t.Helper()
+		l.Repair(now)
+		client.Repair(now)
+		c := challenge(byte(now), now)
+		_, wait := l.Open(now, wide, &c)
+		require.Zero(t, wait)
+		v, _ := l.Check(now, wide, c.Nonce, c.Purpose, Guess{Short: "0"})
+		require.Equal(t, Wrong, v)
+		_, ok := client.Start(now, wide.Sends)
+		require.True(t, ok)
+		back, err := Decode(l.Append(nil))
+		require.NoError(t, err)
+		require.Equal(t, l.Append(nil), back.Append(nil))
+		backClient, err := DecodeClient(client.Append(nil))
+		require.NoError(t, err)
+		require.Equal(t, client, backClient)
+	}
+	at(t0 + 30_001)
+	at(t0 + 1) // half a minute behind
+	at(t0 + 31_002)
+	at(t0 + 200_003) // far ahead
+	at(t0 + 4)       // moves that one, but not the others
+	at(t0 + 5)
+	require.Len(t, l.lanes[Stranger].sends, 6)
+	require.Equal(t, []Ms{t0 + 4, t0 + 30_001, t0 + 30_001, t0 + 31_002, t0 + 31_002, t0 + 31_002}, l.lanes[Stranger].wrong)
+}
+
 // Rule 13: the newest 100 of each list, and refunds take no one's place.
 func TestEvents_bounded(t *testing.T) {
 	l := &Ledger{}

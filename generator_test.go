@@ -275,7 +275,7 @@ var normalizeCases = []struct {
 	{"around full-width", "BCDFG\uff20", "", "", ""}, {"around full-width Z", "BCDFG\uff3b", "", "", ""}, {"around full-width a", "BCDFG\uff40", "", "", ""}, {"around full-width z", "BCDFG\uff5b", "", "", ""},
 }
 
-func TestGenerator_Normalize(t *testing.T) {
+func TestGenerator_Normalize(t *testing.T) { // A10
 	for _, tc := range normalizeCases {
 		for _, c := range []struct {
 			name, want string

@@ -140,7 +140,7 @@ func TestSMTPSender_Send(t *testing.T) {
 	}
 }
 
-func TestSMTPSender_mailOfTheMessage(t *testing.T) {
+func TestSMTPSender_mailOfTheMessage(t *testing.T) { // F6
 	sink := (&smtptest.Sink{}).Start(t)
 	s := smtpSender(t, sink.Addr, otp.SMTPOptions{
 		TLS: otp.InsecureLoopback, Brand: "Größe & Söhne", ReplyTo: "Hilfe, schnell <help@acme.example>", Support: "030 1234",

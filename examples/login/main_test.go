@@ -123,7 +123,7 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, body, "signed in as "+alice)
 	after := v.cookie(sessionCookie)
 	require.NotEmpty(t, after)
-	require.NotEqual(t, before, after, "C15: a new session ID")
+	require.NotEqual(t, before, after, "a new session ID") // C15
 	require.NotEmpty(t, v.cookie(deviceCookie))
 
 	_, body = v.post("/code", "code", mail.Code)

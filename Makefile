@@ -1,12 +1,14 @@
 # make test            everything that CI checks
 # make check-consumer  build every module from tags, as an outsider would
-# make fuzz            an hour of fuzzing, all targets (FUZZTIME=10m each by default)
+# make fuzz            all fuzz targets, FUZZTIME each (10m)
+# make release VERSION=v0.1.0
+#                      check, tag all modules at one version; pushes nothing
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES     = $(shell git ls-files --cached --others --exclude-standard '*go.mod' | xargs -n1 dirname)
 FUZZTIME   ?= 10m
 
-.PHONY: test format lint race modules fuzz-short fuzz check-consumer
+.PHONY: test format lint race modules fuzz-short fuzz check-consumer release
 
 test: format lint race modules fuzz-short check-consumer
 
@@ -36,3 +38,6 @@ fuzz:
 
 check-consumer:
 	@scripts/consumer-check.sh
+
+release:
+	@scripts/release.sh $(VERSION)

@@ -93,14 +93,11 @@ func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
 		view Challenge
 	)
 	err = v.update(ctx, key, existing, func(l *ledger.Ledger, now ledger.Ms) (bool, error) {
-		re = l.Resend(now, v.core.rules, nonce, v.purpose)
-		if re.Verdict == ledger.Unknown || re.Verdict == ledger.ClockBack {
-			return false, verdictError(re.Verdict)
-		}
 		var err error
-		if to, err = v.stored(key, re.Challenge.To); err != nil {
+		if to, err = v.look(l, now, key, nonce); err != nil {
 			return false, err
 		}
+		re = l.Resend(now, v.core.rules, nonce, v.purpose)
 		if re.Wait > 0 {
 			return false, &LimitError{RetryAfter: re.Wait}
 		}
@@ -147,17 +144,13 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (Challenge, error
 		view    Challenge
 	)
 	err = v.update(ctx, key, existing, func(l *ledger.Ledger, now ledger.Ms) (bool, error) {
-		verdict, c = l.Check(now, v.core.rules, nonce, v.purpose, guess)
-		if verdict == ledger.Unknown || verdict == ledger.ClockBack {
-			return false, verdictError(verdict)
-		}
-		view = v.view(id, l, &c)
-		if verdict != ledger.Right {
-			return verdict == ledger.Wrong, verdictError(verdict)
-		}
 		var err error
-		to, err = v.stored(key, c.To)
-		return err == nil, err
+		if to, err = v.look(l, now, key, nonce); err != nil {
+			return false, err
+		}
+		verdict, c = l.Check(now, v.core.rules, nonce, v.purpose, guess)
+		view = v.view(id, l, &c)
+		return verdict == ledger.Wrong || verdict == ledger.Right, verdictError(verdict)
 	})
 	if err != nil {
 		v.observeError(ctx, key, &c, err)
@@ -259,10 +252,15 @@ func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [
 	return key, nonce, nil
 }
 
-// stored parses an address that was kept in the ledger under key.
-func (v *Verifier) stored(key seal.Key, deliver string) (Address, error) {
-	to, err := v.core.parse(deliver)
-	if err != nil || to.deliver != deliver || v.core.keys.AddressKey(to.throttle) != key {
+// look finds a challenge and parses its address, before anything is decided that
+// would have to be kept.
+func (v *Verifier) look(l *ledger.Ledger, now ledger.Ms, key seal.Key, nonce [16]byte) (Address, error) {
+	verdict, c := l.Look(now, v.core.rules, nonce, v.purpose)
+	if verdict == ledger.Unknown || verdict == ledger.ClockBack {
+		return Address{}, verdictError(verdict)
+	}
+	to, err := v.core.parse(c.To)
+	if err != nil || to.deliver != c.To || v.core.keys.AddressKey(to.throttle) != key {
 		return Address{}, errors.New("otp: Options.ParseAddress no longer gives the address that was mailed")
 	}
 	return to, nil

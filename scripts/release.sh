@@ -17,7 +17,7 @@ die() { echo "release: $*" >&2; exit 1; }
 grep -q "^## ${version#v}\b" CHANGELOG.md || die "CHANGELOG.md has no heading for ${version#v}"
 
 module=$(GOWORK=off go list -m)
-nested=$(git ls-files '*/go.mod' | xargs -r -n1 dirname)
+nested=$(git ls-files '*/go.mod' | sed '/^internal\//d' | xargs -r -n1 dirname) # internal ones only test
 
 # The API against the last release, package by package.
 last=$(git describe --tags --match 'v*' --abbrev=0 2> /dev/null || true)

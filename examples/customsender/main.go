@@ -1,0 +1,93 @@
+// Customsender sends codes by another way than mail: short messages over the HTTP
+// API of a provider. sender.go and phone.go are what to copy. The program runs the
+// flow against a provider in its own process and prints what happens.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-mailotp/otp"
+)
+
+func main() {
+	if err := run(context.Background(), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, out io.Writer) error {
+	far := &provider{token: rand.Text()}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: far, ReadHeaderTimeout: 5 * time.Second}
+	go server.Serve(listener)
+	defer server.Close()
+
+	sender, err := NewSMSSender("http://"+listener.Addr().String()+"/messages", far.token, nil)
+	if err != nil {
+		return err
+	}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{ParseAddress: ParsePhone})
+	if err != nil {
+		return err
+	}
+
+	for _, typed := range []string{"07700 900123", "+44 (0)7700 900123"} {
+		_, err := verifier.Send(ctx, otp.Request{To: typed})
+		fmt.Fprintf(out, "%s: %v\n", typed, err)
+	}
+
+	challenge, err := verifier.Send(ctx, otp.Request{To: "+44 7700 900123"})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "sent to %s\n", challenge.Masked)
+	text := far.received()[0].Text
+	fmt.Fprintf(out, "on the phone: %s\n", text)
+	code := text[:6]
+	wrong := "000000"
+	if code == wrong {
+		wrong = "000001"
+	}
+	answer, err := verifier.Check(ctx, challenge.ID, wrong)
+	fmt.Fprintf(out, "typed %s: %v, guesses left: %d\n", wrong, err, answer.GuessesLeft)
+	answer, err = verifier.Check(ctx, challenge.ID, code)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "typed %s: %s is proven\n", code, answer.To.String())
+	_, err = verifier.Send(ctx, otp.Request{To: "+44.7700.900.123"})
+	fmt.Fprintf(out, "the same number, spelled otherwise: %v\n", err)
+
+	for i, fault := range []struct {
+		what    string
+		status  int
+		stalled bool
+	}{
+		{"an overloaded provider", http.StatusServiceUnavailable, false},
+		{"a number that does not exist", http.StatusUnprocessableEntity, false},
+		{"a provider that does not answer", 0, true},
+	} {
+		far.behave(fault.status, fault.stalled)
+		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		_, err := verifier.Send(short, otp.Request{To: fmt.Sprintf("+44 7700 90020%d", i)})
+		cancel()
+		var failed *otp.SendError
+		if !errors.As(err, &failed) {
+			return fmt.Errorf("%s: %w", fault.what, err)
+		}
+		fmt.Fprintf(out, "%s: %v; temporary: %t, may have gone out: %t\n", fault.what, failed, failed.Temporary, failed.MaybeSent)
+	}
+	return nil
+}

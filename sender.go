@@ -138,7 +138,7 @@ func asSendError(err error, m Message) *SendError {
 		return &SendError{MaybeSent: true, Err: errors.New("the sender returned a nil *SendError")}
 	}
 	out := *said
-	out.Stage = maskText(said.Stage, m)
+	out.Stage = cut(maskText(said.Stage, m), 60) // meant to be a word
 	text := ""
 	if said.Err != nil {
 		text = maskText(said.Err.Error(), m)
@@ -173,8 +173,13 @@ func printable(text string) string {
 		quoted := fmt.Sprintf("%+q", text)
 		text = quoted[1 : len(quoted)-1]
 	}
-	if len(text) > 200 {
-		text = strings.ToValidUTF8(text[:200], "") + "..."
+	return cut(text, 200)
+}
+
+// cut shortens a text to n bytes and dots.
+func cut(text string, n int) string {
+	if len(text) > n {
+		text = strings.ToValidUTF8(text[:n], "") + "..."
 	}
 	return text
 }

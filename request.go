@@ -94,13 +94,16 @@ func shortLocale(header string) string {
 			continue
 		}
 		c := choice{tags[0].String(), q[0]}
-		if c.tag != "und" && c.tag != "mul" && !slices.Contains(choices, c) { // "*" reads as mul
+		if c.tag != "und" && c.tag != "mul" { // "*" reads as mul
 			choices = append(choices, c)
 		}
 	}
 	slices.SortStableFunc(choices, func(a, b choice) int { return cmp.Compare(b.q, a.q) })
 	short := ""
-	for _, c := range choices {
+	for i, c := range choices {
+		if slices.ContainsFunc(choices[:i], func(better choice) bool { return better.tag == c.tag }) {
+			continue
+		}
 		if short == "" && len(c.tag) <= maxLocale {
 			short = c.tag
 		} else if len(short)+1+len(c.tag) <= maxLocale {

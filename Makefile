@@ -1,4 +1,5 @@
 # make test            everything that CI checks
+# make bench           ratios to the bare calls and to other libraries
 # make check-consumer  build every module from tags, as an outsider would
 # make fuzz            all fuzz targets, FUZZTIME each (10m)
 # make release VERSION=v0.1.0
@@ -8,7 +9,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES     = $(shell git ls-files --cached --others --exclude-standard '*go.mod' | xargs -n1 dirname)
 FUZZTIME   ?= 10m
 
-.PHONY: test format lint race modules fuzz-short fuzz check-consumer release
+.PHONY: test format lint race modules fuzz-short fuzz bench check-consumer release
 
 test: format lint race modules fuzz-short check-consumer
 
@@ -35,6 +36,10 @@ fuzz-short:
 
 fuzz:
 	@scripts/fuzz.sh $(FUZZTIME)
+
+# The tables that the README quotes. Nothing fails for being slow.
+bench:
+	@cd bench && go run .
 
 check-consumer:
 	@scripts/consumer-check.sh

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/go-mailotp/otp"
+)
+
+// atScale prints what many pending challenges cost: memory, the garbage
+// collector's time, the longest stop, and how much slower Send and Check are
+// than with a thousand.
+func atScale(w io.Writer, blocks, many int) error {
+	fewFlow, err := newFlow(otp.NewMemoryStore(nil), hand)
+	if err != nil {
+		return err
+	}
+	few := fewFlow.variant("1,000 pending")
+	if _, err := fill(fewFlow, 1000); err != nil {
+		return err
+	}
+
+	before := heap()
+	store := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: many + maxWorkers*turns})
+	f, err := newFlow(store, hand)
+	if err != nil {
+		return err
+	}
+	longest, err := fill(f, many)
+	if err != nil {
+		return err
+	}
+	size := float64(heap()-before) / float64(many)
+	full, stop := collect()
+
+	if err := table(w, "Send and Check at scale", blocks, few, f.variant(fmt.Sprintf("%d pending", many))); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\n| %d pending | |\n| --- | --- |\n", many)
+	fmt.Fprintf(w, "| heap for a challenge | %.0f B |\n", size)
+	fmt.Fprintf(w, "| full garbage collection, median of %d | %.1f ms |\n", collections, ms(full))
+	fmt.Fprintf(w, "| longest stop of the world by it | %.3f ms |\n", ms(stop))
+	fmt.Fprintf(w, "| longest Send while they are made (%s) | %.3f ms |\n", stopwatchName, ms(longest))
+	runtime.KeepAlive(f)
+	runtime.KeepAlive(few)
+	return nil
+}
+
+// fill sends n codes to n addresses and returns the longest that one took.
+func fill(f *flow, n int) (longest time.Duration, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	last := stopwatch()
+	for i := range n {
+		if _, err := f.Send(context.Background(), otp.Request{To: fmt.Sprintf("somebody%07d@example.org", i)}); err != nil {
+			return 0, err
+		}
+		now := stopwatch()
+		longest, last = max(longest, now-last), now
+	}
+	return longest, nil
+}
+
+// heap is what is in use after everything dead is gone.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+const collections = 9
+
+// collect collects garbage and returns how long a whole collection takes and
+// the longest time for which it stopped every goroutine.
+func collect() (full, stop time.Duration) {
+	var times []time.Duration
+	for range collections {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		runtime.GC()
+		times = append(times, time.Since(start))
+		runtime.ReadMemStats(&after)
+		// Two stops in each collection.
+		stop = max(stop, time.Duration(after.PauseTotalNs-before.PauseTotalNs))
+	}
+	slices.Sort(times)
+	return times[len(times)/2], stop
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -20,13 +20,14 @@ import (
 func main() {
 	blocks := flag.Int("blocks", 31, "rounds of each comparison")
 	many := flag.Int("pending", 1_000_000, "pending challenges of the last comparison")
+	only := flag.String("run", "", "only the comparison with this title")
 	profile := flag.String("cpuprofile", "", "write a profile of five seconds of Send and Check to this file, and do nothing else")
 	flag.Parse()
 	var err error
 	if *profile != "" {
 		err = profiled(*profile)
 	} else {
-		err = all(os.Stdout, *blocks, *many)
+		err = all(os.Stdout, *only, *blocks, *many)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -34,8 +35,8 @@ func main() {
 	}
 }
 
-// all prints every table.
-func all(w io.Writer, blocks, many int) error {
+// all prints every table, or only the one with a title.
+func all(w io.Writer, only string, blocks, many int) error {
 	fmt.Fprintf(w, "%s %s/%s, %d CPUs; medians of %d rounds [least..most]\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), blocks)
 	lists, err := variants()
@@ -43,9 +44,15 @@ func all(w io.Writer, blocks, many int) error {
 		return err
 	}
 	for _, l := range lists {
+		if only != "" && only != l.title {
+			continue
+		}
 		if err := table(w, l.title, blocks, l.variants...); err != nil {
 			return err
 		}
+	}
+	if only != "" && only != scaleTitle {
+		return nil
 	}
 	return atScale(w, blocks, many)
 }

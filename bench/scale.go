@@ -11,6 +11,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
+const scaleTitle = "Send and Check at scale"
+
 // atScale prints what many pending challenges cost: memory, the garbage
 // collector's time, the longest stop, and how much slower Send and Check are
 // than with a thousand.
@@ -37,7 +39,7 @@ func atScale(w io.Writer, blocks, many int) error {
 	size := float64(heap()-before) / float64(many)
 	full, stop := collect()
 
-	if err := table(w, "Send and Check at scale", blocks, few, f.variant(fmt.Sprintf("%d pending", many))); err != nil {
+	if err := table(w, scaleTitle, blocks, few, f.variant(fmt.Sprintf("%d pending", many))); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\n| %d pending | |\n| --- | --- |\n", many)

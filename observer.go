@@ -110,6 +110,9 @@ type Event struct {
 // observe tells the observer of an event about a challenge; more holds the
 // fields that do not follow from it.
 func (v *Verifier) observe(ctx context.Context, kind EventKind, key seal.Key, c *ledger.Challenge, more Event) {
+	if v.core.observer == nil {
+		return
+	}
 	e := more
 	e.Kind, e.Time, e.Purpose = kind, v.core.clock(), kindOf(v.purpose)
 	if key != (seal.Key{}) {

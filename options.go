@@ -159,7 +159,7 @@ type core struct {
 	strong   Generator
 	admit    func(context.Context, Address) (bool, error)
 	parse    func(string) (Address, error)
-	observer Observer
+	observer Observer // nil for nobody
 	clock    func() time.Time
 }
 
@@ -189,7 +189,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		c.clock = time.Now
 	}
 	if isNil(c.observer) {
-		c.observer = ObserverFunc(func(context.Context, Event) {})
+		c.observer = nil
 	}
 	if c.guesses == 0 {
 		c.guesses = DefaultGuesses

@@ -246,7 +246,7 @@ func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [
 	}
 	key, nonce, ok := v.core.keys.ParseID(id)
 	if !ok {
-		v.core.observer.Observe(ctx, Event{Kind: EventUnknown, Time: v.core.clock(), Purpose: kindOf(v.purpose)})
+		v.observeFailure(ctx, key, ErrUnknown)
 		return key, nonce, ErrUnknown
 	}
 	return key, nonce, nil

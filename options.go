@@ -159,6 +159,7 @@ type core struct {
 	strong   Generator
 	admit    func(context.Context, Address) (bool, error)
 	parse    func(string) (Address, error)
+	ownParse bool     // parse is ParseEmail, which takes what it gives
 	observer Observer // nil for nobody
 	clock    func() time.Time
 }
@@ -183,7 +184,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		standard: PurposeOptions{TTL: o.TTL, Generator: o.Generator},
 	}
 	if c.parse == nil {
-		c.parse = ParseEmail
+		c.parse, c.ownParse = ParseEmail, true
 	}
 	if c.clock == nil {
 		c.clock = time.Now

@@ -21,8 +21,10 @@ func (v *Verifier) request(r Request) (to Address, c ledger.Challenge, err error
 	if to, err = v.parse(r.To); err != nil {
 		return to, c, err
 	}
-	if back, err := v.core.parse(to.deliver); err != nil || back != to || to == (Address{}) {
-		return to, c, errors.New("otp: Options.ParseAddress does not accept its own address")
+	if !v.core.ownParse {
+		if back, err := v.core.parse(to.deliver); err != nil || back != to || to == (Address{}) {
+			return to, c, errors.New("otp: Options.ParseAddress does not accept its own address")
+		}
 	}
 	size := 0
 	for name, value := range r.Vars {

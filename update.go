@@ -30,7 +30,7 @@ const (
 
 // load reads a ledger, and the time.
 func (v *Verifier) load(ctx context.Context, key seal.Key, p policy) (raw []byte, l *ledger.Ledger, now ledger.Ms, err error) {
-	raw, plain, st, err := v.core.fetch(ctx, key)
+	raw, plain, st, err := v.core.fetch(ctx, key, key.String())
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -74,6 +74,9 @@ type record interface {
 // bound the writes in a window: with the defaults 64 always suffice.
 const maxTries = 1 + 64
 
+// usualLedger is room for what most ledgers take, in bytes: a challenge or two.
+const usualLedger = 256
+
 var errRaces = errors.New("otp: too many lost races for one ledger")
 
 // update loads a record, lets decide change it, and swaps it in, from the
@@ -85,8 +88,9 @@ func update[R record](ctx context.Context, c *core, key seal.Key,
 	decide func(R, ledger.Ms) (changed bool, err error)) error {
 	var written []byte
 	var verdict error
+	name := key.String()
 	for range maxTries {
-		raw, plain, st, err := c.fetch(ctx, key)
+		raw, plain, st, err := c.fetch(ctx, key, name)
 		if err != nil {
 			return err
 		}
@@ -107,8 +111,8 @@ func update[R record](ctx context.Context, c *core, key seal.Key,
 			return err
 		}
 		verdict = err
-		written = c.keys.Seal(key, r.Append(nil))
-		swapped, err := c.store.CompareAndSwap(ctx, key.String(), raw, written, r.TTL(now))
+		written = c.keys.Seal(key, r.Append(make([]byte, 0, usualLedger)))
+		swapped, err := c.store.CompareAndSwap(ctx, name, raw, written, r.TTL(now))
 		if err != nil {
 			return fmt.Errorf("otp: swap: %w", err) // kept or not: nobody is told
 		}
@@ -119,9 +123,9 @@ func update[R record](ctx context.Context, c *core, key seal.Key,
 	return errRaces
 }
 
-// fetch reads and opens what the store holds.
-func (c *core) fetch(ctx context.Context, key seal.Key) (raw, plain []byte, st state, err error) {
-	if raw, err = c.store.Load(ctx, key.String()); err != nil {
+// fetch reads and opens what the store holds under key, whose name is given.
+func (c *core) fetch(ctx context.Context, key seal.Key, name string) (raw, plain []byte, st state, err error) {
+	if raw, err = c.store.Load(ctx, name); err != nil {
 		return nil, nil, absent, fmt.Errorf("otp: load: %w", err)
 	}
 	if raw == nil {

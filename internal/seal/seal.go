@@ -43,7 +43,11 @@ var (
 type Key [16]byte
 
 // String gives the key as a store sees it: 22 characters of [A-Za-z0-9_-].
-func (k Key) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
+func (k Key) String() string {
+	var text [22]byte
+	base64.RawURLEncoding.Encode(text[:], k[:])
+	return string(text[:])
+}
 
 // Keyring seals under the first of its secrets and opens under all of them.
 // It is safe for concurrent use.

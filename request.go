@@ -82,6 +82,9 @@ func clientName(client string) string {
 // shortLocale reads a tag or an Accept-Language header (RFC 9110 12.5.4) and
 // keeps the best tags that fit, best first, with commas.
 func shortLocale(header string) string {
+	if header == "" {
+		return ""
+	}
 	type choice struct {
 		tag string
 		q   float32

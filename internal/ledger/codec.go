@@ -76,6 +76,9 @@ func (c *Challenge) append(b []byte) []byte {
 		b = appendString(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(c.Vars)))
+	if len(c.Vars) == 0 {
+		return b
+	}
 	for _, k := range slices.Sorted(maps.Keys(c.Vars)) {
 		b = appendString(appendString(b, k), c.Vars[k])
 	}

@@ -30,7 +30,9 @@ func (r *Keyring) NewID(k Key) (id string, nonce [16]byte) {
 	buf = append(buf, k[:]...)
 	buf = append(buf, nonce[:]...)
 	sum := r.ids.sum(r.namespace, string(buf[:16]), string(buf[16:32]))
-	return encoding.EncodeToString(append(buf, sum[:macLen]...)), nonce
+	var text [idText]byte
+	encoding.Encode(text[:], append(buf, sum[:macLen]...))
+	return string(text[:]), nonce
 }
 
 // ParseID takes an ID apart if this keyring's index secret made it for this
@@ -53,7 +55,9 @@ func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
 	buf := binary.BigEndian.AppendUint64(make([]byte, 0, deviceLen), uint64(now.Add(DeviceLife).Unix()))
 	buf = buf[:24]
 	random(buf[8:])
-	return encoding.EncodeToString(append(buf, r.deviceMAC(k, deliver, buf)...))
+	var text [deviceText]byte
+	encoding.Encode(text[:], append(buf, r.deviceMAC(k, deliver, buf)...))
+	return string(text[:])
 }
 
 // CheckDevice reports whether token was made by NewDevice for the same ledger

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/go-mailotp/otp/internal/ledger"
@@ -74,9 +75,6 @@ type record interface {
 // bound the writes in a window: with the defaults 64 always suffice.
 const maxTries = 1 + 64
 
-// usualLedger is room for what most ledgers take, in bytes: a challenge or two.
-const usualLedger = 256
-
 var errRaces = errors.New("otp: too many lost races for one ledger")
 
 // update loads a record, lets decide change it, and swaps it in, from the
@@ -111,7 +109,7 @@ func update[R record](ctx context.Context, c *core, key seal.Key,
 			return err
 		}
 		verdict = err
-		written = c.keys.Seal(key, r.Append(make([]byte, 0, usualLedger)))
+		written = c.seal(key, r)
 		swapped, err := c.store.CompareAndSwap(ctx, name, raw, written, r.TTL(now))
 		if err != nil {
 			return fmt.Errorf("otp: swap: %w", err) // kept or not: nobody is told
@@ -121,6 +119,19 @@ func update[R record](ctx context.Context, c *core, key seal.Key,
 		}
 	}
 	return errRaces
+}
+
+// plains are buffers for encodings on their way to be sealed.
+var plains = sync.Pool{New: func() any { return new([]byte) }}
+
+// seal encodes a record and seals it.
+func (c *core) seal(key seal.Key, r record) []byte {
+	buffer := plains.Get().(*[]byte)
+	defer plains.Put(buffer)
+	plain := r.Append((*buffer)[:0])
+	defer clear(plain) // it holds codes and addresses
+	*buffer = plain
+	return c.keys.Seal(key, plain)
 }
 
 // fetch reads and opens what the store holds under key, whose name is given.

@@ -8,6 +8,6 @@ found=0
 while IFS=: read -r file target; do
   found=$((found + 1))
   echo "fuzz $(dirname "$file") $target"
-  (cd "$(dirname "$file")" && go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" .) | tail -n 1
+  (cd "$(dirname "$file")" && go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 200x .) | tail -n 1
 done < <(git grep --untracked -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | sed 's,func ,,')
 [ "$found" -gt 0 ] || { echo "no fuzz target found"; exit 1; }

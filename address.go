@@ -196,8 +196,11 @@ func parseEmail(s string, utf8Local bool) (Address, error) {
 	if len(local)+1+len(domain) > maxAddress {
 		return Address{}, badAddress("it is too long")
 	}
-	deliver := local + "@" + domain
-	return Address{deliver: deliver, throttle: throttleKey(local, domain)}, nil
+	deliver := s
+	if domain != s[at+1:] {
+		deliver = local + "@" + domain
+	}
+	return Address{deliver: deliver, throttle: throttleKey(deliver)}, nil
 }
 
 // checkLocal accepts dot-atom (RFC 5322 3.2.3) and, when asked, the
@@ -359,14 +362,18 @@ func checkDomain(s string) (reason string, encoded bool) {
 // throttleKey folds what commonly reaches one mailbox: ASCII case, +tags, and
 // Gmail's dots and second name. It never folds beyond ASCII (CVE-2019-19844)
 // and never leaves an empty local part.
-func throttleKey(local, domain string) string {
-	key := lowerASCII(local)
+func throttleKey(deliver string) string {
+	local, home, _ := strings.Cut(deliver, "@")
+	key, domain := lowerASCII(local), home
 	if plus := strings.IndexByte(key, '+'); plus > 0 {
 		key = key[:plus]
 	}
 	if domain == "gmail.com" || domain == "googlemail.com" {
 		domain = "gmail.com"
 		key = strings.ReplaceAll(key, ".", "")
+	}
+	if key == local && domain == home {
+		return deliver
 	}
 	return key + "@" + domain
 }

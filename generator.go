@@ -144,6 +144,9 @@ func (c codes) Normalize(input string) (string, bool) {
 	if have != c.n {
 		return "", false
 	}
+	if string(code[:have]) == input {
+		return input, true
+	}
 	return string(code[:have]), true
 }
 

@@ -38,29 +38,41 @@ func (v *Verifier) load(ctx context.Context, key seal.Key, p policy) (raw []byte
 	if now, err = v.core.now(); err != nil {
 		return nil, nil, 0, err
 	}
-	l, err = v.decode(ctx, key, p, plain, st, now)
+	l = new(ledger.Ledger)
+	err = v.decode(ctx, l, key, p, plain, st, now)
 	return raw, l, now, err
 }
 
-func (v *Verifier) decode(ctx context.Context, key seal.Key, p policy, plain []byte, st state, now ledger.Ms) (*ledger.Ledger, error) {
+// decode fills l with what the store held.
+func (v *Verifier) decode(ctx context.Context, l *ledger.Ledger, key seal.Key, p policy, plain []byte, st state, now ledger.Ms) error {
 	if st == lost {
 		v.observe(ctx, EventUnknownKey, key, &ledger.Challenge{}, Event{})
 	}
 	switch {
 	case st == found:
-		return ledger.Decode(plain)
+		return l.Decode(plain)
 	case p == existing:
-		return nil, ErrUnknown
+		return ErrUnknown
 	case st == lost:
-		return ledger.Lost(now), nil
+		*l = *ledger.Lost(now)
+	default:
+		l.Reset()
 	}
-	return &ledger.Ledger{}, nil
+	return nil
 }
+
+// ledgers are empty ones. What decide is given must not be kept beyond it.
+var ledgers = sync.Pool{New: func() any { return new(ledger.Ledger) }}
 
 // update changes the ledger of an address, see the function update.
 func (v *Verifier) update(ctx context.Context, key seal.Key, p policy, decide func(*ledger.Ledger, ledger.Ms) (bool, error)) error {
+	l := ledgers.Get().(*ledger.Ledger)
+	defer func() {
+		l.Reset()
+		ledgers.Put(l)
+	}()
 	return update(ctx, v.core, key, func(plain []byte, st state, now ledger.Ms) (*ledger.Ledger, error) {
-		return v.decode(ctx, key, p, plain, st, now)
+		return l, v.decode(ctx, l, key, p, plain, st, now)
 	}, decide)
 }
 

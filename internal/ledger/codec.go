@@ -103,13 +103,14 @@ func (c *Challenge) size() int {
 	return n
 }
 
-// Decode reads what Append wrote.
-func Decode(b []byte) (*Ledger, error) {
+// Decode makes the ledger what Append wrote, whatever it was. After an error it
+// is of no use.
+func (l *Ledger) Decode(b []byte) error {
+	l.Reset()
 	d := &decoder{rest: b}
 	if d.byte() != versionLedger {
-		return nil, errCodec
+		return errCodec
 	}
-	l := &Ledger{}
 	if d.bool() {
 		until := d.time()
 		l.StrongUntil = &until
@@ -118,9 +119,9 @@ func Decode(b []byte) (*Ledger, error) {
 		d.lane(&l.lanes[i], Lane(i))
 	}
 	if !d.end() {
-		return nil, errCodec
+		return errCodec
 	}
-	return l, nil
+	return nil
 }
 
 // Append appends the client's encoding to b.
@@ -134,7 +135,7 @@ func DecodeClient(b []byte) (*Client, error) {
 	if d.byte() != versionClient {
 		return nil, errCodec
 	}
-	c := &Client{starts: d.times()}
+	c := &Client{starts: d.times(nil)}
 	if !d.end() {
 		return nil, errCodec
 	}
@@ -244,13 +245,34 @@ func (d *decoder) count() int {
 
 func (d *decoder) string() string { return string(d.take(d.uvarint())) }
 
+// strings reads several strings into one allocation.
+func (d *decoder) strings(into ...*string) {
+	begin := *d
+	for range into {
+		d.take(d.uvarint())
+	}
+	if d.bad {
+		return
+	}
+	text := string(begin.rest[:len(begin.rest)-len(d.rest)])
+	for _, s := range into {
+		n := int(begin.uvarint())
+		begin.take(uint64(n))
+		end := len(text) - (len(begin.rest) - len(d.rest))
+		*s = text[end-n : end]
+	}
+}
+
 func (d *decoder) id() (id [16]byte) {
 	copy(id[:], d.take(16))
 	return id
 }
 
-func (d *decoder) times() []Ms {
-	list := make([]Ms, d.count())
+// items makes an empty list one of n zero items, where it is if it has the room.
+func items[T any](list []T, n int) []T { return slices.Grow(list, n)[:n] }
+
+func (d *decoder) times(list []Ms) []Ms {
+	list = items(list, d.count())
 	for i := range list {
 		if i == 0 {
 			list[0] = d.time()
@@ -262,7 +284,7 @@ func (d *decoder) times() []Ms {
 }
 
 func (d *decoder) lane(a *lane, n Lane) {
-	a.sends = make([]send, d.count())
+	a.sends = items(a.sends, d.count())
 	for i := range a.sends {
 		if i == 0 {
 			a.sends[0].at = d.time()
@@ -271,8 +293,8 @@ func (d *decoder) lane(a *lane, n Lane) {
 		}
 		a.sends[i].refunded = d.bool()
 	}
-	a.wrong = d.times()
-	a.challenges = make([]Challenge, d.count())
+	a.wrong = d.times(a.wrong)
+	a.challenges = items(a.challenges, d.count())
 	for i := range a.challenges {
 		if d.challenge(&a.challenges[i]); d.bad {
 			return
@@ -292,9 +314,7 @@ func (d *decoder) challenge(c *Challenge) {
 	}
 	c.SentAt = d.time()
 	c.Deadline = d.after(c.SentAt)
-	for _, s := range []*string{&c.To, &c.Purpose, &c.Locale, &c.Reference, &c.Code} {
-		*s = d.string()
-	}
+	d.strings(&c.To, &c.Purpose, &c.Locale, &c.Reference, &c.Code)
 	n := d.count()
 	if n > 0 {
 		c.Vars = make(map[string]string, n)

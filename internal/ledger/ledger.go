@@ -116,6 +116,16 @@ type send struct {
 	refunded bool
 }
 
+// Reset empties the ledger and keeps its memory.
+func (l *Ledger) Reset() {
+	l.StrongUntil = nil
+	for i := range l.lanes {
+		a := &l.lanes[i]
+		clear(a.challenges[:cap(a.challenges)]) // they hold codes
+		a.sends, a.wrong, a.challenges = a.sends[:0], a.wrong[:0], a.challenges[:0]
+	}
+}
+
 // Lost returns the ledger that takes the place of one that cannot be opened:
 // nobody knows what was spent, so short codes wait until any guess made before
 // now is out of every window.
@@ -227,21 +237,19 @@ func freeAt(events []Ms, limits []Limit) (at Ms, limited bool) {
 
 // sendFreeAt is freeAt for sends: those given back count in short windows only.
 func (a *lane) sendFreeAt(limits []Limit) (at Ms, limited bool) {
-	all := make([]Ms, 0, len(a.sends))
-	kept := make([]Ms, 0, len(a.sends))
-	for _, s := range a.sends {
-		all = append(all, s.at)
-		if !s.refunded {
-			kept = append(kept, s.at)
-		}
-	}
-	for i, lim := range limits {
-		events := kept
-		if lim.Per <= refundCounts {
-			events = all
-		}
-		if t, ok := freeAt(events, limits[i:i+1]); ok && (!limited || t > at) {
-			at, limited = t, true
+	for _, lim := range limits {
+		n := lim.N
+		for i := len(a.sends) - 1; i >= 0 && n > 0; i-- {
+			s := a.sends[i]
+			if s.refunded && lim.Per > refundCounts {
+				continue
+			}
+			if n--; n > 0 {
+				continue
+			}
+			if t := s.at + Of(lim.Per); !limited || t > at {
+				at, limited = t, true
+			}
 		}
 	}
 	return at, limited

@@ -3,6 +3,7 @@ package ledger
 import (
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -156,6 +157,20 @@ func randomLedger(r *rand.Rand) (*Ledger, Ms) {
 	return l, now
 }
 
+var anotherLedger = sync.OnceValue(func() []byte {
+	l, _ := randomLedger(rand.New(rand.NewPCG(3, 3)))
+	return l.Append(nil)
+})
+
+// decode reads b into a ledger that held another.
+func decode(b []byte) (*Ledger, error) {
+	l := &Ledger{}
+	if err := l.Decode(anotherLedger()); err != nil {
+		return nil, err
+	}
+	return l, l.Decode(b)
+}
+
 // Rule 13: whatever is put in, a ledger fits the store's 16 KiB with its seal,
 // no lane takes more than half, and it reads back as it was.
 func TestCodec(t *testing.T) {
@@ -176,14 +191,14 @@ func TestCodec(t *testing.T) {
 				}
 			}
 		}
-		back, err := Decode(b)
+		back, err := decode(b)
 		require.NoError(t, err)
 		require.Equal(t, b, back.Append(nil))
 		for cut := 0; cut < len(b); cut += 1 + len(b)/50 {
-			_, err := Decode(b[:cut])
+			_, err := decode(b[:cut])
 			require.Error(t, err)
 		}
-		_, err = Decode(append(b, 0))
+		_, err = decode(append(b, 0))
 		require.Error(t, err)
 	}
 	t.Logf("largest: %d bytes", largest)
@@ -197,7 +212,7 @@ func TestCodec(t *testing.T) {
 	back, err := DecodeClient(b)
 	require.NoError(t, err)
 	require.Equal(t, c, back)
-	_, err = Decode(b)
+	_, err = decode(b)
 	require.Error(t, err)
 	_, err = DecodeClient((&Ledger{}).Append(nil))
 	require.Error(t, err)
@@ -211,7 +226,7 @@ func TestCodec_oddClocks(t *testing.T) {
 		c.Strong = true
 		_, wait := l.Open(now, standard, &c)
 		require.Zero(t, wait)
-		back, err := Decode(l.Append(nil))
+		back, err := decode(l.Append(nil))
 		require.NoError(t, err)
 		require.True(t, back.StrongNext(now, standard, Stranger))
 		v, _ := back.Check(now, standard, c.Nonce, c.Purpose, Guess{Strong: c.Code})
@@ -235,7 +250,7 @@ func TestRepair_keepsOrder(t *testing.T) {
 		require.Equal(t, Wrong, v)
 		_, ok := client.Start(now, wide.Sends)
 		require.True(t, ok)
-		back, err := Decode(l.Append(nil))
+		back, err := decode(l.Append(nil))
 		require.NoError(t, err)
 		require.Equal(t, l.Append(nil), back.Append(nil))
 		backClient, err := DecodeClient(client.Append(nil))
@@ -291,8 +306,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add((&Client{starts: []Ms{t0, t0 + 5}}).Append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if l, err := Decode(b); err == nil {
-			again, err := Decode(l.Append(nil))
+		if l, err := decode(b); err == nil {
+			again, err := decode(l.Append(nil))
 			require.NoError(t, err)
 			require.Equal(t, l.Append(nil), again.Append(nil))
 			now := t0

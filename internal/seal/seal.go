@@ -130,7 +130,9 @@ func (r *Keyring) Seal(k Key, plain []byte) []byte {
 	s := r.secrets[0]
 	out := make([]byte, fingerprintLen, fingerprintLen+len(plain)+28)
 	copy(out, s.fingerprint[:])
-	return s.aead(k).Seal(out, nil, plain, associated(k))
+	place := associated(k)
+	defer places.Put(place)
+	return s.aead(k).Seal(out, nil, plain, place[:])
 }
 
 // Open undoes Seal. It returns [ErrUnknownKey] where no secret has the
@@ -143,7 +145,9 @@ func (r *Keyring) Open(k Key, sealed []byte) ([]byte, error) {
 		if [fingerprintLen]byte(sealed) != s.fingerprint {
 			continue
 		}
-		plain, err := s.aead(k).Open(nil, nil, sealed[fingerprintLen:], associated(k))
+		place := associated(k)
+		defer places.Put(place)
+		plain, err := s.aead(k).Open(nil, nil, sealed[fingerprintLen:], place[:])
 		if err != nil {
 			return nil, ErrCorrupt
 		}
@@ -154,7 +158,15 @@ func (r *Keyring) Open(k Key, sealed []byte) ([]byte, error) {
 
 // associated binds a seal to the format and to its place in the store, so
 // that a value moved to another key does not open.
-func associated(k Key) []byte { return append([]byte(version), k[:]...) }
+func associated(k Key) *place {
+	p := places.Get().(*place)
+	copy(p[copy(p[:], version):], k[:])
+	return p
+}
+
+type place [len(version) + len(Key{})]byte
+
+var places = sync.Pool{New: func() any { return new(place) }}
 
 // secret is one sealing secret with its AES keys.
 type secret struct {
@@ -194,7 +206,8 @@ type macPool struct{ pool sync.Pool }
 
 type mac struct {
 	hash hash.Hash
-	buf  []byte
+	in   []byte
+	out  [sha256.Size]byte
 }
 
 func newMACPool(key []byte) *macPool {
@@ -203,20 +216,19 @@ func newMACPool(key []byte) *macPool {
 
 // sum authenticates the parts, each with its length before it, so that no two
 // lists of parts look alike.
-func (p *macPool) sum(parts ...string) (out [sha256.Size]byte) {
+func (p *macPool) sum(parts ...string) [sha256.Size]byte {
 	m := p.pool.Get().(*mac)
 	defer p.pool.Put(m)
-	m.buf = m.buf[:0]
+	m.in = m.in[:0]
 	for _, part := range parts {
-		m.buf = binary.BigEndian.AppendUint32(m.buf, uint32(len(part)))
-		m.buf = append(m.buf, part...)
+		m.in = binary.BigEndian.AppendUint32(m.in, uint32(len(part)))
+		m.in = append(m.in, part...)
 	}
 	m.hash.Reset()
-	m.hash.Write(m.buf)
-	m.buf = m.hash.Sum(m.buf[:0])
-	copy(out[:], m.buf)
-	clear(m.buf[:cap(m.buf)])
-	return out
+	m.hash.Write(m.in)
+	clear(m.in)
+	m.hash.Sum(m.out[:0])
+	return m.out
 }
 
 // random fills b from the system's generator, which does not fail.

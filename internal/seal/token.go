@@ -38,8 +38,8 @@ func (r *Keyring) NewID(k Key) (id string, nonce [16]byte) {
 // ParseID takes an ID apart if this keyring's index secret made it for this
 // namespace; a forged one costs no look at the store.
 func (r *Keyring) ParseID(id string) (k Key, nonce [16]byte, ok bool) {
-	buf, ok := unpack(id, idText, idLen)
-	if !ok {
+	var buf [idLen]byte
+	if !unpack(buf[:], id, idText) {
 		return k, nonce, false
 	}
 	sum := r.ids.sum(r.namespace, string(buf[:16]), string(buf[16:32]))
@@ -63,9 +63,9 @@ func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
 // CheckDevice reports whether token was made by NewDevice for the same ledger
 // and delivery address and its time is not over.
 func (r *Keyring) CheckDevice(token string, k Key, deliver string, now time.Time) bool {
-	buf, ok := unpack(token, deviceText, deviceLen)
-	return ok && hmac.Equal(r.deviceMAC(k, deliver, buf[:24]), buf[24:]) &&
-		now.Unix() < int64(binary.BigEndian.Uint64(buf))
+	var buf [deviceLen]byte
+	return unpack(buf[:], token, deviceText) && hmac.Equal(r.deviceMAC(k, deliver, buf[:24]), buf[24:]) &&
+		now.Unix() < int64(binary.BigEndian.Uint64(buf[:]))
 }
 
 func (r *Keyring) deviceMAC(k Key, deliver string, head []byte) []byte {
@@ -73,12 +73,13 @@ func (r *Keyring) deviceMAC(k Key, deliver string, head []byte) []byte {
 	return sum[:macLen]
 }
 
-// unpack decodes text of exactly one length: the decoder skips line breaks,
-// so the length of what comes out is checked too.
-func unpack(text string, textLen, n int) ([]byte, bool) {
-	if len(text) != textLen {
-		return nil, false
+// unpack fills dst with what text of exactly one length decodes to: the
+// decoder skips line breaks, so the length of what comes out is checked too.
+func unpack(dst []byte, text string, length int) bool {
+	var in [idText]byte
+	if len(text) != length {
+		return false
 	}
-	buf, err := encoding.DecodeString(text)
-	return buf, err == nil && len(buf) == n
+	n, err := encoding.Decode(dst, in[:copy(in[:], text)])
+	return err == nil && n == len(dst)
 }

@@ -158,7 +158,8 @@ func randomLedger(r *rand.Rand) (*Ledger, Ms) {
 }
 
 var anotherLedger = sync.OnceValue(func() []byte {
-	l, _ := randomLedger(rand.New(rand.NewPCG(3, 3)))
+	l, now := randomLedger(rand.New(rand.NewPCG(3, 3)))
+	l.StrongUntil = &now
 	return l.Append(nil)
 })
 
@@ -202,6 +203,11 @@ func TestCodec(t *testing.T) {
 		require.Error(t, err)
 	}
 	t.Logf("largest: %d bytes", largest)
+
+	emptied, err := decode(anotherLedger())
+	require.NoError(t, err)
+	emptied.Reset()
+	require.Equal(t, (&Ledger{}).Append(nil), emptied.Append(nil))
 
 	c := &Client{}
 	for i := range Ms(200) {

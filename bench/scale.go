@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -23,17 +24,21 @@ func atScale(w io.Writer, blocks, many int) error {
 		return err
 	}
 	few := fewFlow.variant("1,000 pending")
-	if _, err := fill(fewFlow, 1000); err != nil {
+	if _, err := fill(fewFlow, "somebody", 1000); err != nil {
 		return err
 	}
 
 	before := heap()
-	store := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: many + maxWorkers*turns})
+	var ahead atomic.Int64
+	store := otp.NewMemoryStore(&otp.MemoryOptions{
+		MaxEntries: many + maxWorkers*turns,
+		Now:        func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	})
 	f, err := newFlow(store, hand)
 	if err != nil {
 		return err
 	}
-	longest, err := fill(f, many)
+	longest, err := fill(f, "somebody", many)
 	if err != nil {
 		return err
 	}
@@ -43,11 +48,20 @@ func atScale(w io.Writer, blocks, many int) error {
 	if err := table(w, scaleTitle, blocks, few, f.variant(fmt.Sprintf("%d pending", many))); err != nil {
 		return err
 	}
+	ahead.Store(int64(40 * 24 * time.Hour)) // all expire at once
+	buried := many / 2
+	dying, err := fill(f, "later", buried)
+	if err != nil {
+		return err
+	}
+
 	fmt.Fprintf(w, "\n| %d pending | |\n| --- | --- |\n", many)
 	fmt.Fprintf(w, "| heap for a challenge | %.0f B |\n", size)
 	fmt.Fprintf(w, "| full garbage collection, median of %d | %.1f ms |\n", collections, ms(full))
 	fmt.Fprintf(w, "| the world stopped in one, both stops together, most | %.3f ms |\n", ms(stop))
 	fmt.Fprintf(w, "| longest Send while they are made (%s) | %.3f ms |\n", stopwatchName, ms(longest))
+	fmt.Fprintf(w, "| longest Send of %d after all have expired at once; %d of the dead are left then | %.3f ms |\n",
+		buried, store.Len()-buried, ms(dying))
 	fmt.Fprintf(w, "| longest turn of as many that only hash: the machine's own stops | %.3f ms |\n", ms(idle(many)))
 	runtime.KeepAlive(f)
 	runtime.KeepAlive(few)
@@ -55,12 +69,12 @@ func atScale(w io.Writer, blocks, many int) error {
 }
 
 // fill sends n codes to n addresses and returns the longest that one took.
-func fill(f *flow, n int) (longest time.Duration, err error) {
+func fill(f *flow, name string, n int) (longest time.Duration, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	last := stopwatch()
 	for i := range n {
-		if _, err := f.Send(context.Background(), otp.Request{To: fmt.Sprintf("somebody%07d@example.org", i)}); err != nil {
+		if _, err := f.Send(context.Background(), otp.Request{To: fmt.Sprintf("%s%07d@example.org", name, i)}); err != nil {
 			return 0, err
 		}
 		now := stopwatch()

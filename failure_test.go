@@ -220,9 +220,20 @@ func (s *deadlineStore) Load(ctx context.Context, key string) ([]byte, error) {
 	if !s.on {
 		return s.Store.Load(ctx, key)
 	}
+	return nil, s.down(ctx)
+}
+
+func (s *deadlineStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if !s.on {
+		return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+	}
+	return false, s.down(ctx)
+}
+
+func (s *deadlineStore) down(ctx context.Context) error {
 	end, _ := ctx.Deadline()
 	s.left = time.Until(end)
-	return nil, errors.New("store is down")
+	return errDown
 }
 
 // faultyStore fails at the call whose number is at, counted from 1.
@@ -348,7 +359,7 @@ func TestRule10_lostRaces(t *testing.T) {
 	_, err = v.Send(ctx, otp.Request{To: bob})
 	require.ErrorContains(t, err, "lost races")
 	require.ErrorContains(t, v.Forget(ctx, bob), "lost races")
-	require.Equal(t, 3*65, store.n)
+	require.Equal(t, 3*66, store.n)
 	_, err = r.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
 }

@@ -110,31 +110,45 @@ func TestFaults(t *testing.T) {
 				continue
 			}
 			for _, kind := range []fault{failsBefore, failsAfter, timesOut, cancels, saysNo, saysNoAndNot} {
-				for at := 1; ; at++ {
-					what := fmt.Sprintf("%s, %s at call %d, %s", name, kind, at, sender)
-					c := newClock()
-					store := &faultStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now}), fault: kind}
-					r := newRigOn(t, otp.Options{Sends: wide}, c, store)
-					ch, code := r.ask(otp.Request{To: bob, Client: "c"})
-					c.add(2 * time.Second)
-					opCtx, cancel := context.WithCancel(ctx)
-					store.n, store.at, store.cancel = 0, at, cancel
-					r.fail = always(said)
-					mails := r.sent()
-					got, err := operation(r, opCtx, ch.ID, code)
-					cancel()
-					r.fail, store.at = nil, 0
-					heldTo(t, what, r, name, ch, code, mails, got, err)
-					cases++
-					if !store.hit {
-						break
+				for _, place := range []string{"here", "elsewhere"} {
+					for at, hit := 1, true; hit; at++ {
+						what := fmt.Sprintf("%s, %s at call %d, %s, %s", name, kind, at, sender, place)
+						r, store := newFaultRig(t, kind)
+						ch, code := r.ask(otp.Request{To: bob, Client: "c"})
+						if place == "elsewhere" { // a process that remembers nothing
+							r.Verifier = r.another()
+						}
+						r.clock.add(2 * time.Second)
+						opCtx, cancel := context.WithCancel(ctx)
+						store.n, store.at, store.cancel = 0, at, cancel
+						r.fail = always(said)
+						mails := r.sent()
+						got, err := operation(r, opCtx, ch.ID, code)
+						cancel()
+						r.fail, store.at = nil, 0
+						heldTo(t, what, r, name, ch, code, mails, got, err)
+						hit = store.hit
+						cases++
 					}
 				}
 			}
 		}
 	}
-	require.Greater(t, cases, 300)
+	require.Greater(t, cases, 600)
 	t.Log(cases, "cases")
+}
+
+func newFaultRig(t *testing.T, kind fault) (*rig, *faultStore) {
+	c := newClock()
+	store := &faultStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now}), fault: kind}
+	return newRigOn(t, otp.Options{Sends: wide}, c, store), store
+}
+
+// another is a second verifier like that of newFaultRig.
+func (r *rig) another() *otp.Verifier {
+	v, err := otp.NewVerifier(r.store, rigSender{r}, &otp.Options{Sends: wide, Secrets: [][]byte{secret("A")}, Now: r.clock.Now, Observer: r})
+	require.NoError(r.t, err)
+	return v
 }
 
 // heldTo looks, with the store in order again, at what an operation has left.

@@ -77,7 +77,7 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 
 // start charges a client for opening a challenge.
 func (v *Verifier) start(ctx context.Context, client seal.Key) error {
-	return update(ctx, v.core, client, func(value []byte, st state, _ ledger.Ms) (*ledger.Client, error) {
+	_, err := update(ctx, v.core, client, nil, func(value []byte, st state, _ ledger.Ms) (*ledger.Client, error) {
 		if st == lost {
 			v.observe(ctx, EventUnknownKey, seal.Key{}, &ledger.Challenge{Client: client}, Event{})
 		}
@@ -91,6 +91,7 @@ func (v *Verifier) start(ctx context.Context, client seal.Key) error {
 		}
 		return true, nil
 	})
+	return err
 }
 
 // deliver mails a reserved send and settles what its failure means.

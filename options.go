@@ -160,6 +160,7 @@ type core struct {
 	admit    func(context.Context, Address) (bool, error)
 	parse    func(string) (Address, error)
 	ownParse bool     // parse is ParseEmail, which takes what it gives
+	recent   *recent  // nil over a MemoryStore, which is as fast
 	observer Observer // nil for nobody
 	clock    func() time.Time
 }
@@ -249,6 +250,9 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 	}
 	if c.keys, err = newKeyring(store, &o); err != nil {
 		return nil, err
+	}
+	if _, ok := store.(*MemoryStore); !ok {
+		c.recent = newRecent()
 	}
 	return c, nil
 }

@@ -179,7 +179,7 @@ func (v *Verifier) Status(ctx context.Context, id string) (Challenge, error) {
 	if err != nil {
 		return Challenge{}, err
 	}
-	_, l, now, err := v.load(ctx, key, existing)
+	l, now, err := v.load(ctx, key)
 	if err != nil {
 		v.observeFailure(ctx, key, err)
 		return Challenge{}, err
@@ -208,10 +208,10 @@ func (v *Verifier) Forget(ctx context.Context, address string) error {
 		return err
 	}
 	key := v.core.keys.AddressKey(to.throttle)
+	v.core.recent.take(key)
 	for range maxTries {
-		old, err := v.core.store.Load(ctx, key.String())
+		old, err := v.core.load(ctx, key.String())
 		if err != nil {
-			err = fmt.Errorf("otp: load: %w", err)
 			v.observeFailure(ctx, key, err)
 			return err
 		}

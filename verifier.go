@@ -16,6 +16,10 @@ import (
 // safe for concurrent use; several verifiers, also in several processes, may
 // share a [Store] if they share secrets and namespace.
 //
+// A Send costs a load and a swap of the store, and the same again where a client
+// is named. A Check costs a swap in the process that sent the code, which remembers
+// up to 2 MiB of sealed values, and a load and a swap elsewhere. A refusal costs a load.
+//
 // Every method gives up when its context ends; only the note of what became of
 // a failed mail may take five seconds more. A Send whose context ends may have
 // mailed all the same; a Check whose context ends has verified nothing,

@@ -18,7 +18,7 @@ import (
 // Whatever a sender says, the Verifier's error repeats neither the code nor the
 // address, stands in one line and is short.
 func FuzzMaskText(f *testing.F) {
-	for _, text := range []string{"", "{code}", "<{to}> {TO} {code}{code}", "no such user {to}\r\n550 {code}", "\x00{code}\x1b[2J", "\xff{code}\xff", "\u202e{code}\u2028{to}", "{co{code}de}", "{to}{code}@{to}", strings.Repeat("{code}", 90), strings.Repeat("\x01", 300), strings.Repeat("x", 197) + "{to}"} {
+	for _, text := range []string{"", "{code}", "<{to}> {TO} {code}{code}", "no such user {to}\r\n550 {code}", "\x00{code}\x1b[2J", "\xff{code}\xff", "\u202e{code}\u2028{to}", "\u202e", "550 {to} \u2066{code}", "{co{code}de}", "{to}{code}@{to}", strings.Repeat("{code}", 90), strings.Repeat("\x01", 300), strings.Repeat("x", 197) + "{to}"} {
 		for kind := range uint8(6) {
 			f.Add(text, "rcpt", kind)
 			f.Add("refused", text, kind)

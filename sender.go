@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/go-mailotp/otp/internal/oneline"
 )
 
 // A Sender brings a [Message] to its address.
@@ -167,9 +169,10 @@ func maskText(text string, m Message) string {
 	return printable(replaceFold(text, m.To.String(), m.To.Masked()))
 }
 
-// printable escapes control characters and cuts a text to 200 bytes.
+// printable escapes control characters, also those that turn a line of text
+// around, and cuts a text to 200 bytes.
 func printable(text string) string {
-	if !plainText(text) {
+	if oneline.Check(text) != nil {
 		quoted := fmt.Sprintf("%+q", text)
 		text = quoted[1 : len(quoted)-1]
 	}

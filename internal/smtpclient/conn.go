@@ -157,7 +157,20 @@ func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) 
 	if err != nil {
 		return StageAuth, err
 	}
-	return StageAuth, c.client.Auth(mechanism)
+	return StageAuth, c.client.Auth(mechanismOf{mechanism})
+}
+
+// mechanismOf is the client of a login as go-smtp needs it.
+type mechanismOf struct{ sasl.Client }
+
+// Next answers a challenge. To go-smtp nil is no answer but the end, as if the
+// server had let us in; it is an empty line (RFC 4954 section 4).
+func (m mechanismOf) Next(challenge []byte) ([]byte, error) {
+	response, err := m.Client.Next(challenge)
+	if err != nil {
+		return nil, &authError{err}
+	}
+	return append([]byte{}, response...), nil
 }
 
 // startTLS asks for TLS in clear text. go-smtp could, but calls itself

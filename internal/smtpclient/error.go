@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/textproto"
@@ -100,6 +101,21 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	}
 	return e
 }
+
+// authError is why a mechanism gave up, without its text: that may hold the
+// server's words, and these may repeat the password.
+type authError struct{ err error }
+
+// Error leaves the words of the cause out.
+func (e *authError) Error() string {
+	return "authentication failed (the words of the mechanism are left out, they may repeat the password)"
+}
+
+// Unwrap returns the cause.
+func (e *authError) Unwrap() error { return e.err }
+
+// Format prints what Error returns, whatever the verb.
+func (e *authError) Format(f fmt.State, _ rune) { io.WriteString(f, e.Error()) }
 
 // replyCode returns the code of the server's refusal, 0 if there was none.
 func (e *Error) replyCode() int {

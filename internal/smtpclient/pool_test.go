@@ -2,6 +2,7 @@ package smtpclient_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -209,6 +210,61 @@ func TestPool_authFactory(t *testing.T) {
 	e := requireStage(t, err, smtpclient.StageAuth)
 	require.False(t, e.Permanent || e.MaybeSent)
 	require.Equal(t, 1, server.Conns(), "no retry")
+}
+
+// silent is a mechanism that has nothing to say to a challenge.
+type silent struct{}
+
+func (silent) Start() (mechanism string, first []byte, err error) {
+	return "XOAUTH2", []byte("token"), nil
+}
+func (silent) Next([]byte) ([]byte, error) { return nil, nil }
+
+// Nothing to say is an empty line, after which the server decides: it has let
+// nobody in yet.
+func TestPool_authWithoutAnswer(t *testing.T) {
+	for decision, good := range map[string]bool{"235 welcome": true, "535 5.7.8 no": false} {
+		server := smtptest.Script{Extensions: []string{"AUTH XOAUTH2"}, Reply: func(_ int, verb, _ string) string {
+			switch verb {
+			case "AUTH":
+				return "334 eyJzdGF0dXMiOiI0MDEifQ=="
+			case "":
+				return decision
+			}
+			return ""
+		}}.Start(t)
+		pool := newPool(t, server.Addr, func(c *smtpclient.Config) {
+			c.Auth = func(context.Context, func(string) bool) (sasl.Client, error) { return silent{}, nil }
+		})
+		err := pool.Send(t.Context(), envelope, content)
+		require.Equal(t, good, err == nil)
+		if !good {
+			require.False(t, requireStage(t, err, smtpclient.StageAuth).Permanent)
+		}
+		require.Equal(t, good, server.Count("MAIL") == 1)
+	}
+}
+
+// A mechanism's own error may hold what the server said.
+func TestPool_authErrorRepeatsNothing(t *testing.T) { // D1
+	server := smtptest.Script{Extensions: []string{"AUTH OAUTHBEARER"}, Reply: func(_ int, verb, _ string) string {
+		if verb == "AUTH" {
+			return "334 " + base64.StdEncoding.EncodeToString([]byte(`{"status":"bad token hunter2"}`))
+		}
+		return ""
+	}}.Start(t)
+	pool := newPool(t, server.Addr, func(c *smtpclient.Config) {
+		c.Auth = func(context.Context, func(string) bool) (sasl.Client, error) {
+			return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Token: "hunter2"}), nil
+		}
+	})
+	err := pool.Ping(t.Context())
+	e := requireStage(t, err, smtpclient.StageAuth)
+	for _, text := range []string{err.Error(), fmt.Sprintf("%+v", e.Err), fmt.Sprintf("%#v", e.Err)} {
+		require.NotContains(t, text, "hunter2")
+	}
+	var refused *sasl.OAuthBearerError
+	require.ErrorAs(t, err, &refused)
 }
 
 func TestPool_refusedResetIsReplaced(t *testing.T) {

@@ -166,6 +166,10 @@ func writeHeader(b *bytes.Buffer, name, value string) {
 	b.WriteString("\r\n")
 }
 
+// lineEnds makes all line ends alike: of "\ré\n" the quoted-printable writer
+// would drop the second.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // writePart writes one part, quoted-printable, so that its lines are short,
 // ASCII and end in CRLF whatever the text holds.
 func writePart(w *multipart.Writer, contentType, text string) error {
@@ -177,7 +181,7 @@ func writePart(w *multipart.Writer, contentType, text string) error {
 		return err
 	}
 	q := quotedprintable.NewWriter(part)
-	if _, err := q.Write([]byte(text)); err != nil {
+	if _, err := q.Write([]byte(lineEnds.Replace(text))); err != nil {
 		return err
 	}
 	return q.Close()

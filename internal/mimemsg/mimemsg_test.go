@@ -153,7 +153,7 @@ func TestMessage_refuses(t *testing.T) { // F1
 
 func TestMessage_bodies(t *testing.T) { // F3
 	for _, body := range []string{
-		"\r.\rMAIL FROM:<e@example.com>", "\n.\n", "\r\n.\r\n", ".", "..", "a\rb", "a\n\rb", "\r", "\n", "", "\x00\x01\x7f", "\u2028\u0085",
+		"\r.\rMAIL FROM:<e@example.com>", "\n.\n", "\r\n.\r\n", ".", "..", "a\rb", "a\n\rb", "a\ré\nb", "\r", "\n", "", "\x00\x01\x7f", "\u2028\u0085",
 		strings.Repeat("x", 5000), strings.Repeat("é", 5000), "trailing space \n \n\t\n", "=\n=3D", "\xff\xfe",
 		"--boundary\nContent-Type: text/html\n\n<a>",
 	} {

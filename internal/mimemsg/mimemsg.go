@@ -114,6 +114,12 @@ func (m Mailbox) encode() (string, error) {
 	if m.Name == "" {
 		return m.Addr, nil
 	}
+	if strings.Contains(m.Name, `\`) {
+		// RFC 2047 section 5 (3) has no backslash in a Q-encoded name, net/mail has.
+		if word := mime.BEncoding.Encode("utf-8", m.Name); word != m.Name {
+			return word + " <" + m.Addr + ">", nil
+		}
+	}
 	return (&mail.Address{Name: m.Name, Address: m.Addr}).String(), nil
 }
 

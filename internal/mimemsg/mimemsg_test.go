@@ -69,7 +69,7 @@ func TestMessage_Bytes(t *testing.T) {
 
 func TestMessage_encodesWords(t *testing.T) { // F2
 	for _, text := range []string{
-		"plain", "Größe & Söhne", "Acme, Inc. (Berlin)", `quote " and \ slash`, "株式会社", "👩\u200d🚀 rocket", "two  spaces", "über " + strings.Repeat("x", 70),
+		"plain", "Größe & Söhne", "Acme, Inc. (Berlin)", `quote " and \ slash`, `Größe\Söhne`, "株式会社", "👩\u200d🚀 rocket", "two  spaces", "über " + strings.Repeat("x", 70),
 		strings.Repeat("🚀", 500), strings.Repeat("word ", 300) + "end", strings.Repeat("größe ", 300) + "end",
 	} {
 		m := message()

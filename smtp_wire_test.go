@@ -123,6 +123,7 @@ func TestSMTPSender_extensionsBeforeTLSAreForgotten(t *testing.T) { // G3
 }
 
 func TestSMTPSender_silentServer(t *testing.T) { // G6
+	t.Cleanup(func() { nothingRuns(t) })
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	for _, c := range []struct {
 		verb, stage string
@@ -200,23 +201,45 @@ func TestSMTPSender_connectTimeout(t *testing.T) {
 }
 
 func TestSMTPSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline too
-	server := smtptest.Script{Reply: replyTo("DATA", smtptest.Stall)}.Start(t)
-	words := letter.Mail{Subject: "S", Text: "739164", HTML: "739164 042137"}
-	s := smtpSender(t, server.Addr, otp.SMTPOptions{TLS: otp.InsecureLoopback, Letter: fixedLetter{&words}})
-	words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Send(ctx, smtpMessage(t, "a@example.com")) }()
-	server.Await(t, "DATA", 1)
-	cancel()
-	e := sendError(t, <-done)
-	require.ErrorIs(t, e, context.Canceled)
-	require.False(t, e.MaybeSent, "the final dot was not reached")
-	require.True(t, e.Temporary)
-	require.Equal(t, "data", e.Stage)
+	t.Cleanup(func() { nothingRuns(t) })
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	for _, mode := range []otp.TLSMode{otp.InsecureLoopback, otp.TLSImplicit} {
+		for _, how := range []string{"cancel", "timeout"} {
+			t.Run(fmt.Sprint(mode, " ", how), func(t *testing.T) {
+				script := smtptest.Script{Reply: replyTo("DATA", smtptest.Stall)}
+				words := letter.Mail{Subject: "S", Text: "739164", HTML: "739164 042137"}
+				opts := otp.SMTPOptions{TLS: mode, Letter: fixedLetter{&words}}
+				if mode == otp.TLSImplicit {
+					script.TLS, opts.TLSConfig = cert.Server(), cert.Client()
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				want := context.Canceled
+				if how == "timeout" {
+					opts.Timeout, want = 700*time.Millisecond, context.DeadlineExceeded
+				}
+				server := script.Start(t)
+				s := smtpSender(t, server.Addr, opts)
+				words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
+				done := make(chan error, 1)
+				go func() { done <- s.Send(ctx, smtpMessage(t, "a@example.com")) }()
+				server.Await(t, "DATA", 1)
+				if how == "cancel" {
+					cancel()
+				}
+				e := sendError(t, <-done)
+				require.ErrorIs(t, e, want)
+				require.False(t, e.MaybeSent, "the final dot was not reached")
+				require.True(t, e.Temporary)
+				require.Equal(t, "data", e.Stage)
+				require.Equal(t, 1, server.Conns(), "no retry")
+			})
+		}
+	}
 }
 
 func TestSMTPSender_replies(t *testing.T) { // G9
+	t.Cleanup(func() { nothingRuns(t) })
 	for _, c := range []struct {
 		verb, stage string
 		beforeData  bool
@@ -361,26 +384,55 @@ func TestSMTPSender_refusedThenReused(t *testing.T) {
 }
 
 func TestSMTPSender_endlessReply(t *testing.T) { // G13
+	t.Cleanup(func() { nothingRuns(t) })
 	cert := smtptest.NewCert(t, "127.0.0.1")
-	endless := strings.Repeat("250-more and more\r\n", 1<<16) + "250 done"
 	for _, c := range []struct {
 		verb     string
 		startTLS bool
-	}{{"EHLO", false}, {"EHLO", true}, {"MAIL", false}, {smtptest.Dot, false}} {
-		t.Run(fmt.Sprint(c.verb, c.startTLS), func(t *testing.T) {
-			server := smtptest.Script{TLS: cert.Server(), StartTLS: c.startTLS, Reply: replyTo(c.verb, endless)}.Start(t)
-			opts := otp.SMTPOptions{TLSConfig: cert.Client()}
-			if c.startTLS {
-				opts.TLS = otp.StartTLSRequired
-			}
-			s := smtpSender(t, server.Addr, opts)
-			start := time.Now()
-			e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
-			require.Less(t, time.Since(start), time.Second)
-			require.ErrorContains(t, e, "too long")
-			require.Equal(t, 1, server.Conns())
-		})
+	}{
+		{smtptest.Connect, false}, {"EHLO", false}, {"AUTH", false}, {"MAIL", false}, {"RCPT", false}, {"DATA", false}, {smtptest.Dot, false},
+		{smtptest.Connect, true}, {"EHLO", true}, {"STARTTLS", true},
+	} {
+		code := goodCode(c.verb)
+		for name, endless := range map[string]string{
+			"lines": strings.Repeat(code+"-more and more\r\n", 1<<16) + code + " done",
+			"line":  code + " " + strings.Repeat("no end ", 1<<18),
+		} {
+			t.Run(fmt.Sprint(c.verb, c.startTLS, name), func(t *testing.T) {
+				server := smtptest.Script{TLS: cert.Server(), StartTLS: c.startTLS, Extensions: []string{"AUTH PLAIN"}, Reply: replyTo(c.verb, endless)}.Start(t)
+				opts := otp.SMTPOptions{TLSConfig: cert.Client(), Username: "user", Password: "password"}
+				if c.startTLS {
+					opts.TLS = otp.StartTLSRequired
+				}
+				s := smtpSender(t, server.Addr, opts)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				start := time.Now()
+				e := sendError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
+				require.Less(t, time.Since(start), time.Second)
+				runtime.ReadMemStats(&after)
+				require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), "bytes, server and TLS included")
+				require.ErrorContains(t, e, "too long")
+				require.True(t, e.Temporary)
+				require.Equal(t, c.verb == smtptest.Dot, e.MaybeSent)
+				require.Equal(t, 1, server.Conns())
+				server.AwaitOpen(t, 0)
+			})
+		}
 	}
+}
+
+// goodCode is the code that a server likes a command with.
+func goodCode(verb string) string {
+	switch verb {
+	case smtptest.Connect, "STARTTLS":
+		return "220"
+	case "AUTH":
+		return "235"
+	case "DATA":
+		return "354"
+	}
+	return "250"
 }
 
 func TestSMTPSender_credentials(t *testing.T) {
@@ -455,6 +507,12 @@ func TestSMTPSender_leavesNothingBehind(t *testing.T) {
 	require.ErrorIs(t, s.Send(ctx, smtpMessage(t, "a@example.com")), context.Canceled)
 	require.NoError(t, s.Close())
 	server.AwaitOpen(t, 0)
+	nothingRuns(t)
+}
+
+// nothingRuns waits until no goroutine is in the SMTP client.
+func nothingRuns(t *testing.T) {
+	t.Helper()
 	stacks := make([]byte, 1<<20)
 	for late := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
 		all := string(stacks[:runtime.Stack(stacks, true)])

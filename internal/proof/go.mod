@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/go-mailotp/otp v0.0.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

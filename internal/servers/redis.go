@@ -1,0 +1,123 @@
+package servers
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Redis returns the address of a server for tests that do it no harm: the one
+// in OTP_TEST_REDIS, else one on 127.0.0.1:6379, else a private one, else the
+// test is skipped. Use keys of your own there and no FLUSHALL.
+func Redis(t testing.TB) string {
+	t.Helper()
+	if addr := os.Getenv("OTP_TEST_REDIS"); addr != "" {
+		return addr
+	}
+	if _, err := RedisDo("127.0.0.1:6379", "PING"); err == nil {
+		return "127.0.0.1:6379"
+	}
+	return StartRedis(t).Addr
+}
+
+// RedisServer is a private server.
+type RedisServer struct {
+	*Process
+	Addr string
+	dir  string
+	args []string
+}
+
+// StartRedis starts a private server with further configuration, such as
+// "--appendonly", "yes". It keeps nothing on disk unless told to. The test is
+// skipped if neither Redis nor Valkey is installed.
+func StartRedis(t testing.TB, config ...string) *RedisServer {
+	t.Helper()
+	port := strconv.Itoa(FreePort(t))
+	r := &RedisServer{Addr: "127.0.0.1:" + port, dir: t.TempDir()}
+	r.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", ""}, config...)
+	r.Restart(t)
+	return r
+}
+
+// Restart starts the server again, with the files that it left behind.
+func (r *RedisServer) Restart(t testing.TB) {
+	t.Helper()
+	program := Binary("redis-server", "valkey-server")
+	if program == "" {
+		Skip(t, "neither redis-server nor valkey-server is installed")
+	}
+	r.Process = Start(t, r.dir, program, r.args...)
+	Wait(t, "Redis to start", func() error { _, err := r.Do("PING"); return err })
+}
+
+// Do sends one command and returns the answer; see RedisDo.
+func (r *RedisServer) Do(args ...string) (string, error) { return RedisDo(r.Addr, args...) }
+
+// Must is Do for a command that may not fail.
+func (r *RedisServer) Must(t testing.TB, args ...string) string {
+	t.Helper()
+	answer, err := r.Do(args...)
+	if err != nil {
+		t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	return answer
+}
+
+// RedisDo sends one command over a connection of its own. A list comes back as
+// lines, nothing as "".
+func RedisDo(addr string, args ...string) (string, error) {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, a := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
+	}
+	if _, err := io.WriteString(conn, b.String()); err != nil {
+		return "", err
+	}
+	return readReply(bufio.NewReader(conn))
+}
+
+func readReply(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	kind, rest := line[0], strings.TrimSpace(line[1:])
+	n, _ := strconv.Atoi(rest)
+	switch kind {
+	case '-':
+		return "", errors.New(rest)
+	case '$':
+		if n < 0 {
+			return "", nil
+		}
+		text := make([]byte, n+2)
+		_, err := io.ReadFull(r, text)
+		return string(text[:n]), err
+	case '*':
+		var all []string
+		for range n {
+			one, err := readReply(r)
+			if err != nil {
+				return "", err
+			}
+			all = append(all, one)
+		}
+		return strings.Join(all, "\n"), nil
+	}
+	return rest, nil // + and :
+}

@@ -1,0 +1,98 @@
+package servers
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// RedisCluster is a private cluster of three primaries and a replica of each.
+type RedisCluster struct {
+	Primaries [3]*RedisServer // as it began; failovers change who is what
+	Replicas  [3]*RedisServer // of the primary at the same place
+}
+
+// slots are what each primary begins with.
+var slots = [3][2]string{{"0", "5460"}, {"5461", "10922"}, {"10923", "16383"}}
+
+// StartRedisCluster starts a cluster whose servers have further configuration,
+// and waits until every replica follows.
+func StartRedisCluster(t testing.TB, config ...string) *RedisCluster {
+	t.Helper()
+	c := &RedisCluster{}
+	for _, half := range []*[3]*RedisServer{&c.Primaries, &c.Replicas} {
+		for i := range half {
+			half[i] = StartRedis(t, append([]string{
+				"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000",
+				"--cluster-port", strconv.Itoa(FreePort(t)), "--repl-diskless-sync-delay", "0",
+			}, config...)...)
+		}
+	}
+	for i, p := range c.Primaries {
+		p.Must(t, "CLUSTER", "ADDSLOTSRANGE", slots[i][0], slots[i][1])
+		p.Must(t, "CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
+	}
+	for _, s := range c.All()[1:] {
+		host, port, _ := net.SplitHostPort(s.Addr)
+		bus := s.args[indexOf(s.args, "--cluster-port")+1]
+		c.Primaries[0].Must(t, "CLUSTER", "MEET", host, port, bus)
+	}
+	for i, r := range c.Replicas {
+		id := c.Primaries[i].Must(t, "CLUSTER", "MYID")
+		Wait(t, "a replica to know its primary", func() error { _, err := r.Do("CLUSTER", "REPLICATE", id); return err })
+	}
+	c.WaitReady(t)
+	return c
+}
+
+// All returns the primaries, then the replicas.
+func (c *RedisCluster) All() []*RedisServer { return append(c.Primaries[:], c.Replicas[:]...) }
+
+// Addrs returns the addresses of all servers.
+func (c *RedisCluster) Addrs() []string {
+	var all []string
+	for _, s := range c.All() {
+		all = append(all, s.Addr)
+	}
+	return all
+}
+
+// WaitReady waits until all servers agree that three primaries serve all slots
+// and each has a replica that follows.
+func (c *RedisCluster) WaitReady(t testing.TB) {
+	t.Helper()
+	Wait(t, "the cluster", func() error {
+		for _, s := range c.All() {
+			info, err := s.Do("CLUSTER", "INFO")
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, "cluster_known_nodes:6") {
+				return fmt.Errorf("%s: %s", s.Addr, info)
+			}
+			role, err := s.Do("INFO", "replication")
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(role, "state=online") && !strings.Contains(role, "master_link_status:up") {
+				return fmt.Errorf("%s: %s", s.Addr, role)
+			}
+			nodes, err := s.Do("CLUSTER", "NODES")
+			if n := strings.Count(nodes, " slave ") + strings.Count(nodes, ",slave "); err != nil || n != 3 {
+				return fmt.Errorf("%s knows %d replicas, %w", s.Addr, n, err)
+			}
+		}
+		return nil
+	})
+}
+
+func indexOf(all []string, one string) int {
+	for i, s := range all {
+		if s == one {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,111 @@
+// Package servers finds and starts real servers for tests: on loopback, in
+// temporary folders, killed when their test ends. Standard library only.
+package servers
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// Skip skips t, saying why where nobody can miss it. With OTP_TEST_NO_SKIP=1 it
+// fails t instead: a test that never runs proves nothing.
+func Skip(t testing.TB, format string, args ...any) {
+	t.Helper()
+	reason := fmt.Sprintf(format, args...)
+	if os.Getenv("OTP_TEST_NO_SKIP") != "" {
+		t.Fatalf("not to be skipped (OTP_TEST_NO_SKIP): %s", reason)
+	}
+	fmt.Fprintf(os.Stderr, "SKIPPED %s: %s\n", t.Name(), reason)
+	t.Skip(reason)
+}
+
+// Binary returns the path of the first of the named programs that is installed,
+// "" if none is.
+func Binary(names ...string) string {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// FreePort returns a port of 127.0.0.1 that nobody listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Wait polls until f returns nil, and fails t after half a minute.
+func Wait(t testing.TB, what string, f func() error) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s: %v", what, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// Process is a running server.
+type Process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+}
+
+// Start runs a program in dir until the test ends, and shows what it printed if
+// the test fails.
+func Start(t testing.TB, dir, program string, args ...string) *Process {
+	t.Helper()
+	var output bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, &output
+	endWithUs(cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{cmd, make(chan struct{})}
+	go func() { cmd.Wait(); close(p.done) }()
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s in %s said:\n%s", filepath.Base(program), dir, output.Bytes()[max(0, output.Len()-2000):])
+		}
+	})
+	return p
+}
+
+// Kill ends the process as a power cut would (kill -9), and waits for it.
+func (p *Process) Kill() {
+	p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Freeze stops the process without ending it: it accepts connections and does
+// not answer.
+func (p *Process) Freeze() { p.signal("STOP") }
+
+// Thaw lets it go on.
+func (p *Process) Thaw() { p.signal("CONT") }
+
+// signal goes by the program kill, so that this package builds on every system.
+func (p *Process) signal(name string) {
+	exec.Command("kill", "-"+name, strconv.Itoa(p.cmd.Process.Pid)).Run()
+}

@@ -24,8 +24,8 @@ var (
 
 // Ping says whether the servers can keep ledgers: for the start of a program,
 // and for a health check. It asks every primary for INFO (all a managed service
-// allows; CONFIG it often does not), then reads and writes one key, "ping" after
-// the prefix, that lives for a second, so that missing rights show. It returns
+// allows; CONFIG it often does not), then reads, writes and deletes one key, "ping"
+// after the prefix, so that missing rights show. It returns
 // [ErrEviction], [ErrReplica], or what else went wrong. How a server writes to
 // disk and to its replicas it cannot tell; see the README.
 func (s *Store) Ping(ctx context.Context) error {
@@ -42,10 +42,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("redisstore: %w", err)
 	}
-	if _, err := s.CompareAndSwap(ctx, "ping", nil, []byte("ping"), time.Second); err != nil {
+	old, err := s.Load(ctx, "ping")
+	if err != nil {
 		return err
 	}
-	_, err = s.Load(ctx, "ping")
+	// false is no fault: it is somebody else's Ping.
+	if _, err := s.CompareAndSwap(ctx, "ping", old, []byte("ping"), time.Second); err != nil {
+		return err
+	}
+	_, err = s.CompareAndSwap(ctx, "ping", []byte("ping"), nil, 0)
 	return err
 }
 

@@ -1,0 +1,173 @@
+package servers
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// RedisProxy stands between a client and a server, notes the commands that go by
+// and disturbs them.
+type RedisProxy struct {
+	Addr     string
+	target   string
+	mu       sync.Mutex
+	commands []string
+	lose     string
+	delay    time.Duration
+	conns    []net.Conn
+}
+
+// StartRedisProxy starts a proxy before the server at target.
+func StartRedisProxy(t testing.TB, target string) *RedisProxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &RedisProxy{Addr: l.Addr().String(), target: target}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { p.serve(client) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		p.mu.Lock()
+		for _, c := range p.conns {
+			c.Close()
+		}
+		p.mu.Unlock()
+		all.Wait()
+	})
+	return p
+}
+
+// setup are commands that a client sends for itself when it connects.
+var setup = []string{"HELLO", "CLIENT", "PING", "AUTH", "SELECT", "COMMAND", "CLUSTER", "READONLY"}
+
+// Commands returns the names of the commands since the last call, without those
+// by which clients set up a connection.
+func (p *RedisProxy) Commands() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.commands
+	p.commands = nil
+	return all
+}
+
+// LoseAnswer lets the next command of this name reach the server, and ends its
+// connection instead of bringing the answer.
+func (p *RedisProxy) LoseAnswer(command string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose = command
+}
+
+// Delay brings each answer later from now on.
+func (p *RedisProxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// serve carries one connection. Clients may send ahead; answers are brought one
+// by one.
+func (p *RedisProxy) serve(client net.Conn) {
+	defer client.Close()
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	p.mu.Lock()
+	p.conns = append(p.conns, client, server)
+	p.mu.Unlock()
+	in, out := bufio.NewReader(client), bufio.NewReader(server)
+	for {
+		raw, name, err := readCommand(in)
+		if err != nil {
+			return
+		}
+		lose, delay := p.note(name)
+		if _, err := server.Write(raw); err != nil {
+			return
+		}
+		answer, err := copyReply(out, nil)
+		if err != nil || lose {
+			return
+		}
+		time.Sleep(delay)
+		if _, err := client.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+func (p *RedisProxy) note(name string) (lose bool, delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.Contains(setup, name) {
+		return false, 0
+	}
+	p.commands = append(p.commands, name)
+	if lose = p.lose == name; lose {
+		p.lose = ""
+	}
+	return lose, p.delay
+}
+
+// readCommand reads one command and returns it as it was and its name.
+func readCommand(r *bufio.Reader) (raw []byte, name string, err error) {
+	raw, err = copyReply(r, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	parts := strings.SplitN(string(raw), "\r\n", 4)
+	if len(parts) < 4 || raw[0] != '*' {
+		return nil, "", fmt.Errorf("no command: %.20q", raw)
+	}
+	return raw, strings.ToUpper(parts[2]), nil
+}
+
+// copyReply appends one value of the protocol, RESP2 or RESP3, to raw.
+func copyReply(r *bufio.Reader, raw []byte) ([]byte, error) {
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	raw = append(raw, line...)
+	n, _ := strconv.Atoi(strings.TrimSpace(string(line[1:])))
+	switch line[0] {
+	case '$', '=', '!':
+		if n >= 0 {
+			text := make([]byte, n+2)
+			if _, err := io.ReadFull(r, text); err != nil {
+				return nil, err
+			}
+			raw = append(raw, text...)
+		}
+	case '%', '|':
+		n *= 2
+		fallthrough
+	case '*', '~', '>':
+		for range n {
+			if raw, err = copyReply(r, raw); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return raw, nil
+}

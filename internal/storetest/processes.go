@@ -1,0 +1,158 @@
+package storetest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otptest"
+)
+
+// childEnv tells a test program that it is a child of Processes, and how to open
+// its store.
+const childEnv = "OTP_TEST_CHILD"
+
+// Child is for TestMain: where this program is a child of Processes it opens a
+// store by what the parent said, guesses what the parent asks for, and exits.
+func Child(open func(how string) (otp.Store, error)) {
+	how, ok := os.LookupEnv(childEnv)
+	if !ok {
+		return
+	}
+	if err := runChild(open, how); err != nil {
+		fmt.Fprintln(os.Stderr, "child:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// task is 50 guesses at once, in turn at each of the challenges.
+type task struct{ IDs, Codes []string }
+
+const perChild = 50
+
+func runChild(open func(string) (otp.Store, error), how string) error {
+	store, err := open(how)
+	if err != nil {
+		return err
+	}
+	v, err := otp.NewVerifier(store, new(otptest.Inbox), &otp.Options{Secrets: [][]byte{[]byte(Secret)}})
+	if err != nil {
+		return err
+	}
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var task task
+		if err := in.Decode(&task); err != nil {
+			return nil // the parent has gone
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		count := together(perChild, func(i int) error {
+			_, err := v.Check(ctx, task.IDs[i%len(task.IDs)], task.Codes[i%len(task.Codes)])
+			return err
+		})
+		cancel()
+		if err := out.Encode(count); err != nil {
+			return err
+		}
+	}
+}
+
+// Processes lets four processes guess, 200 guesses at once. They are this test
+// program, run again, whose TestMain calls Child; how is what they are told
+// about the store.
+func Processes(t *testing.T, store otp.Store, how string, rounds int) {
+	inbox := new(otptest.Inbox)
+	v := NewVerifier(t, store, inbox)
+	var children [4]*child
+	for i := range children {
+		children[i] = startChild(t, how)
+	}
+	all := func(task task) map[string]int {
+		for _, c := range children {
+			c.send(t, task)
+		}
+		sum := map[string]int{}
+		for _, c := range children {
+			for name, n := range c.receive(t) {
+				sum[name] += n
+			}
+		}
+		return sum
+	}
+	t.Run("wrong guesses", func(t *testing.T) { // B1
+		for range rounds {
+			id, code := ask(t, v, inbox, newAddress())
+			expect(t, all(task{[]string{id}, []string{wrong(code)}}), map[string]int{"wrong": guesses, "exhausted": 200 - guesses})
+		}
+	})
+	t.Run("right guesses", func(t *testing.T) { // B2
+		for range rounds {
+			id, code := ask(t, v, inbox, newAddress())
+			expect(t, all(task{[]string{id}, []string{code}}), map[string]int{"right": 1, "unknown": 199})
+		}
+	})
+	t.Run("budget of an address", func(t *testing.T) { // B1, B3
+		for range rounds {
+			to := newAddress()
+			var task task
+			for range 10 {
+				id, code := ask(t, v, inbox, to)
+				task.IDs, task.Codes = append(task.IDs, id), append(task.Codes, wrong(code))
+			}
+			got := all(task)
+			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != 200-budget {
+				t.Fatal(got)
+			}
+		}
+	})
+}
+
+type child struct {
+	in  *json.Encoder
+	out *json.Decoder
+}
+
+func startChild(t *testing.T, how string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+how)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error("a child ended with", err)
+		}
+	})
+	return &child{json.NewEncoder(in), json.NewDecoder(bufio.NewReader(out))}
+}
+
+func (c *child) send(t *testing.T, task task) {
+	if err := c.in.Encode(task); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *child) receive(t *testing.T) (count map[string]int) {
+	if err := c.out.Decode(&count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}

@@ -1,0 +1,66 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otptest"
+)
+
+// Races lets 200 guesses at once come through two verifiers, each over a store
+// of its own on the same data. It is run for as many rounds as asked for.
+func Races(t *testing.T, a, b otp.Store, rounds int) {
+	inbox := new(otptest.Inbox)
+	vs := [2]*otp.Verifier{NewVerifier(t, a, inbox), NewVerifier(t, b, inbox)}
+
+	t.Run("wrong guesses", func(t *testing.T) { // B1
+		for range rounds {
+			id, code := ask(t, vs[0], inbox, newAddress())
+			expect(t, together(200, func(i int) error {
+				_, err := vs[i%2].Check(t.Context(), id, wrong(code))
+				return err
+			}), map[string]int{"wrong": guesses, "exhausted": 200 - guesses})
+		}
+	})
+	t.Run("right guesses", func(t *testing.T) { // B2
+		for range rounds {
+			id, code := ask(t, vs[0], inbox, newAddress())
+			expect(t, together(200, func(i int) error {
+				_, err := vs[i%2].Check(t.Context(), id, code)
+				return err
+			}), map[string]int{"right": 1, "unknown": 199})
+		}
+	})
+	t.Run("right among wrong", func(t *testing.T) { // B1, B2
+		for range rounds {
+			id, code := ask(t, vs[0], inbox, newAddress())
+			got := together(200, func(i int) error {
+				guess := wrong(code)
+				if i%50 == 7 {
+					guess = code
+				}
+				_, err := vs[i%2].Check(t.Context(), id, guess)
+				return err
+			})
+			if got["right"] > 1 || got["wrong"] > guesses || got["right"]+got["wrong"]+got["exhausted"]+got["unknown"] != 200 {
+				t.Fatal(got)
+			}
+		}
+	})
+	t.Run("budget of an address", func(t *testing.T) { // B1, B3
+		for range rounds {
+			to := newAddress()
+			var ids, codes [10]string
+			for i := range ids {
+				ids[i], codes[i] = ask(t, vs[i%2], inbox, to)
+			}
+			got := together(100, func(i int) error {
+				_, err := vs[i%2].Check(t.Context(), ids[i%10], wrong(codes[i%10]))
+				return err
+			})
+			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != 100-budget {
+				t.Fatal(got)
+			}
+		}
+	})
+}

@@ -1,0 +1,164 @@
+package redisstore_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/redisstore"
+)
+
+// B16: clients that read from replicas are refused, and others that cannot keep
+// the contract. None of them needs a server.
+func TestNew_refuses(t *testing.T) {
+	const addr = "127.0.0.1:1"
+	for name, client := range map[string]redis.UniversalClient{
+		"ReadOnly":       redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, ReadOnly: true}),
+		"RouteByLatency": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, RouteByLatency: true}),
+		"RouteRandomly":  redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{addr, addr}, RouteRandomly: true}),
+		"ReadTimeout":    redis.NewClient(&redis.Options{Addr: addr, ReadTimeout: -1, WriteTimeout: time.Second}),
+		"WriteTimeout":   redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{addr}, WriteTimeout: -2}),
+		"Ring":           redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": addr}}),
+		"<nil>":          nil,
+	} {
+		_, err := redisstore.New(client, nil)
+		require.ErrorContains(t, err, name)
+		if client != nil {
+			client.Close()
+		}
+	}
+	failover := redis.NewFailoverClusterClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{addr}, ReplicaOnly: true})
+	defer failover.Close()
+	_, err := redisstore.New(failover, nil)
+	require.ErrorContains(t, err, "ReadOnly")
+}
+
+// B16: on a replica nothing is read and nothing is written, also where New could
+// not see that the client leads there.
+func TestStore_replica(t *testing.T) {
+	primary, replica := servers.StartRedis(t), servers.StartRedis(t)
+	prefix := newPrefix()
+	_, err := storeAt(t, single(t, primary.Addr), prefix).CompareAndSwap(t.Context(), "k", nil, []byte("one"), time.Minute)
+	require.NoError(t, err)
+	host, port, _ := net.SplitHostPort(primary.Addr)
+	replica.Must(t, "REPLICAOF", host, port)
+	servers.Wait(t, "the replica", func() error {
+		value, err := replica.Do("GET", prefix+"k")
+		if err == nil && value != "one" {
+			err = net.ErrClosed
+		}
+		return err
+	})
+
+	s := storeAt(t, single(t, replica.Addr), prefix)
+	_, err = s.Load(t.Context(), "k")
+	require.ErrorContains(t, err, "READONLY")
+	swapped, err := s.CompareAndSwap(t.Context(), "k", []byte("one"), []byte("two"), time.Minute)
+	require.ErrorContains(t, err, "READONLY")
+	require.False(t, swapped)
+	require.ErrorIs(t, s.Ping(t.Context()), redisstore.ErrReplica)
+}
+
+// B16: an eviction policy that may throw ledgers away is told of.
+func TestPing_eviction(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := newStore(t, single(t, server.Addr))
+	require.NoError(t, s.Ping(t.Context()))
+	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
+	require.NoError(t, s.Ping(t.Context())) // no maxmemory, so it never evicts
+	server.Must(t, "CONFIG", "SET", "maxmemory", "100mb")
+	err := s.Ping(t.Context())
+	require.ErrorIs(t, err, redisstore.ErrEviction)
+	require.ErrorContains(t, err, "volatile-ttl")
+	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+	require.NoError(t, s.Ping(t.Context()))
+}
+
+// Without eviction a full server refuses, and so does the store.
+func TestStore_full(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := newStore(t, single(t, server.Addr))
+	_, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("one"), time.Minute)
+	require.NoError(t, err)
+	server.Must(t, "CONFIG", "SET", "maxmemory", "1")
+	swapped, err := s.CompareAndSwap(t.Context(), "k", []byte("one"), []byte("two"), time.Minute)
+	require.ErrorContains(t, err, "OOM")
+	require.False(t, swapped)
+	value, err := s.Load(t.Context(), "k")
+	require.NoError(t, err)
+	require.Equal(t, "one", string(value))
+}
+
+// The rights that the README names are enough; with fewer Ping says what is
+// missing.
+func TestPing_rights(t *testing.T) {
+	server := servers.StartRedis(t)
+	server.Must(t, "ACL", "SETUSER", "codes", "on", ">secret", "~otp:*", "+getex", "+evalsha", "+eval", "+get", "+set", "+del", "+info")
+	client := single(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "codes", "secret" })
+	s := storeAt(t, client, "otp:")
+	require.NoError(t, s.Ping(t.Context()))
+	swapped, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("one"), time.Minute)
+	require.NoError(t, err)
+	require.True(t, swapped)
+	swapped, err = s.CompareAndSwap(t.Context(), "k", []byte("one"), nil, 0)
+	require.NoError(t, err)
+	require.True(t, swapped)
+	require.ErrorContains(t, storeAt(t, client, "elsewhere:").Ping(t.Context()), "NOPERM")
+	for _, right := range []string{"getex", "evalsha", "set", "get", "del", "info"} {
+		server.Must(t, "ACL", "SETUSER", "codes", "-"+right)
+		err := s.Ping(t.Context())
+		require.Error(t, err, right)
+		require.Regexp(t, "NOPERM|can't run this command|"+right, err.Error())
+		server.Must(t, "ACL", "SETUSER", "codes", "+"+right)
+	}
+}
+
+// Every call ends with its context, whatever the client's own settings.
+func TestStore_ends(t *testing.T) {
+	t.Run("frozen", func(t *testing.T) {
+		server := servers.StartRedis(t)
+		s := newStore(t, single(t, server.Addr, func(o *redis.Options) { o.PoolSize = 2 }))
+		require.NoError(t, s.Ping(t.Context()))
+		server.Freeze()
+		storetest.Ends(t, s)
+		server.Thaw()
+		servers.Wait(t, "the store to work again", func() error { return s.Ping(t.Context()) })
+	})
+	t.Run("frozen from the start", func(t *testing.T) {
+		server := servers.StartRedis(t)
+		server.Freeze()
+		storetest.Ends(t, newStore(t, single(t, server.Addr, func(o *redis.Options) { o.ContextTimeoutEnabled = true })))
+	})
+	t.Run("slow", func(t *testing.T) {
+		proxy := servers.StartRedisProxy(t, servers.StartRedis(t).Addr)
+		s := newStore(t, single(t, proxy.Addr))
+		require.NoError(t, s.Ping(t.Context()))
+		proxy.Delay(time.Second)
+		storetest.Ends(t, s)
+	})
+	t.Run("gone", func(t *testing.T) {
+		server := servers.StartRedis(t)
+		s := newStore(t, single(t, server.Addr))
+		require.NoError(t, s.Ping(t.Context()))
+		server.Kill()
+		_, err := s.Load(t.Context(), "k")
+		require.Error(t, err)
+		swapped, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("v"), time.Minute)
+		require.Error(t, err)
+		require.False(t, swapped)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		cluster := servers.StartRedisCluster(t)
+		s := newStore(t, ofCluster(t, cluster))
+		require.NoError(t, s.Ping(t.Context()))
+		for _, server := range cluster.All() {
+			server.Freeze()
+		}
+		storetest.Ends(t, s)
+	})
+}

@@ -96,3 +96,64 @@ func indexOf(all []string, one string) int {
 	}
 	return -1
 }
+
+// Primary says whether a server is a primary now.
+func (r *RedisServer) Primary() bool {
+	info, err := r.Do("INFO", "replication")
+	return err == nil && strings.Contains(info, "role:master")
+}
+
+// Shard returns who is the primary and who the replica of the servers that began
+// at a place.
+func (c *RedisCluster) Shard(t testing.TB, place int) (primary, replica *RedisServer) {
+	t.Helper()
+	a, b := c.Primaries[place], c.Replicas[place]
+	switch {
+	case a.Primary() && !b.Primary():
+		return a, b
+	case b.Primary() && !a.Primary():
+		return b, a
+	}
+	t.Fatalf("shard %d has no single primary", place)
+	return nil, nil
+}
+
+// Failover lets the replica of a shard take over from its primary in good order,
+// and waits until all agree.
+func (c *RedisCluster) Failover(t testing.TB, place int) {
+	t.Helper()
+	_, replica := c.Shard(t, place)
+	Wait(t, "the replica to take over", func() error {
+		if replica.Primary() {
+			return nil
+		}
+		_, err := replica.Do("CLUSTER", "FAILOVER")
+		if err == nil {
+			err = fmt.Errorf("not yet")
+		}
+		return err
+	})
+	c.WaitReady(t)
+}
+
+// MoveSlot moves a slot of one shard to another with the keys in it, as a
+// resharding does.
+func (c *RedisCluster) MoveSlot(t testing.TB, from, to, slot int) {
+	t.Helper()
+	source, _ := c.Shard(t, from)
+	target, _ := c.Shard(t, to)
+	sourceID, targetID := source.Must(t, "CLUSTER", "MYID"), target.Must(t, "CLUSTER", "MYID")
+	host, port, _ := net.SplitHostPort(target.Addr)
+	number := strconv.Itoa(slot)
+	target.Must(t, "CLUSTER", "SETSLOT", number, "IMPORTING", sourceID)
+	source.Must(t, "CLUSTER", "SETSLOT", number, "MIGRATING", targetID)
+	for {
+		keys := source.Must(t, "CLUSTER", "GETKEYSINSLOT", number, "10")
+		if keys == "" {
+			break
+		}
+		source.Must(t, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, strings.Split(keys, "\n")...)...)
+	}
+	target.Must(t, "CLUSTER", "SETSLOT", number, "NODE", targetID)
+	source.Must(t, "CLUSTER", "SETSLOT", number, "NODE", targetID)
+}

@@ -86,7 +86,7 @@ func Start(t testing.TB, dir, program string, args ...string) *Process {
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("%s in %s said:\n%s", filepath.Base(program), dir, output.Bytes()[max(0, output.Len()-2000):])
+			t.Logf("%s in %s said:\n%s", filepath.Base(program), dir, output.Bytes()[max(0, output.Len()-500):])
 		}
 	})
 	return p

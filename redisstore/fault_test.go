@@ -41,14 +41,15 @@ func kept(t *testing.T, r storetest.Result) {
 func TestCluster_failovers(t *testing.T) {
 	cluster := servers.StartRedisCluster(t)
 	prefix := newPrefix()
-	traffic := storetest.StartTraffic(t, 50, 10*time.Second, storeAt(t, ofCluster(t, cluster), prefix), storeAt(t, ofCluster(t, cluster), prefix))
+	a, b := storeAt(t, ofCluster(t, cluster), prefix), storeAt(t, ofCluster(t, cluster), prefix)
+	traffic := storetest.StartTraffic(t, 50, 10*time.Second, a, b)
 	flowsFrom(t, traffic, 200)
 	for i := range 4 {
 		cluster.Failover(t, i%3)
 		flowsFrom(t, traffic, 100)
 	}
 	traffic.Stop()
-	kept(t, traffic.Audit(t))
+	kept(t, traffic.Audit(t, a))
 }
 
 // B16, B1, B2: nor does a resharding. All ledgers are in one slot here, which
@@ -58,7 +59,8 @@ func TestCluster_slotMoves(t *testing.T) {
 	prefix := "{" + newPrefix() + "}"
 	slot, err := strconv.Atoi(cluster.Primaries[0].Must(t, "CLUSTER", "KEYSLOT", prefix))
 	require.NoError(t, err)
-	traffic := storetest.StartTraffic(t, 50, 10*time.Second, storeAt(t, ofCluster(t, cluster), prefix), storeAt(t, ofCluster(t, cluster), prefix))
+	a, b := storeAt(t, ofCluster(t, cluster), prefix), storeAt(t, ofCluster(t, cluster), prefix)
+	traffic := storetest.StartTraffic(t, 50, 10*time.Second, a, b)
 	home := slot * 3 / 16384
 	for i := range 6 {
 		flowsFrom(t, traffic, 100)
@@ -66,7 +68,7 @@ func TestCluster_slotMoves(t *testing.T) {
 	}
 	flowsFrom(t, traffic, 100)
 	traffic.Stop()
-	kept(t, traffic.Audit(t))
+	kept(t, traffic.Audit(t, a))
 }
 
 // B16, B1, B2: a server that syncs each write is killed in the midst of a thousand
@@ -74,7 +76,8 @@ func TestCluster_slotMoves(t *testing.T) {
 func TestSingle_killed(t *testing.T) {
 	server := servers.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	prefix := newPrefix()
-	traffic := storetest.StartTraffic(t, 20, 10*time.Second, storeAt(t, single(t, server.Addr), prefix), storeAt(t, single(t, server.Addr), prefix))
+	a, b := storeAt(t, single(t, server.Addr), prefix), storeAt(t, single(t, server.Addr), prefix)
+	traffic := storetest.StartTraffic(t, 20, 10*time.Second, a, b)
 	for range 3 {
 		flowsFrom(t, traffic, 250)
 		server.Kill()
@@ -82,5 +85,5 @@ func TestSingle_killed(t *testing.T) {
 	}
 	flowsFrom(t, traffic, 250)
 	traffic.Stop()
-	kept(t, traffic.Audit(t))
+	kept(t, traffic.Audit(t, a))
 }

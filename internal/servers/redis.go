@@ -31,7 +31,7 @@ func Redis(t testing.TB) string {
 type RedisServer struct {
 	*Process
 	Addr string
-	dir  string
+	Dir  string // where its files are
 	args []string
 }
 
@@ -41,7 +41,7 @@ type RedisServer struct {
 func StartRedis(t testing.TB, config ...string) *RedisServer {
 	t.Helper()
 	port := strconv.Itoa(FreePort(t))
-	r := &RedisServer{Addr: "127.0.0.1:" + port, dir: t.TempDir()}
+	r := &RedisServer{Addr: "127.0.0.1:" + port, Dir: t.TempDir()}
 	r.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", ""}, config...)
 	r.Restart(t)
 	return r
@@ -54,7 +54,7 @@ func (r *RedisServer) Restart(t testing.TB) {
 	if program == "" {
 		Skip(t, "neither redis-server nor valkey-server is installed")
 	}
-	r.Process = Start(t, r.dir, program, r.args...)
+	r.Process = Start(t, r.Dir, program, r.args...)
 	Wait(t, "Redis to start", func() error { _, err := r.Do("PING"); return err })
 }
 

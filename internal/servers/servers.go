@@ -48,10 +48,10 @@ func FreePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// Wait polls until f returns nil, and fails t after half a minute.
+// Wait polls until f returns nil, and fails t after a minute.
 func Wait(t testing.TB, what string, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := f()
 		if err == nil {

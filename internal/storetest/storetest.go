@@ -96,3 +96,27 @@ func expect(t testing.TB, got, want map[string]int) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
 }
+
+// stalls watches how long the machine stands still, and returns a function that
+// ends the watch and tells the longest time: nobody can return while it does.
+func stalls() func() time.Duration {
+	const beat = 10 * time.Millisecond
+	stop, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		var most time.Duration
+		last := time.Now()
+		for {
+			select {
+			case <-ticker.C:
+				most = max(most, time.Since(last)-beat)
+				last = time.Now()
+			case <-stop:
+				longest <- max(most, time.Since(last)-beat)
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(stop); return <-longest }
+}

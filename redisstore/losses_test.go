@@ -1,0 +1,250 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/redisstore"
+)
+
+// What servers lose that acknowledge before they keep: measured for the README,
+// in as many runs as OTP_TEST_RUNS says. Only what must lose nothing can fail.
+
+func runs() int {
+	n, _ := strconv.Atoi(os.Getenv("OTP_TEST_RUNS"))
+	return max(1, n)
+}
+
+// losses adds up the results of some runs.
+type losses struct {
+	storetest.Result
+	with, worst int // runs that lost something, and the most that one lost
+	rate        float64
+}
+
+func (l *losses) add(r storetest.Result, rate float64) {
+	lost := r.Twice + r.GivenBack + r.Gone
+	l.Flows += r.Flows
+	l.Right += r.Right
+	l.Wrong += r.Wrong
+	l.Failed += r.Failed
+	l.Twice += r.Twice
+	l.GivenBack += r.GivenBack
+	l.Gone += r.Gone
+	l.with += min(1, lost)
+	l.worst = max(l.worst, lost)
+	l.rate += rate / float64(runs())
+}
+
+func (l *losses) log(t *testing.T, what string) {
+	t.Logf("%s: %d of %d runs lost something, the worst %d; %.0f flows/s; %v", what, l.with, runs(), l.worst, l.rate, l.Result)
+}
+
+// waiting is a store that tells of a swap only once a replica has it. WAIT counts
+// from the last write of its own connection, so a write that changes nothing
+// goes before it.
+type waiting struct {
+	*redisstore.Store
+	node   func(ctx context.Context, key string) (*redis.Client, error)
+	prefix string
+}
+
+func (w waiting) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	swapped, err := w.Store.CompareAndSwap(ctx, key, old, new, ttl)
+	if err != nil || !swapped || new == nil {
+		return swapped, err
+	}
+	node, err := w.node(ctx, w.prefix+key)
+	if err != nil {
+		return false, err
+	}
+	pipe := node.Pipeline() // one connection
+	touched := pipe.PExpire(ctx, w.prefix+key, ttl)
+	replicas := pipe.Do(ctx, "wait", 1, 1000)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return false, err
+	}
+	if n, _ := replicas.Int(); !touched.Val() || n < 1 {
+		return false, errors.New("no replica has it")
+	}
+	return true, nil
+}
+
+// A primary of a cluster is killed, and its replica takes over.
+func TestLosses_clusterPrimaryKilled(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		config []string
+		wait   bool
+	}{
+		{name: "default"},
+		{"min-replicas-to-write 1", []string{"--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"}, false},
+		{name: "WAIT 1", wait: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cluster := servers.StartRedisCluster(t, c.config...)
+			var sum losses
+			for run := range runs() {
+				client, prefix := ofCluster(t, cluster), newPrefix()
+				plain := storeAt(t, client, prefix)
+				var s otp.Store = plain
+				if c.wait {
+					s = waiting{plain, client.MasterForKey, prefix}
+				}
+				began := time.Now()
+				traffic := storetest.StartTraffic(t, 50, 10*time.Second, s)
+				flowsFrom(t, traffic, 300)
+				primary, replica := cluster.Shard(t, run%3)
+				primary.Kill()
+				rate := float64(traffic.Done()) / time.Since(began).Seconds()
+				servers.Wait(t, "the replica to take over", func() error {
+					if !replica.Primary() {
+						return errors.New("not yet")
+					}
+					return nil
+				})
+				primary.Restart(t)
+				cluster.WaitReady(t)
+				flowsFrom(t, traffic, 100)
+				traffic.Stop()
+				sum.add(traffic.Audit(t, plain), rate)
+			}
+			sum.log(t, c.name)
+			if c.wait {
+				require.Zero(t, sum.Twice+sum.GivenBack+sum.Gone)
+			}
+		})
+	}
+}
+
+// A primary dies with what was on its way to the replica, which takes over, as
+// with Sentinel.
+func TestLosses_primaryDies(t *testing.T) {
+	for _, c := range []struct {
+		lag  time.Duration
+		wait bool
+	}{{time.Millisecond, false}, {10 * time.Millisecond, false}, {100 * time.Millisecond, false}, {10 * time.Millisecond, true}} {
+		t.Run(fmt.Sprintf("lag %v, WAIT %t", c.lag, c.wait), func(t *testing.T) {
+			var sum losses
+			for range runs() {
+				primary, replica := servers.StartRedis(t, "--repl-diskless-sync-delay", "0"), servers.StartRedis(t)
+				wire := servers.StartLag(t, primary.Addr, c.lag)
+				host, port, _ := net.SplitHostPort(wire.Addr)
+				replica.Must(t, "REPLICAOF", host, port)
+				servers.Wait(t, "the replica", func() error {
+					info, err := replica.Do("INFO", "replication")
+					if err == nil && !strings.Contains(info, "master_link_status:up") {
+						err = errors.New(info)
+					}
+					return err
+				})
+				var current atomic.Value
+				current.Store(primary.Addr)
+				client := single(t, "whoever is the primary", func(o *redis.Options) {
+					o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+						return new(net.Dialer).DialContext(ctx, network, current.Load().(string))
+					}
+				})
+				prefix := newPrefix()
+				plain := storeAt(t, client, prefix)
+				var s otp.Store = plain
+				if c.wait {
+					s = waiting{plain, func(context.Context, string) (*redis.Client, error) { return client, nil }, prefix}
+				}
+				began := time.Now()
+				traffic := storetest.StartTraffic(t, 50, 5*time.Second, s)
+				flowsFrom(t, traffic, 300)
+				wire.Cut()
+				primary.Kill()
+				rate := float64(traffic.Done()) / time.Since(began).Seconds()
+				replica.Must(t, "REPLICAOF", "NO", "ONE")
+				current.Store(replica.Addr)
+				if !c.wait { // the new primary has no replica yet
+					flowsFrom(t, traffic, 100)
+				}
+				traffic.Stop()
+				sum.add(traffic.Audit(t, plain), rate)
+			}
+			sum.log(t, t.Name())
+			if c.wait {
+				require.Zero(t, sum.Twice+sum.GivenBack+sum.Gone)
+			}
+		})
+	}
+}
+
+// A server dies and starts again with what it finds on its disk.
+func TestLosses_serverDies(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		config   []string
+		powerCut time.Duration // so much of the file was not on the disk yet
+		nothing  bool          // may be lost
+	}{
+		{"always, kill -9", []string{"--appendonly", "yes", "--appendfsync", "always"}, 0, true},
+		{"everysec, kill -9", []string{"--appendonly", "yes", "--appendfsync", "everysec"}, 0, false},
+		{"everysec, power cut", []string{"--appendonly", "yes", "--appendfsync", "everysec"}, time.Second, false},
+		{"no, kill -9", []string{"--appendonly", "yes", "--appendfsync", "no"}, 0, false},
+		{"no appendonly, kill -9", nil, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sum losses
+			for range runs() {
+				server := servers.StartRedis(t, c.config...)
+				plain := newStore(t, single(t, server.Addr))
+				began := time.Now()
+				traffic := storetest.StartTraffic(t, 50, 10*time.Second, plain)
+				flowsFrom(t, traffic, 500)
+				before := int64(0)
+				if c.powerCut > 0 {
+					before = fileSize(t, server)
+					time.Sleep(c.powerCut) // traffic goes on
+				}
+				server.Kill()
+				rate := float64(traffic.Done()) / time.Since(began).Seconds()
+				if c.powerCut > 0 {
+					require.NoError(t, os.Truncate(appendFile(t, server), before))
+				}
+				server.Restart(t)
+				flowsFrom(t, traffic, 100)
+				traffic.Stop()
+				sum.add(traffic.Audit(t, plain), rate)
+			}
+			sum.log(t, c.name)
+			if c.nothing {
+				require.Zero(t, sum.Twice+sum.GivenBack+sum.Gone)
+			}
+		})
+	}
+}
+
+// appendFile returns the file that a server writes to.
+func appendFile(t *testing.T, server *servers.RedisServer) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(server.Dir, "appendonlydir", "*.incr.aof"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	return files[0]
+}
+
+func fileSize(t *testing.T, server *servers.RedisServer) int64 {
+	t.Helper()
+	info, err := os.Stat(appendFile(t, server))
+	require.NoError(t, err)
+	return info.Size()
+}

@@ -108,7 +108,7 @@ func TestLosses_clusterPrimaryKilled(t *testing.T) {
 				}
 				began := time.Now()
 				traffic := storetest.StartTraffic(t, 50, 10*time.Second, s)
-				flowsFrom(t, traffic, 300)
+				traffic.Wait(t, 300)
 				primary, replica := cluster.Shard(t, run%3)
 				primary.Kill()
 				rate := float64(traffic.Done()) / time.Since(began).Seconds()
@@ -120,7 +120,7 @@ func TestLosses_clusterPrimaryKilled(t *testing.T) {
 				})
 				primary.Restart(t)
 				cluster.WaitReady(t)
-				flowsFrom(t, traffic, 100)
+				traffic.Wait(t, 100)
 				traffic.Stop()
 				sum.add(traffic.Audit(t, plain), rate)
 			}
@@ -142,7 +142,7 @@ func TestLosses_primaryDies(t *testing.T) {
 		t.Run(fmt.Sprintf("lag %v, WAIT %t", c.lag, c.wait), func(t *testing.T) {
 			var sum losses
 			for range runs() {
-				primary, replica := servers.StartRedis(t, "--repl-diskless-sync-delay", "0"), servers.StartRedis(t)
+				primary, replica := servers.StartRedis(t), servers.StartRedis(t)
 				wire := servers.StartLag(t, primary.Addr, c.lag)
 				host, port, _ := net.SplitHostPort(wire.Addr)
 				replica.Must(t, "REPLICAOF", host, port)
@@ -168,14 +168,14 @@ func TestLosses_primaryDies(t *testing.T) {
 				}
 				began := time.Now()
 				traffic := storetest.StartTraffic(t, 50, 5*time.Second, s)
-				flowsFrom(t, traffic, 300)
+				traffic.Wait(t, 300)
 				wire.Cut()
 				primary.Kill()
 				rate := float64(traffic.Done()) / time.Since(began).Seconds()
 				replica.Must(t, "REPLICAOF", "NO", "ONE")
 				current.Store(replica.Addr)
 				if !c.wait { // the new primary has no replica yet
-					flowsFrom(t, traffic, 100)
+					traffic.Wait(t, 100)
 				}
 				traffic.Stop()
 				sum.add(traffic.Audit(t, plain), rate)
@@ -209,7 +209,7 @@ func TestLosses_serverDies(t *testing.T) {
 				plain := newStore(t, single(t, server.Addr))
 				began := time.Now()
 				traffic := storetest.StartTraffic(t, 50, 10*time.Second, plain)
-				flowsFrom(t, traffic, 500)
+				traffic.Wait(t, 500)
 				before := int64(0)
 				if c.powerCut > 0 {
 					before = fileSize(t, server)
@@ -221,7 +221,7 @@ func TestLosses_serverDies(t *testing.T) {
 					require.NoError(t, os.Truncate(appendFile(t, server), before))
 				}
 				server.Restart(t)
-				flowsFrom(t, traffic, 100)
+				traffic.Wait(t, 100)
 				traffic.Stop()
 				sum.add(traffic.Audit(t, plain), rate)
 			}

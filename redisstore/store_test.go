@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -83,103 +82,33 @@ func TestStore_processes(t *testing.T) {
 	storetest.Processes(t, storeAt(t, single(t, addr), prefix), addr+" "+prefix, 20)
 }
 
-// What a step of a flow costs. A verifier that remembers its last write needs
-// no load for a check.
+// behindProxy returns a server, a proxy before it, and a store that goes by it.
+func behindProxy(t *testing.T) (*servers.RedisServer, *servers.RedisProxy, *redisstore.Store) {
+	server := servers.StartRedis(t)
+	proxy := servers.StartRedisProxy(t, server.Addr)
+	return server, proxy, newStore(t, single(t, proxy.Addr))
+}
+
+// What a step of a flow costs.
 func TestStore_trips(t *testing.T) {
-	const load, swap = "GETEX", "EVALSHA"
-	proxy := servers.StartRedisProxy(t, servers.StartRedis(t).Addr)
-	storetest.CheckTrips(t, newStore(t, single(t, proxy.Addr)), proxy.Commands, storetest.Trips{
-		Send:           []string{load, swap},
-		SendWithClient: []string{load, swap, load, swap},
-		CheckWrong:     []string{load, swap},
-		CheckRight:     []string{load, swap},
-		CheckElsewhere: []string{load, swap},
-	})
+	_, proxy, s := behindProxy(t)
+	storetest.CheckTrips(t, s, proxy.Commands, storetest.RedisTrips)
 }
 
-// The server's copy of the script is gone after a restart or a failover.
-func TestStore_scriptFlush(t *testing.T) {
-	server := servers.StartRedis(t)
-	proxy := servers.StartRedisProxy(t, server.Addr)
-	s := newStore(t, single(t, proxy.Addr))
-	one, two := []byte("one"), []byte("two")
-	swapped, err := s.CompareAndSwap(t.Context(), "k", nil, one, time.Minute)
-	require.NoError(t, err)
-	require.True(t, swapped)
-	server.Must(t, "SCRIPT", "FLUSH")
-	proxy.Commands()
-	swapped, err = s.CompareAndSwap(t.Context(), "k", one, two, time.Minute)
-	require.NoError(t, err)
-	require.True(t, swapped)
-	require.Equal(t, []string{"EVALSHA", "EVAL"}, proxy.Commands())
-	swapped, err = s.CompareAndSwap(t.Context(), "k", two, nil, 0)
-	require.NoError(t, err)
-	require.True(t, swapped)
-	require.Equal(t, []string{"EVALSHA"}, proxy.Commands())
+func TestStore_script(t *testing.T) {
+	server, proxy, s := behindProxy(t)
+	storetest.RedisScript(t, server, proxy, s)
 }
 
-// A swap whose answer is lost is an error, is made once, and is not sent again,
-// though the client's MaxRetries says 3; a load is.
+// Though the client's MaxRetries says 3.
 func TestStore_lostAnswer(t *testing.T) {
-	server := servers.StartRedis(t)
-	proxy := servers.StartRedisProxy(t, server.Addr)
-	s := newStore(t, single(t, proxy.Addr))
-	one, two := []byte("one"), []byte("two")
-	for _, lost := range []struct {
-		command  string
-		old, new []byte
-	}{{"EVALSHA", one, two}, {"EVAL", two, one}} {
-		if lost.command == "EVAL" {
-			server.Must(t, "SCRIPT", "FLUSH")
-		} else {
-			_, err := s.CompareAndSwap(t.Context(), "k", nil, one, time.Minute)
-			require.NoError(t, err)
-		}
-		proxy.Commands()
-		proxy.LoseAnswer(lost.command)
-		swapped, err := s.CompareAndSwap(t.Context(), "k", lost.old, lost.new, time.Minute)
-		require.Error(t, err)
-		require.False(t, swapped)
-		sent := proxy.Commands()
-		require.Equal(t, lost.command, sent[len(sent)-1])
-		require.LessOrEqual(t, len(sent), 2)
-
-		proxy.LoseAnswer("GETEX")
-		value, err := s.Load(t.Context(), "k")
-		require.NoError(t, err)
-		require.Equal(t, lost.new, value)
-		require.Equal(t, []string{"GETEX", "GETEX"}, proxy.Commands())
-	}
+	server, proxy, s := behindProxy(t)
+	storetest.RedisLostAnswer(t, server, proxy, s)
 }
 
-// What a program finds under a key that no store wrote is an error or nothing.
-func TestStore_foreignValues(t *testing.T) {
-	server, prefix := servers.StartRedis(t), newPrefix()
-	s := storeAt(t, single(t, server.Addr), prefix)
-	server.Must(t, "LPUSH", prefix+"list", "x")
-	_, err := s.Load(t.Context(), "list")
-	require.ErrorContains(t, err, "WRONGTYPE")
-	_, err = s.CompareAndSwap(t.Context(), "list", nil, []byte("x"), time.Minute)
-	require.ErrorContains(t, err, "WRONGTYPE")
-
-	server.Must(t, "SET", prefix+"empty", "")
-	value, err := s.Load(t.Context(), "empty")
-	require.NoError(t, err)
-	require.Nil(t, value)
-	swapped, err := s.CompareAndSwap(t.Context(), "empty", nil, []byte("x"), time.Minute)
-	require.NoError(t, err)
-	require.True(t, swapped)
-}
-
-// Keys are the prefix and the verifier's name for a ledger, and nothing lives
-// for ever.
-func TestStore_names(t *testing.T) {
+func TestStore_foreignKeys(t *testing.T) {
 	server := servers.StartRedis(t)
 	s, err := redisstore.New(single(t, server.Addr), nil)
 	require.NoError(t, err)
-	_, err = s.CompareAndSwap(t.Context(), "k", nil, []byte("a\x00b\r\n\xff"), time.Minute)
-	require.NoError(t, err)
-	require.Equal(t, "otp:k", server.Must(t, "KEYS", "*"))
-	require.Equal(t, "a\x00b\r\n\xff", server.Must(t, "GET", "otp:k"))
-	require.Regexp(t, `^(60000|59\d\d\d)$`, server.Must(t, "PTTL", "otp:k"))
+	storetest.RedisForeign(t, server, "otp:", s)
 }

@@ -49,8 +49,9 @@ var _ otp.Store = (*Store)(nil)
 //
 // A rueidis client does not tell its options, so New cannot refuse one that is set
 // to read from replicas. Nothing is read there all the same: ledgers are read by
-// a command that replicas refuse, so with ReplicaOnly, or a SendToReplicas that
-// says true for it, every call fails.
+// a command that replicas refuse. With ReplicaOnly, or a SendToReplicas that says
+// true for it, every call fails; in a Cluster the replica sends it on to the
+// primary, which costs a trip.
 func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("rueidisstore: no client")

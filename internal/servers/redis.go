@@ -42,7 +42,7 @@ func StartRedis(t testing.TB, config ...string) *RedisServer {
 	t.Helper()
 	port := strconv.Itoa(FreePort(t))
 	r := &RedisServer{Addr: "127.0.0.1:" + port, Dir: t.TempDir()}
-	r.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", ""}, config...)
+	r.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"}, config...)
 	r.Restart(t)
 	return r
 }

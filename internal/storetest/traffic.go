@@ -67,6 +67,18 @@ func StartTraffic(t testing.TB, clients int, patience time.Duration, stores ...o
 // Done says how many flows have ended so far.
 func (tr *Traffic) Done() int { return int(tr.done.Load()) }
 
+// Wait waits until n more flows have ended.
+func (tr *Traffic) Wait(t testing.TB, n int) {
+	t.Helper()
+	enough := tr.Done() + n
+	servers.Wait(t, "flows", func() error {
+		if done := tr.Done(); done < enough {
+			return fmt.Errorf("%d of %d", done, enough)
+		}
+		return nil
+	})
+}
+
 // Stop ends the traffic once every client has ended its flow.
 func (tr *Traffic) Stop() {
 	close(tr.stop)
@@ -144,6 +156,24 @@ type Result struct {
 func (r Result) String() string {
 	return fmt.Sprintf("%d flows, %d told right, %d told wrong, %d guesses failed: %d codes accepted twice, %d told guesses not counted, %d ledgers gone",
 		r.Flows, r.Right, r.Wrong, r.Failed, r.Twice, r.GivenBack, r.Gone)
+}
+
+// Kept fails t unless nothing that was told was taken back.
+func (r Result) Kept(t testing.TB) {
+	t.Helper()
+	t.Log(r)
+	switch {
+	case r.Right == 0 || r.Wrong == 0:
+		t.Error("the traffic proves nothing")
+	case r.Twice > 0:
+		t.Error("a code was accepted twice")
+	case r.GivenBack > 0:
+		t.Error("more verdicts were told than are counted")
+	case r.Gone > 0:
+		t.Error("ledgers were lost")
+	case r.Late > time.Second:
+		t.Errorf("a call returned %v after its context had ended", r.Late)
+	}
 }
 
 // Audit asks again about every flow, once the traffic has stopped, over a store

@@ -1,0 +1,100 @@
+package storetest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/servers"
+)
+
+var one, two = []byte("one"), []byte("two")
+
+// RedisTrips are the commands of a flow. A verifier that remembers its last write
+// needs no load for a check.
+var RedisTrips = Trips{
+	Send:           []string{"GETEX", "EVALSHA"},
+	SendWithClient: []string{"GETEX", "EVALSHA", "GETEX", "EVALSHA"},
+	CheckWrong:     []string{"GETEX", "EVALSHA"},
+	CheckRight:     []string{"GETEX", "EVALSHA"},
+	CheckElsewhere: []string{"GETEX", "EVALSHA"},
+}
+
+// RedisScript checks what becomes of a swap when the server has forgotten the
+// script, as after a restart or a failover: store reaches the server by the proxy.
+func RedisScript(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
+	t.Helper()
+	swap(t, store, nil, one)
+	server.Must(t, "SCRIPT", "FLUSH")
+	proxy.Commands()
+	swap(t, store, one, two)
+	sent(t, proxy, "EVALSHA", "EVAL")
+	swap(t, store, two, nil)
+	sent(t, proxy, "EVALSHA")
+}
+
+// RedisLostAnswer checks that a swap whose answer is lost is an error, is made
+// once and is not sent again, while a load is.
+func RedisLostAnswer(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
+	t.Helper()
+	lost := func(old, new []byte, want ...string) {
+		t.Helper()
+		proxy.Commands()
+		proxy.LoseAnswer(want[len(want)-1])
+		if swapped, err := store.CompareAndSwap(t.Context(), "k", old, new, time.Minute); swapped || err == nil {
+			t.Fatalf("with a lost answer: %v, %v", swapped, err)
+		}
+		sent(t, proxy, want...)
+		proxy.LoseAnswer("GETEX")
+		if value, err := store.Load(t.Context(), "k"); string(value) != string(new) || err != nil {
+			t.Fatalf("Load gave %q, %v; want %q", value, err, new)
+		}
+		sent(t, proxy, "GETEX", "GETEX")
+	}
+	swap(t, store, nil, one)
+	lost(one, two, "EVALSHA")
+	server.Must(t, "SCRIPT", "FLUSH")
+	lost(two, one, "EVALSHA", "EVAL")
+}
+
+// RedisForeign checks what the store makes of keys that no store wrote, how it
+// names its own, and that they end. The keys begin with prefix.
+func RedisForeign(t *testing.T, server *servers.RedisServer, prefix string, store otp.Store) {
+	t.Helper()
+	server.Must(t, "LPUSH", prefix+"list", "x")
+	if _, err := store.Load(t.Context(), "list"); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("Load of a list gave %v", err)
+	}
+	if swapped, err := store.CompareAndSwap(t.Context(), "list", nil, one, time.Minute); swapped || err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("a swap of a list gave %v, %v", swapped, err)
+	}
+	server.Must(t, "SET", prefix+"k", "") // no store writes an empty value, so it is none
+	if value, err := store.Load(t.Context(), "k"); value != nil || err != nil {
+		t.Errorf("Load of an empty value gave %q, %v", value, err)
+	}
+	raw := []byte("a\x00b\r\n\xff")
+	swap(t, store, nil, raw)
+	if got := server.Must(t, "GET", prefix+"k"); got != string(raw) {
+		t.Errorf("the server has %q, want %q", got, raw)
+	}
+	if ms, _ := strconv.Atoi(server.Must(t, "PTTL", prefix+"k")); ms < 50_000 || ms > 60_000 {
+		t.Errorf("the key lives for %d ms, want a minute", ms)
+	}
+}
+
+func swap(t *testing.T, store otp.Store, old, new []byte) {
+	t.Helper()
+	if swapped, err := store.CompareAndSwap(t.Context(), "k", old, new, time.Minute); !swapped || err != nil {
+		t.Fatalf("the swap of %q for %q gave %v, %v", old, new, swapped, err)
+	}
+}
+
+func sent(t *testing.T, proxy *servers.RedisProxy, want ...string) {
+	t.Helper()
+	if got := proxy.Commands(); !slices.Equal(got, want) {
+		t.Fatalf("sent %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,121 @@
+package rueidisstore_test
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/rueidisstore"
+)
+
+func TestNew_noClient(t *testing.T) {
+	_, err := rueidisstore.New(nil, nil)
+	require.Error(t, err)
+}
+
+// B16: on a replica nothing is read and nothing is written.
+func TestStore_replica(t *testing.T) {
+	primary, replica := servers.StartRedis(t), servers.StartRedis(t)
+	host, port, _ := net.SplitHostPort(primary.Addr)
+	replica.Must(t, "REPLICAOF", host, port)
+	servers.Wait(t, "the replica", func() error {
+		info, err := replica.Do("INFO", "replication")
+		if err == nil && !strings.Contains(info, "master_link_status:up") {
+			err = errors.New(info)
+		}
+		return err
+	})
+	s := newStore(t, connect(t, replica.Addr))
+	_, err := s.Load(t.Context(), "k")
+	require.ErrorContains(t, err, "READONLY")
+	swapped, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("one"), time.Minute)
+	require.ErrorContains(t, err, "READONLY")
+	require.False(t, swapped)
+	require.ErrorIs(t, s.Ping(t.Context()), rueidisstore.ErrReplica)
+}
+
+// B16: no ledger is read from a replica of a cluster, however the client is set.
+func TestStore_replicaOfCluster(t *testing.T) {
+	cluster := servers.StartRedisCluster(t)
+	for name, o := range map[string]rueidis.ClientOption{
+		"SendToReplicas, reads": {SendToReplicas: func(c rueidis.Completed) bool { return c.IsReadOnly() }},
+		"SendToReplicas, all":   {SendToReplicas: func(rueidis.Completed) bool { return true }},
+		"ReplicaOnly":           {ReplicaOnly: true},
+	} {
+		o.InitAddress = cluster.Addrs()
+		s := newStore(t, connectBy(t, o))
+		for i := range 20 { // on every node
+			key, value := string(rune('a'+i)), []byte("one")
+			swapped, err := s.CompareAndSwap(t.Context(), key, nil, value, time.Minute)
+			require.NoError(t, err, name)
+			require.True(t, swapped)
+			got, err := s.Load(t.Context(), key)
+			require.NoError(t, err, name)
+			require.Equal(t, value, got)
+		}
+	}
+	for _, server := range cluster.All() {
+		stats := server.Must(t, "INFO", "commandstats")
+		if !server.Primary() {
+			for _, line := range strings.Split(stats, "\n") {
+				if strings.HasPrefix(line, "cmdstat_getex:") {
+					require.Contains(t, line, "calls=0,", "a replica answered")
+				}
+			}
+		}
+	}
+}
+
+// B16: an eviction policy that may throw ledgers away is told of, on every
+// primary.
+func TestPing_eviction(t *testing.T) {
+	server := servers.StartRedis(t)
+	s := newStore(t, connect(t, server.Addr))
+	require.NoError(t, s.Ping(t.Context()))
+	server.Must(t, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+	require.ErrorIs(t, s.Ping(t.Context()), rueidisstore.ErrEviction)
+
+	cluster := servers.StartRedisCluster(t)
+	s = newStore(t, connect(t, cluster.Addrs()...))
+	require.NoError(t, s.Ping(t.Context()))
+	for _, primary := range cluster.Primaries {
+		primary.Must(t, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "volatile-lru")
+		require.ErrorIs(t, s.Ping(t.Context()), rueidisstore.ErrEviction)
+		primary.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+	}
+	require.NoError(t, s.Ping(t.Context()))
+}
+
+// Every call ends with its context, whatever the client's own settings.
+func TestStore_ends(t *testing.T) {
+	for name, o := range map[string]rueidis.ClientOption{
+		"default":   {},
+		"pooled":    {DisableAutoPipelining: true, BlockingPoolSize: 2},
+		"pipelined": {AlwaysPipelining: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := servers.StartRedis(t)
+			o.InitAddress = []string{server.Addr}
+			s := newStore(t, connectBy(t, o))
+			require.NoError(t, s.Ping(t.Context()))
+			server.Freeze()
+			storetest.Ends(t, s)
+			server.Thaw()
+			servers.Wait(t, "the store to work again", func() error { return s.Ping(t.Context()) })
+		})
+	}
+	t.Run("slow", func(t *testing.T) {
+		proxy := servers.StartRedisProxy(t, servers.StartRedis(t).Addr)
+		s := newStore(t, connect(t, proxy.Addr))
+		require.NoError(t, s.Ping(t.Context()))
+		proxy.Delay(time.Second)
+		storetest.Ends(t, s)
+	})
+}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,15 +143,7 @@ func TestLosses_primaryDies(t *testing.T) {
 			for range runs() {
 				primary, replica := servers.StartRedis(t), servers.StartRedis(t)
 				wire := servers.StartLag(t, primary.Addr, c.lag)
-				host, port, _ := net.SplitHostPort(wire.Addr)
-				replica.Must(t, "REPLICAOF", host, port)
-				servers.Wait(t, "the replica", func() error {
-					info, err := replica.Do("INFO", "replication")
-					if err == nil && !strings.Contains(info, "master_link_status:up") {
-						err = errors.New(info)
-					}
-					return err
-				})
+				replica.Follow(t, wire.Addr)
 				var current atomic.Value
 				current.Store(primary.Addr)
 				client := single(t, "whoever is the primary", func(o *redis.Options) {

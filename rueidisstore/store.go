@@ -48,10 +48,9 @@ var _ otp.Store = (*Store)(nil)
 // be nil. It talks to no server: [Store.Ping] does.
 //
 // A rueidis client does not tell its options, so New cannot refuse one that is set
-// to read from replicas. Nothing is read there all the same: ledgers are read by
-// a command that replicas refuse. With ReplicaOnly, or a SendToReplicas that says
-// true for it, every call fails; in a Cluster the replica sends it on to the
-// primary, which costs a trip.
+// to read from replicas. Nothing is read there all the same, because the store's
+// commands are not read-only for rueidis, and replicas refuse them: with
+// ReplicaOnly, or a SendToReplicas that says true for any command, calls fail.
 func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if client == nil {
 		return nil, errors.New("rueidisstore: no client")

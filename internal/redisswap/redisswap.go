@@ -16,15 +16,15 @@ const Prefix = "otp:"
 
 // Script is the swap: KEYS[1] is the ledger, ARGV the old value, the new value
 // and the time to live in milliseconds; an empty value stands for none. It
-// returns 1 if the swap was made. Only literal keys and one write: good for
-// Cluster, and replicated by its effect.
-const Script = `if (redis.call('GET',KEYS[1]) or '')~=ARGV[1] then return 0 end
+// returns 1 if the swap was made. GETEX without options is a GET that a replica
+// refuses: with GET a stale replica would answer 0.
+const Script = `if (redis.call('GETEX',KEYS[1]) or '')~=ARGV[1] then return 0 end
 if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end
 return 1`
 
 // SHA names Script in EVALSHA. It stands here as text because FIPS 140-only
 // programs may not compute a SHA-1.
-const SHA = "a9c15db508e870958bb241986991db0c4969e2af"
+const SHA = "46330291f15cb9d1e641a807e61fd64f8816b745"
 
 // Milliseconds is ttl as PX takes it, rounded up; 1 if there is no ttl, which
 // the script then ignores.

@@ -88,6 +88,11 @@ func TestPing_eviction(t *testing.T) {
 	require.NoError(t, s.Ping(t.Context()))
 }
 
+func TestStore_full(t *testing.T) {
+	server := servers.StartRedis(t)
+	storetest.RedisFull(t, server, newStore(t, connect(t, server.Addr)))
+}
+
 // Every call ends with its context, whatever the client's own settings.
 func TestStore_ends(t *testing.T) {
 	for name, o := range map[string]rueidis.ClientOption{

@@ -16,15 +16,16 @@ const Prefix = "otp:"
 
 // Script is the swap: KEYS[1] is the ledger, ARGV the old value, the new value
 // and the time to live in milliseconds; an empty value stands for none. It
-// returns 1 if the swap was made. GETEX without options is a GET that a replica
-// refuses: with GET a stale replica would answer 0.
-const Script = `if (redis.call('GETEX',KEYS[1]) or '')~=ARGV[1] then return 0 end
+// returns 1 if the swap was made. GETEX without options changes nothing, but a
+// replica refuses it: else a stale one would answer 0. It is no substitute for
+// GET, since a full server lets a script write on that has begun to write.
+const Script = `if (redis.call('GET',KEYS[1]) or '')~=ARGV[1] then redis.call('GETEX',KEYS[1]) return 0 end
 if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end
 return 1`
 
 // SHA names Script in EVALSHA. It stands here as text because FIPS 140-only
 // programs may not compute a SHA-1.
-const SHA = "46330291f15cb9d1e641a807e61fd64f8816b745"
+const SHA = "c82b485bacd0dd7205ba61ee6040c91c52f0fdce"
 
 // Milliseconds is ttl as PX takes it, rounded up; 1 if there is no ttl, which
 // the script then ignores.

@@ -50,12 +50,21 @@ func StartRedis(t testing.TB, config ...string) *RedisServer {
 // Restart starts the server again, with the files that it left behind.
 func (r *RedisServer) Restart(t testing.TB) {
 	t.Helper()
+	r.Process = Start(t, r.Dir, redisProgram(t), r.args...)
+	Wait(t, "Redis to start", func() error { _, err := r.Do("PING"); return err })
+}
+
+// redisProgram is the server in OTP_TEST_REDIS_SERVER, or the one installed.
+func redisProgram(t testing.TB) string {
+	t.Helper()
+	if program := os.Getenv("OTP_TEST_REDIS_SERVER"); program != "" {
+		return program
+	}
 	program := Binary("redis-server", "valkey-server")
 	if program == "" {
 		Skip(t, "neither redis-server nor valkey-server is installed")
 	}
-	r.Process = Start(t, r.Dir, program, r.args...)
-	Wait(t, "Redis to start", func() error { _, err := r.Do("PING"); return err })
+	return program
 }
 
 // Do sends one command and returns the answer; see RedisDo.

@@ -45,7 +45,7 @@ func StartRedisSentinel(t testing.TB, primary *RedisServer) string {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	Start(t, dir, Binary("redis-server", "valkey-server"), file, "--sentinel")
+	Start(t, dir, redisProgram(t), file, "--sentinel")
 	addr := fmt.Sprintf("127.0.0.1:%d", own)
 	Wait(t, "the Sentinel", func() error {
 		replicas, err := RedisDo(addr, "SENTINEL", "REPLICAS", "main")

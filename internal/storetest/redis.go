@@ -85,6 +85,21 @@ func RedisForeign(t *testing.T, server *servers.RedisServer, prefix string, stor
 	}
 }
 
+// RedisFull checks that a full server that does not evict refuses a swap, and
+// still lets read and delete.
+func RedisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
+	t.Helper()
+	swap(t, store, nil, one)
+	server.Must(t, "CONFIG", "SET", "maxmemory", "1")
+	if swapped, err := store.CompareAndSwap(t.Context(), "k", one, two, time.Minute); swapped || err == nil || !strings.Contains(err.Error(), "OOM") {
+		t.Errorf("a swap gave %v, %v", swapped, err)
+	}
+	if value, err := store.Load(t.Context(), "k"); string(value) != "one" || err != nil {
+		t.Errorf("Load gave %q, %v", value, err)
+	}
+	swap(t, store, one, nil)
+}
+
 func swap(t *testing.T, store otp.Store, old, new []byte) {
 	t.Helper()
 	if swapped, err := store.CompareAndSwap(t.Context(), "k", old, new, time.Minute); !swapped || err != nil {

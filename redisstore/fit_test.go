@@ -53,7 +53,8 @@ func TestStore_replica(t *testing.T) {
 	require.ErrorIs(t, s.Ping(t.Context()), redisstore.ErrReplica)
 }
 
-// B16: an eviction policy that may throw ledgers away is told of.
+// B16: an eviction policy that may throw ledgers away is told of, on every
+// primary.
 func TestPing_eviction(t *testing.T) {
 	server := servers.StartRedis(t)
 	s := newStore(t, single(t, server.Addr))
@@ -66,6 +67,21 @@ func TestPing_eviction(t *testing.T) {
 	require.ErrorContains(t, err, "volatile-ttl")
 	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
 	require.NoError(t, s.Ping(t.Context()))
+
+	cluster := servers.StartRedisCluster(t)
+	s = newStore(t, ofCluster(t, cluster))
+	require.NoError(t, s.Ping(t.Context()))
+	for _, primary := range cluster.Primaries {
+		primary.Must(t, "CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "volatile-lru")
+		require.ErrorIs(t, s.Ping(t.Context()), redisstore.ErrEviction)
+		primary.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+	}
+	require.NoError(t, s.Ping(t.Context()))
+}
+
+func TestStore_abandoned(t *testing.T) {
+	server := servers.StartRedis(t)
+	storetest.RedisAbandoned(t, server, newStore(t, single(t, server.Addr)))
 }
 
 func TestStore_full(t *testing.T) {

@@ -56,11 +56,13 @@ func storeAt(t testing.TB, client redis.UniversalClient, prefix string) *redisst
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel() // it mostly waits
 	client := single(t, servers.Redis(t))
 	otptest.TestStore(t, func(t *testing.T) otp.Store { return newStore(t, client) })
 }
 
 func TestStore_cluster(t *testing.T) {
+	t.Parallel()
 	client := ofCluster(t, servers.StartRedisCluster(t))
 	otptest.TestStore(t, func(t *testing.T) otp.Store { return newStore(t, client) })
 	t.Run("races", func(t *testing.T) {

@@ -88,6 +88,11 @@ func TestPing_eviction(t *testing.T) {
 	require.NoError(t, s.Ping(t.Context()))
 }
 
+func TestStore_abandoned(t *testing.T) {
+	server := servers.StartRedis(t)
+	storetest.RedisAbandoned(t, server, newStore(t, connect(t, server.Addr)))
+}
+
 func TestStore_full(t *testing.T) {
 	server := servers.StartRedis(t)
 	storetest.RedisFull(t, server, newStore(t, connect(t, server.Addr)))

@@ -54,11 +54,13 @@ func storeAt(t testing.TB, client rueidis.Client, prefix string) *rueidisstore.S
 }
 
 func TestStore(t *testing.T) {
+	t.Parallel() // it mostly waits
 	client := connect(t, servers.Redis(t))
 	otptest.TestStore(t, func(t *testing.T) otp.Store { return newStore(t, client) })
 }
 
 func TestStore_cluster(t *testing.T) {
+	t.Parallel()
 	client := connect(t, servers.StartRedisCluster(t).Addrs()...)
 	otptest.TestStore(t, func(t *testing.T) otp.Store { return newStore(t, client) })
 	t.Run("races", func(t *testing.T) {

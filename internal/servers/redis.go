@@ -36,22 +36,55 @@ type RedisServer struct {
 }
 
 // StartRedis starts a private server with further configuration, such as
-// "--appendonly", "yes". It keeps nothing on disk unless told to. The test is
-// skipped if neither Redis nor Valkey is installed.
+// "--appendonly", "yes"; freePort there stands for a port that is free. It keeps
+// nothing on disk unless told to. The test is skipped if neither Redis nor Valkey
+// is installed.
 func StartRedis(t testing.TB, config ...string) *RedisServer {
 	t.Helper()
-	port := strconv.Itoa(FreePort(t))
-	r := &RedisServer{Addr: "127.0.0.1:" + port, Dir: t.TempDir()}
-	r.args = append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"}, config...)
-	r.Restart(t)
-	return r
+	config = append([]string{"--port", freePort, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"}, config...)
+	for range 5 { // somebody else may take a port before the server does
+		r := &RedisServer{Dir: t.TempDir()}
+		for _, arg := range config {
+			if arg == freePort {
+				arg = strconv.Itoa(FreePort(t))
+			}
+			r.args = append(r.args, arg)
+		}
+		r.Addr = "127.0.0.1:" + r.args[1]
+		if r.start(t) {
+			return r
+		}
+	}
+	t.Fatal("Redis does not start")
+	return nil
 }
+
+const freePort = "a free port"
 
 // Restart starts the server again, with the files that it left behind.
 func (r *RedisServer) Restart(t testing.TB) {
 	t.Helper()
+	if !r.start(t) {
+		t.Fatal("Redis does not start again")
+	}
+}
+
+// start reports whether the server has come up.
+func (r *RedisServer) start(t testing.TB) bool {
+	t.Helper()
 	r.Process = Start(t, r.Dir, redisProgram(t), r.args...)
-	Wait(t, "Redis to start", func() error { _, err := r.Do("PING"); return err })
+	ended := false
+	Wait(t, "Redis to start", func() error {
+		if ended = r.Ended(); ended {
+			return nil
+		}
+		info, err := r.Do("INFO", "server") // LOADING is an error
+		if err == nil && !strings.Contains(info, fmt.Sprintf("process_id:%d\r", r.PID())) {
+			err = errors.New("somebody else's server")
+		}
+		return err
+	})
+	return !ended
 }
 
 // redisProgram is the server in OTP_TEST_REDIS_SERVER, or the one installed.

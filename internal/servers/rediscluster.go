@@ -26,7 +26,7 @@ func StartRedisCluster(t testing.TB, config ...string) *RedisCluster {
 		for i := range half {
 			half[i] = StartRedis(t, append([]string{
 				"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000",
-				"--cluster-port", strconv.Itoa(FreePort(t)),
+				"--cluster-port", freePort,
 			}, config...)...)
 		}
 	}

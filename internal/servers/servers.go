@@ -98,6 +98,19 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// PID is the process's number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Ended says whether the process has ended by itself or been killed.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Freeze stops the process without ending it: it accepts connections and does
 // not answer.
 func (p *Process) Freeze() { p.signal("STOP") }
@@ -107,5 +120,5 @@ func (p *Process) Thaw() { p.signal("CONT") }
 
 // signal goes by the program kill, so that this package builds on every system.
 func (p *Process) signal(name string) {
-	exec.Command("kill", "-"+name, strconv.Itoa(p.cmd.Process.Pid)).Run()
+	exec.Command("kill", "-"+name, strconv.Itoa(p.PID())).Run()
 }

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"bytes"
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +100,29 @@ func RedisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
 		t.Errorf("Load gave %q, %v", value, err)
 	}
 	swap(t, store, one, nil)
+}
+
+// RedisAbandoned checks that a swap that its caller gave up works on what it was
+// given, whatever the caller then does with it.
+func RedisAbandoned(t *testing.T, server *servers.RedisServer, store otp.Store) {
+	t.Helper()
+	swap(t, store, nil, one)
+	server.Freeze()
+	for range 10 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		old, new := bytes.Clone(one), bytes.Clone(two)
+		if swapped, err := store.CompareAndSwap(ctx, "k", old, new, time.Minute); swapped || err == nil {
+			t.Fatalf("on a frozen server: %v, %v", swapped, err)
+		}
+		cancel()
+		copy(old, "xxx") // the caller's again
+		copy(new, "xxx")
+	}
+	server.Thaw()
+	value, err := store.Load(t.Context(), "k")
+	if err != nil || !bytes.Equal(value, one) && !bytes.Equal(value, two) {
+		t.Errorf("Load gave %q, %v; want one or two", value, err)
+	}
 }
 
 func swap(t *testing.T, store otp.Store, old, new []byte) {

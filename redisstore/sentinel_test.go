@@ -29,10 +29,7 @@ func TestSentinel(t *testing.T) {
 	reader := redis.NewFailoverClient(&options)
 	defer reader.Close()
 	r := newStore(t, reader)
-	_, err := r.Load(t.Context(), "k")
-	require.ErrorContains(t, err, "READONLY")
-	_, err = r.CompareAndSwap(t.Context(), "k", nil, []byte("v"), time.Minute)
-	require.ErrorContains(t, err, "READONLY")
+	storetest.RedisReplica(t, r)
 	require.ErrorIs(t, r.Ping(t.Context()), redisstore.ErrReplica)
 
 	traffic := storetest.StartTraffic(t, 20, 5*time.Second, s)

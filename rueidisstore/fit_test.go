@@ -22,11 +22,7 @@ func TestNew_noClient(t *testing.T) {
 func TestStore_replica(t *testing.T) {
 	_, replica := servers.StartRedisPair(t)
 	s := newStore(t, connect(t, replica.Addr))
-	_, err := s.Load(t.Context(), "k")
-	require.ErrorContains(t, err, "READONLY")
-	swapped, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("one"), time.Minute)
-	require.ErrorContains(t, err, "READONLY")
-	require.False(t, swapped)
+	storetest.RedisReplica(t, s)
 	require.ErrorIs(t, s.Ping(t.Context()), rueidisstore.ErrReplica)
 }
 

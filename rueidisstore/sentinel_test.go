@@ -25,10 +25,7 @@ func TestSentinel(t *testing.T) {
 	// B16: replicas refuse.
 	options.ReplicaOnly = true
 	r := newStore(t, connectBy(t, options))
-	_, err := r.Load(t.Context(), "k")
-	require.ErrorContains(t, err, "READONLY")
-	_, err = r.CompareAndSwap(t.Context(), "k", nil, []byte("v"), time.Minute)
-	require.ErrorContains(t, err, "READONLY")
+	storetest.RedisReplica(t, r)
 	require.ErrorIs(t, r.Ping(t.Context()), rueidisstore.ErrReplica)
 
 	traffic := storetest.StartTraffic(t, 20, 5*time.Second, s)

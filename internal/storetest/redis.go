@@ -87,6 +87,21 @@ func RedisForeign(t *testing.T, server *servers.RedisServer, prefix string, stor
 	}
 }
 
+// RedisReplica checks that nothing is answered where store leads to a replica: not
+// even that a comparison failed, since a replica may be late.
+func RedisReplica(t *testing.T, store otp.Store) {
+	t.Helper()
+	if value, err := store.Load(t.Context(), "k"); value != nil || err == nil || !strings.Contains(err.Error(), "READONLY") {
+		t.Errorf("Load gave %q, %v", value, err)
+	}
+	for _, args := range [][2][]byte{{nil, one}, {one, two}, {two, one}, {one, nil}, {two, nil}} {
+		swapped, err := store.CompareAndSwap(t.Context(), "k", args[0], args[1], time.Minute)
+		if swapped || err == nil || !strings.Contains(err.Error(), "READONLY") {
+			t.Errorf("a swap of %q for %q gave %v, %v", args[0], args[1], swapped, err)
+		}
+	}
+}
+
 // RedisFull checks that a full server that does not evict refuses a swap, and
 // still lets read and delete.
 func RedisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {

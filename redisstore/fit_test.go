@@ -88,8 +88,9 @@ func TestStore_full(t *testing.T) {
 // The rights that the README names are enough; with fewer Ping says what is
 // missing.
 func TestPing_rights(t *testing.T) {
+	rights := []string{"ACL", "SETUSER", "codes", "on", ">secret", "~otp:*", "+getex", "+evalsha", "+eval", "+get", "+set", "+del", "+info"}
 	server := servers.StartRedis(t)
-	server.Must(t, "ACL", "SETUSER", "codes", "on", ">secret", "~otp:*", "+getex", "+evalsha", "+eval", "+get", "+set", "+del", "+info")
+	server.Must(t, rights...)
 	client := single(t, server.Addr, func(o *redis.Options) { o.Username, o.Password = "codes", "secret" })
 	s := storeAt(t, client, "otp:")
 	require.NoError(t, s.Ping(t.Context()))
@@ -107,6 +108,14 @@ func TestPing_rights(t *testing.T) {
 		require.Regexp(t, "NOPERM|can't run this command|"+right, err.Error())
 		server.Must(t, "ACL", "SETUSER", "codes", "+"+right)
 	}
+
+	cluster := servers.StartRedisCluster(t)
+	for _, node := range cluster.All() {
+		node.Must(t, append(rights, "+cluster|slots", "+command")...)
+	}
+	ofCluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Username: "codes", Password: "secret"})
+	defer ofCluster.Close()
+	require.NoError(t, storeAt(t, ofCluster, "otp:").Ping(t.Context()))
 }
 
 // Every call ends with its context, whatever the client's own settings.

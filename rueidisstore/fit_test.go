@@ -84,6 +84,21 @@ func TestPing_eviction(t *testing.T) {
 	require.NoError(t, s.Ping(t.Context()))
 }
 
+// The rights that the README names are enough.
+func TestPing_rights(t *testing.T) {
+	rights := []string{"ACL", "SETUSER", "codes", "on", ">secret", "~otp:*", "+getex", "+evalsha", "+eval", "+get", "+set", "+del", "+info", "+client|tracking"}
+	server, cluster := servers.StartRedis(t), servers.StartRedisCluster(t)
+	server.Must(t, rights...)
+	for _, node := range cluster.All() {
+		node.Must(t, append(rights, "+cluster|slots", "+cluster|shards")...)
+	}
+	for _, addrs := range [][]string{{server.Addr}, cluster.Addrs()} {
+		client := connectBy(t, rueidis.ClientOption{InitAddress: addrs, Username: "codes", Password: "secret"})
+		require.NoError(t, storeAt(t, client, "otp:").Ping(t.Context()))
+		require.ErrorContains(t, storeAt(t, client, "elsewhere:").Ping(t.Context()), "NOPERM")
+	}
+}
+
 func TestStore_abandoned(t *testing.T) {
 	server := servers.StartRedis(t)
 	storetest.RedisAbandoned(t, server, newStore(t, connect(t, server.Addr)))

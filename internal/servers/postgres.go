@@ -1,0 +1,195 @@
+package servers
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Postgres returns the URL of a database for tests that do it no harm: the one in
+// OTP_TEST_POSTGRES, else one on 127.0.0.1:5432, else a private one, else the
+// test is skipped. Use a schema of your own there. ping says whether a URL
+// works, since this package has no drivers.
+func Postgres(t testing.TB, ping func(url string) error) string {
+	t.Helper()
+	if url := os.Getenv("OTP_TEST_POSTGRES"); url != "" {
+		return url
+	}
+	for _, path := range []string{"postgres@127.0.0.1:5432/test", "postgres@127.0.0.1:5432/postgres"} {
+		if url := "postgres://" + path + "?sslmode=disable"; ping(url) == nil {
+			return url
+		}
+	}
+	s := StartPostgres(t)
+	Wait(t, "PostgreSQL to start", func() error { return ping(s.URL) })
+	return s.URL
+}
+
+// PostgresServer is a private server, with a superuser postgres who needs no
+// password. Wait for a ping of URL before its first use.
+type PostgresServer struct {
+	URL     string
+	process *Process
+	dir     string
+	args    []string
+}
+
+// StartPostgres makes and starts a private server with further settings, such as
+// "synchronous_commit=off". The test is skipped if none is installed.
+func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
+	t.Helper()
+	initdb := Binary("initdb")
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); initdb == "" && len(found) > 0 {
+		initdb = found[len(found)-1]
+	}
+	if initdb == "" {
+		Skip(t, "PostgreSQL is not installed")
+	}
+	port := strconv.Itoa(FreePort(t))
+	s := &PostgresServer{
+		URL: "postgres://postgres@127.0.0.1:" + port + "/postgres?sslmode=disable",
+		dir: sqlDir(t, "postgres"),
+	}
+	data := filepath.Join(s.dir, "data")
+	sqlRun(t, s.dir, sqlAs(t, "postgres", initdb, "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")...)
+	s.args = sqlAs(t, "postgres", filepath.Join(filepath.Dir(initdb), "postgres"),
+		"-D", data, "-p", port, "-k", s.dir, "-h", "127.0.0.1")
+	for _, setting := range settings {
+		s.args = append(s.args, "-c", setting)
+	}
+	s.Restart(t)
+	return s
+}
+
+// Restart starts the server again, with the files that it left behind.
+func (s *PostgresServer) Restart(t testing.TB) {
+	t.Helper()
+	p := Start(t, s.dir, s.args[0], s.args[1:]...)
+	t.Cleanup(func() { sqlSignal("KILL", sqlChildren(p.cmd.Process.Pid)...) }) // they may be frozen
+	s.process = p
+}
+
+// Kill ends all processes of the server as a crash of it would (kill -9). What the
+// operating system has taken for the disk is not lost, as it is in a power cut.
+func (s *PostgresServer) Kill(t testing.TB) {
+	t.Helper()
+	s.process.Freeze() // so that it has no more children
+	children := sqlChildren(s.process.cmd.Process.Pid)
+	sqlSignal("KILL", children...)
+	s.process.Kill()
+	Wait(t, "PostgreSQL's processes to end", func() error {
+		for _, pid := range children {
+			if _, state := sqlParent(pid); state != "" && state != "Z" {
+				return fmt.Errorf("process %d is %s", pid, state)
+			}
+		}
+		return nil
+	})
+}
+
+// Freeze stops all processes without ending them: connections stay and nobody
+// answers.
+func (s *PostgresServer) Freeze() {
+	s.process.Freeze()
+	sqlSignal("STOP", sqlChildren(s.process.cmd.Process.Pid)...)
+}
+
+// Thaw lets them go on.
+func (s *PostgresServer) Thaw() {
+	sqlSignal("CONT", sqlChildren(s.process.cmd.Process.Pid)...)
+	s.process.Thaw()
+}
+
+// sqlDir makes a folder that a server's user may enter, unlike those of t.TempDir.
+func sqlDir(t testing.TB, username string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "otp-test-"+username+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if u := sqlUser(t, username); u != nil {
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		if err := os.Chown(dir, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// sqlUser is a server's own user if this is root, under whom servers refuse to
+// run; else nil.
+func sqlUser(t testing.TB, name string) *user.User {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		Skip(t, "no server runs as root, and there is no user %s: %v", name, err)
+	}
+	return u
+}
+
+// sqlAs is a command line that runs args as a server's own user.
+func sqlAs(t testing.TB, username string, args ...string) []string {
+	t.Helper()
+	u := sqlUser(t, username)
+	if u == nil {
+		return args
+	}
+	return append([]string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--clear-groups", "--pdeathsig=KILL", "--"}, args...)
+}
+
+// sqlRun runs a program to its end.
+func sqlRun(t testing.TB, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", args, err, output)
+	}
+}
+
+// sqlSignal goes by the program kill, so that this package builds on every system.
+func sqlSignal(name string, pids ...int) {
+	args := []string{"-" + name}
+	for _, pid := range pids {
+		args = append(args, strconv.Itoa(pid))
+	}
+	if len(pids) > 0 {
+		exec.Command("kill", args...).Run()
+	}
+}
+
+// sqlChildren lists the processes that pid has started.
+func sqlChildren(pid int) (children []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		child, err := strconv.Atoi(e.Name())
+		if parent, _ := sqlParent(child); err == nil && parent == pid {
+			children = append(children, child)
+		}
+	}
+	slices.Sort(children)
+	return children
+}
+
+// sqlParent reads a process's parent and state, 0 and "" if there is none.
+func sqlParent(pid int) (parent int, state string) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 2 {
+		return 0, ""
+	}
+	parent, _ = strconv.Atoi(fields[1])
+	return parent, fields[0]
+}

@@ -1,0 +1,100 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// purgeBatch is how many rows one statement of a purge deletes at most, so that
+// no swap waits for long.
+const purgeBatch = 500
+
+// Purge deletes all rows that have expired and returns how many it deleted, also
+// with an error. It works in batches, each of which commits by itself, and may run
+// beside everything else and in several processes at once.
+func (s *Store) Purge(ctx context.Context) (deleted int64, err error) {
+	for {
+		n, err := call(ctx, s, func() (int64, error) { return s.purgeSome(ctx) })
+		deleted += n
+		if err != nil || n < purgeBatch {
+			return deleted, err
+		}
+	}
+}
+
+// Run purges now and then at Options.PurgeInterval, until ctx ends, and returns
+// the error of ctx. A purge that fails is told to Options.Purged and not the
+// end. One process of many is enough, though all may run it.
+func (s *Store) Run(ctx context.Context) error {
+	ticker := time.NewTicker(s.options.PurgeInterval)
+	defer ticker.Stop()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		deleted, err := s.Purge(ctx)
+		if s.options.Purged != nil && ctx.Err() == nil {
+			s.options.Purged(deleted, err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// purgeSome deletes one batch.
+func (s *Store) purgeSome(ctx context.Context) (int64, error) {
+	text, args := s.dialect.purge, []any(nil)
+	if s.dialect.expired != "" {
+		var err error
+		if args, err = s.expired(ctx); err != nil || len(args) == 0 {
+			return 0, err
+		}
+		text += "(?" + strings.Repeat(", ?", len(args)-1) + ")"
+	}
+	result, err := s.db.ExecContext(ctx, text, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// expired gives the ids of one batch.
+func (s *Store) expired(ctx context.Context) (ids []any, err error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.expired)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id []byte
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// Schema returns the SQL that makes the table and its index where they are
+// missing, for those who migrate with a tool of their own: statements that end
+// with a semicolon.
+func (s *Store) Schema() string { return strings.Join(s.dialect.schema, ";\n") + ";\n" }
+
+// Migrate makes the table and its index where they are missing. Several processes
+// may do so at once. It needs the right to create tables, in PostgreSQL even if
+// there is nothing to do.
+func (s *Store) Migrate(ctx context.Context) error {
+	_, err := call(ctx, s, func() (none struct{}, err error) {
+		for _, text := range s.dialect.migrate {
+			if _, err := s.db.ExecContext(ctx, text); err != nil {
+				return none, fmt.Errorf("migrate: %w", err)
+			}
+		}
+		return none, nil
+	})
+	return err
+}

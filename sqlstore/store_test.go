@@ -1,0 +1,147 @@
+package sqlstore_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/otptest"
+	"github.com/go-mailotp/otp/sqlstore"
+)
+
+func TestMain(m *testing.M) {
+	storetest.Child(func(how string) (otp.Store, error) { // how is a driver, a space, and a DSN
+		driver, dsn, _ := strings.Cut(how, " ")
+		db, err := sql.Open(driver, dsn)
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(10)
+		return sqlstore.New(db, dialects[driver], nil)
+	})
+	os.Exit(m.Run())
+}
+
+var dialects = map[string]sqlstore.Dialect{"pgx": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite}
+
+// place is a schema, database or file that is the test's own.
+type place struct{ driver, dsn string }
+
+// engines make a place on a server for all.
+var engines = []struct {
+	name string
+	make func(t testing.TB) place
+}{
+	{"PostgreSQL", func(t testing.TB) place { return newSchema(t, servers.Postgres(t, pinger("pgx"))) }},
+	{"MariaDB", func(t testing.TB) place { return newDatabase(t, servers.MySQL(t, pinger("mysql"))) }},
+	{"SQLite", func(t testing.TB) place { return newFile(t, "") }},
+}
+
+// eachEngine runs a test on all engines.
+func eachEngine(t *testing.T, f func(t *testing.T, p place)) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) { f(t, e.make(t)) })
+	}
+}
+
+func pinger(driver string) func(dsn string) error {
+	return func(dsn string) error {
+		db, err := sql.Open(driver, dsn)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		return db.PingContext(ctx)
+	}
+}
+
+// newSchema makes a schema that ends with the test.
+func newSchema(t testing.TB, dsn string) place {
+	name := "otp_test_" + strings.ToLower(rand.Text())
+	admin := openAt(t, place{"pgx", dsn})
+	must(t, admin, "CREATE SCHEMA "+name)
+	t.Cleanup(func() { admin.Exec("DROP SCHEMA " + name + " CASCADE") })
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	q := u.Query()
+	q.Set("search_path", name)
+	u.RawQuery = q.Encode()
+	return place{"pgx", u.String()}
+}
+
+// newDatabase makes a database that ends with the test.
+func newDatabase(t testing.TB, dsn string) place {
+	name := "otp_test_" + strings.ToLower(rand.Text())
+	admin := openAt(t, place{"mysql", dsn})
+	must(t, admin, "CREATE DATABASE "+name)
+	t.Cleanup(func() { admin.Exec("DROP DATABASE " + name) })
+	c, err := mysql.ParseDSN(dsn)
+	require.NoError(t, err)
+	c.DBName = name
+	return place{"mysql", c.FormatDSN()}
+}
+
+// newFile makes a file for SQLite with further parameters, as "&_pragma=...".
+func newFile(t testing.TB, parameters string) place {
+	return place{"sqlite", "file:" + filepath.Join(t.TempDir(), "otp.db") +
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" + parameters}
+}
+
+// openAt opens a pool that is closed with the test.
+func openAt(t testing.TB, p place) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(p.driver, p.dsn)
+	require.NoError(t, err)
+	db.SetMaxOpenConns(10)
+	db.SetMaxIdleConns(10)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// storeIn returns a store whose table is there.
+func storeIn(t testing.TB, p place, db *sql.DB, opts *sqlstore.Options) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.New(db, dialects[p.driver], opts)
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	return s
+}
+
+// storeAt opens a pool and returns a store in it.
+func storeAt(t testing.TB, p place) *sqlstore.Store {
+	t.Helper()
+	return storeIn(t, p, openAt(t, p), nil)
+}
+
+func must(t testing.TB, db *sql.DB, text string, args ...any) {
+	t.Helper()
+	_, err := db.ExecContext(t.Context(), text, args...)
+	require.NoError(t, err, text)
+}
+
+// E5: also that keys and values are bytes, in whatever collation.
+func TestStore(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			t.Parallel()
+			s := storeAt(t, e.make(t))
+			otptest.TestStore(t, func(t *testing.T) otp.Store { return s })
+		})
+	}
+}

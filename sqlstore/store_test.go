@@ -135,12 +135,41 @@ func must(t testing.TB, db *sql.DB, text string, args ...any) {
 	require.NoError(t, err, text)
 }
 
+// Settings of connections that must change nothing, or whose trouble is an error.
+var settings = []struct {
+	name    string
+	make    func(t testing.TB) place
+	options sqlstore.Options
+}{
+	{"PostgreSQL", engines[0].make, sqlstore.Options{}},
+	{"PostgreSQL, simple protocol", func(t testing.TB) place {
+		return with(engines[0].make(t), "&default_query_exec_mode=simple_protocol")
+	}, sqlstore.Options{Unprepared: true}},
+	{"MariaDB", engines[1].make, sqlstore.Options{}},
+	{"MariaDB, found rows", func(t testing.TB) place { return with(engines[1].make(t), "?clientFoundRows=true") }, sqlstore.Options{}},
+	{"MariaDB, arguments in the text", func(t testing.TB) place {
+		return with(engines[1].make(t), "?interpolateParams=true")
+	}, sqlstore.Options{Unprepared: true}},
+	{"MariaDB, read committed", func(t testing.TB) place {
+		return with(engines[1].make(t), "?tx_isolation=%27READ-COMMITTED%27&time_zone=%27-08:00%27")
+	}, sqlstore.Options{}},
+	{"MariaDB, serializable", func(t testing.TB) place {
+		return with(engines[1].make(t), "?tx_isolation=%27SERIALIZABLE%27")
+	}, sqlstore.Options{}},
+	{"SQLite", engines[2].make, sqlstore.Options{Table: "main.some-Table"}},
+	{"SQLite, unprepared", engines[2].make, sqlstore.Options{Unprepared: true}},
+}
+
+// with adds parameters to the DSN of a place.
+func with(p place, parameters string) place { return place{p.driver, p.dsn + parameters} }
+
 // E5: also that keys and values are bytes, in whatever collation.
 func TestStore(t *testing.T) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
+	for _, setting := range settings {
+		t.Run(setting.name, func(t *testing.T) {
 			t.Parallel()
-			s := storeAt(t, e.make(t))
+			p := setting.make(t)
+			s := storeIn(t, p, openAt(t, p), &setting.options)
 			otptest.TestStore(t, func(t *testing.T) otp.Store { return s })
 		})
 	}

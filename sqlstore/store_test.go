@@ -24,6 +24,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	serveRemote()
+	mysql.SetLogger(&mysql.NopLogger{})                   // it logs what it returns
 	storetest.Child(func(how string) (otp.Store, error) { // how is a driver, a space, and a DSN
 		driver, dsn, _ := strings.Cut(how, " ")
 		db, err := sql.Open(driver, dsn)

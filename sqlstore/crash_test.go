@@ -19,8 +19,9 @@ const measureEnv = "OTP_TEST_CRASHES"
 
 // machine is a server, in a place of its own, that can be crashed.
 type machine interface {
-	kill(t testing.TB)    // kill -9
-	freeze()              // the whole of it
+	kill(t testing.TB) // kill -9
+	freeze()           // the whole of it
+	thaw()
 	restart(t testing.TB) // and wait until it answers
 	stores(t testing.TB) []otp.Store
 }
@@ -98,6 +99,7 @@ type postgresMachine struct{ *servers.PostgresServer }
 
 func (m postgresMachine) kill(t testing.TB)    { m.Kill(t) }
 func (m postgresMachine) freeze()              { m.Freeze() }
+func (m postgresMachine) thaw()                { m.Thaw() }
 func (m postgresMachine) restart(t testing.TB) { m.Restart(t); m.ready(t) }
 
 func (m postgresMachine) ready(t testing.TB) {
@@ -122,6 +124,7 @@ type mariaDBMachine struct{ *servers.MariaDBServer }
 
 func (m mariaDBMachine) kill(testing.TB)      { m.Kill() }
 func (m mariaDBMachine) freeze()              { m.Freeze() }
+func (m mariaDBMachine) thaw()                { m.Thaw() }
 func (m mariaDBMachine) restart(t testing.TB) { m.Restart(t); m.ready(t) }
 
 func (m mariaDBMachine) ready(t testing.TB) {
@@ -146,5 +149,6 @@ type sqliteMachine struct{ *remote }
 
 func (m sqliteMachine) kill(testing.TB)               { m.Kill() }
 func (m sqliteMachine) freeze()                       { m.Freeze() }
+func (m sqliteMachine) thaw()                         { m.Thaw() }
 func (m sqliteMachine) restart(t testing.TB)          { m.Restart(t) }
 func (m sqliteMachine) stores(testing.TB) []otp.Store { return []otp.Store{m.remote, m.remote} }

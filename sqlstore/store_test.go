@@ -50,7 +50,7 @@ var engines = []struct {
 }{
 	{"PostgreSQL", func(t testing.TB) place { return newSchema(t, servers.Postgres(t, pinger("pgx"))) }},
 	{"MariaDB", func(t testing.TB) place { return newDatabase(t, servers.MySQL(t, pinger("mysql"))) }},
-	{"SQLite", func(t testing.TB) place { return newFile(t, "") }},
+	{"SQLite", func(t testing.TB) place { return newFile(t, "journal_mode(WAL)") }},
 }
 
 // eachEngine runs a test on all engines.
@@ -99,10 +99,13 @@ func newDatabase(t testing.TB, dsn string) place {
 	return place{"mysql", c.FormatDSN()}
 }
 
-// newFile makes a file for SQLite with further parameters, as "&_pragma=...".
-func newFile(t testing.TB, parameters string) place {
-	return place{"sqlite", "file:" + filepath.Join(t.TempDir(), "otp.db") +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" + parameters}
+// newFile makes a file for SQLite, with pragmas beside those that always hold.
+func newFile(t testing.TB, pragmas ...string) place {
+	dsn := "file:" + filepath.Join(t.TempDir(), "otp.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"
+	for _, p := range pragmas {
+		dsn += "&_pragma=" + p
+	}
+	return place{"sqlite", dsn}
 }
 
 // openAt opens a pool that is closed with the test.

@@ -1,0 +1,139 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// spy is a driver around a driver that notes what is executed and can hang.
+type spy struct {
+	driver driver.Driver
+	dsn    string
+
+	mu       sync.Mutex
+	executed []string      // the first words of the texts
+	prepared int           // statements
+	hung     chan struct{} // if not nil, nothing is executed before it is closed, whatever the context
+}
+
+// spyOn opens a pool through a spy.
+func spyOn(t testing.TB, p place) (*spy, *sql.DB) {
+	s := &spy{driver: openAt(t, p).Driver(), dsn: p.dsn}
+	db := sql.OpenDB(s)
+	t.Cleanup(func() { db.Close() })
+	return s, db
+}
+
+// commands returns what was executed since it was last called.
+func (s *spy) commands() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer func() { s.executed = nil }()
+	return slices.Clone(s.executed)
+}
+
+// hang lets everything that is executed hang until the returned function is called.
+func (s *spy) hang() (goOn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hung := make(chan struct{})
+	s.hung = hung
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hung = nil
+		close(hung)
+	})
+}
+
+// note is called before something is executed, and gives the context to do it with.
+func (s *spy) note(ctx context.Context, text string) context.Context {
+	s.mu.Lock()
+	s.executed = append(s.executed, strings.Fields(text)[0])
+	hung := s.hung
+	s.mu.Unlock()
+	if hung == nil {
+		return ctx
+	}
+	<-hung
+	return context.WithoutCancel(ctx) // what waits for a disk goes on
+}
+
+// Connect implements driver.Connector.
+func (s *spy) Connect(context.Context) (driver.Conn, error) {
+	c, err := s.driver.Open(s.dsn)
+	return spyConn{c, s}, err
+}
+
+// Driver implements driver.Connector.
+func (s *spy) Driver() driver.Driver { return s.driver }
+
+type spyConn struct {
+	driver.Conn
+	spy *spy
+}
+
+func (c spyConn) PrepareContext(ctx context.Context, text string) (driver.Stmt, error) {
+	st, err := c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, text)
+	c.spy.mu.Lock()
+	defer c.spy.mu.Unlock()
+	c.spy.prepared++
+	return spyStmt{st, c.spy, text}, err
+}
+
+type spyStmt struct {
+	driver.Stmt
+	spy  *spy
+	text string
+}
+
+func (s spyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	ctx = s.spy.note(ctx, s.text)
+	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
+}
+
+func (s spyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	ctx = s.spy.note(ctx, s.text)
+	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
+}
+
+var (
+	_ driver.Connector          = (*spy)(nil)
+	_ driver.ConnPrepareContext = spyConn{}
+)
+
+// A load and a swap are one statement each, and a statement is prepared once on
+// a connection.
+func TestStore_statements(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		s, db := spyOn(t, p)
+		db.SetMaxOpenConns(1)
+		store := storeIn(t, p, db, nil)
+		s.commands()
+		before := s.prepared
+		one, two := []byte("one"), []byte("two")
+		for range 3 {
+			for _, step := range []struct {
+				old, new []byte
+				want     string
+			}{{nil, one, "INSERT"}, {one, two, "UPDATE"}, {two, nil, "DELETE"}} {
+				swapped, err := store.CompareAndSwap(t.Context(), "k", step.old, step.new, 1e9)
+				require.NoError(t, err)
+				require.True(t, swapped)
+				require.Equal(t, []string{step.want}, s.commands())
+				value, err := store.Load(t.Context(), "k")
+				require.NoError(t, err)
+				require.Equal(t, step.new, value)
+				require.Equal(t, []string{"SELECT"}, s.commands())
+			}
+		}
+		require.Equal(t, 4, s.prepared-before)
+	})
+}

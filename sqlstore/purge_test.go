@@ -1,0 +1,167 @@
+package sqlstore_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/sqlstore"
+)
+
+// fill stores values under n keys.
+func fill(t *testing.T, s *sqlstore.Store, prefix string, n int, ttl time.Duration) {
+	var all sync.WaitGroup
+	for w := range 8 {
+		all.Go(func() {
+			for i := w; i < n; i += 8 {
+				swapped, err := s.CompareAndSwap(t.Context(), fmt.Sprint(prefix, i), nil, []byte("v"), ttl)
+				if !swapped || err != nil {
+					t.Error(swapped, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A purge deletes what has expired and nothing else, in batches.
+func TestPurge(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		spy, db := spyOn(t, p)
+		db.SetMaxOpenConns(8)
+		db.SetMaxIdleConns(8)
+		s := storeIn(t, p, db, nil)
+		fill(t, s, "live", 60, time.Hour)
+		fill(t, s, "dead", 1234, 1)
+		spy.commands()
+		deleted, err := s.Purge(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 1234, deleted)
+		batches := []string{"DELETE", "DELETE", "DELETE"}
+		if p.driver == "mysql" {
+			batches = []string{"SELECT", "DELETE", "SELECT", "DELETE", "SELECT", "DELETE"}
+		}
+		require.Equal(t, batches, spy.commands())
+		deleted, err = s.Purge(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, deleted)
+		for i := range 60 {
+			value, err := s.Load(t.Context(), fmt.Sprint("live", i))
+			require.NoError(t, err)
+			require.Equal(t, "v", string(value))
+		}
+		var rows int
+		require.NoError(t, db.QueryRow("SELECT count(*) FROM otp_ledgers").Scan(&rows))
+		require.Equal(t, 60, rows)
+	})
+}
+
+// Purges beside swaps that bring the same keys to life and let them end disturb
+// nobody: no call fails, and nothing that lives is deleted.
+func TestPurge_besideSwaps(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		s := storeAt(t, p)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		var deleted, revived atomic.Int64
+		failed := func(err error) bool {
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			return err != nil
+		}
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					n, err := s.Purge(ctx)
+					deleted.Add(n)
+					failed(err)
+				}
+			})
+		}
+		for i := range 40 {
+			all.Go(func() {
+				key, live := fmt.Sprint("k", i), []byte("live")
+				for ctx.Err() == nil {
+					swapped, err := s.CompareAndSwap(ctx, key, nil, []byte("ends"), 1)
+					if failed(err) || !swapped {
+						continue // it has not ended yet
+					}
+					for swapped = false; !swapped && err == nil; {
+						swapped, err = s.CompareAndSwap(ctx, key, nil, live, time.Hour)
+					}
+					if failed(err) {
+						return
+					}
+					if swapped, err = s.CompareAndSwap(ctx, key, live, nil, 0); !swapped && err == nil {
+						t.Error("a live value was deleted")
+					}
+					revived.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		t.Logf("%d rows purged, %d values lived", deleted.Load(), revived.Load())
+		require.Greater(t, deleted.Load(), int64(20))
+		require.Greater(t, revived.Load(), int64(20))
+	})
+}
+
+// Run purges now and at each interval, tells of each purge, goes on after a
+// failure, and ends with its context.
+func TestRun(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		type purge struct {
+			deleted int64
+			err     error
+		}
+		purges := make(chan purge, 1000)
+		s, err := sqlstore.New(openAt(t, p), dialects[p.driver], &sqlstore.Options{
+			PurgeInterval: 10 * time.Millisecond,
+			Purged:        func(n int64, err error) { purges <- purge{n, err} },
+		})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx) }()
+		require.Error(t, (<-purges).err) // there is no table
+		require.NoError(t, s.Migrate(ctx))
+		fill(t, s, "dead", 7, 1)
+		var sum int64
+		servers.Wait(t, "the purge", func() error {
+			if sum += (<-purges).deleted; sum != 7 {
+				return fmt.Errorf("%d deleted", sum)
+			}
+			return nil
+		})
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		require.ErrorIs(t, s.Run(ctx), context.Canceled)
+		_, err = s.Purge(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+// What a step of a flow costs.
+func TestStore_trips(t *testing.T) {
+	send := []string{"SELECT", "INSERT"}
+	check := []string{"SELECT", "UPDATE"}
+	eachEngine(t, func(t *testing.T, p place) {
+		spy, db := spyOn(t, p)
+		storetest.CheckTrips(t, storeIn(t, p, db, nil), spy.commands, storetest.Trips{
+			Send:           send,
+			SendWithClient: append([]string{"SELECT", "INSERT"}, send...),
+			CheckWrong:     check, // a verifier that remembers its last write needs no load
+			CheckRight:     check,
+			CheckElsewhere: check,
+		})
+	})
+}

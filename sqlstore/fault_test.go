@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,16 +140,30 @@ func storeUnmade(t testing.TB, p place, db *sql.DB) *sqlstore.Store {
 // B5: where writes are refused, as by a replica, nothing is verified, and what has been
 // read tells nobody more.
 func TestFault_readOnly(t *testing.T) {
-	for i, parameters := range []string{"&default_transaction_read_only=on", "?tx_read_only=1", "&_pragma=query_only(1)"} {
-		t.Run(engines[i].name, func(t *testing.T) {
-			p := engines[i].make(t)
+	for name, places := range map[string]func(t *testing.T) (p, readOnly place){
+		"PostgreSQL": func(t *testing.T) (p, readOnly place) {
+			p = engines[0].make(t)
+			return p, with(p, "&default_transaction_read_only=on")
+		},
+		"MariaDB": func(t *testing.T) (p, readOnly place) {
+			readOnly = mysqlWith(t, "read_only", "1")
+			p.driver, p.dsn = readOnly.driver, strings.SplitN(readOnly.dsn, "?", 2)[0]
+			return p, readOnly
+		},
+		"SQLite": func(t *testing.T) (p, readOnly place) {
+			p = engines[2].make(t)
+			return p, with(p, "&_pragma=query_only(1)")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, readOnly := places(t)
 			inbox := new(otptest.Inbox)
 			v := storetest.NewVerifier(t, storeAt(t, p), inbox)
 			ch, err := v.Send(t.Context(), otp.Request{To: "ann@example.com"})
 			require.NoError(t, err)
 			code := inbox.Code("ann@example.com")
 
-			s := storeUnmade(t, p, openAt(t, with(p, parameters)))
+			s := storeUnmade(t, p, openAt(t, readOnly))
 			fixed := storetest.NewVerifier(t, s, inbox)
 			for _, guess := range []string{code, "000000", "111111", code} {
 				answer, err := fixed.Check(t.Context(), ch.ID, guess)

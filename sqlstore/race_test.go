@@ -39,9 +39,9 @@ func TestStore_isolation(t *testing.T) {
 		"PostgreSQL, read committed":  with(engines[0].make(t), level+"read%20committed"),
 		"PostgreSQL, repeatable read": with(engines[0].make(t), level+"repeatable%20read"),
 		"PostgreSQL, serializable":    with(engines[0].make(t), level+"serializable"),
-		"MariaDB, read uncommitted":   with(engines[1].make(t), "?tx_isolation=%27READ-UNCOMMITTED%27"),
-		"MariaDB, repeatable read":    with(engines[1].make(t), "?tx_isolation=%27REPEATABLE-READ%27"),
-		"MariaDB, serializable":       with(engines[1].make(t), "?tx_isolation=%27SERIALIZABLE%27"),
+		"MariaDB, read uncommitted":   mysqlWith(t, "isolation", "%27READ-UNCOMMITTED%27"),
+		"MariaDB, repeatable read":    mysqlWith(t, "isolation", "%27REPEATABLE-READ%27"),
+		"MariaDB, serializable":       mysqlWith(t, "isolation", "%27SERIALIZABLE%27"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := storeAt(t, p)

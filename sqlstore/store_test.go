@@ -147,19 +147,20 @@ var settings = []struct {
 	options sqlstore.Options
 }{
 	{"PostgreSQL", engines[0].make, sqlstore.Options{}},
-	{"PostgreSQL, simple protocol", func(t testing.TB) place {
-		return with(engines[0].make(t), "&default_query_exec_mode=simple_protocol")
+	{"PostgreSQL, as behind PgBouncer", func(t testing.TB) place {
+		return with(engines[0].make(t), "&default_query_exec_mode=exec")
 	}, sqlstore.Options{Unprepared: true}},
 	{"MariaDB", engines[1].make, sqlstore.Options{}},
 	{"MariaDB, found rows", func(t testing.TB) place { return with(engines[1].make(t), "?clientFoundRows=true") }, sqlstore.Options{}},
 	{"MariaDB, arguments in the text", func(t testing.TB) place {
 		return with(engines[1].make(t), "?interpolateParams=true")
 	}, sqlstore.Options{Unprepared: true}},
-	{"MariaDB, read committed", func(t testing.TB) place {
-		return with(engines[1].make(t), "?tx_isolation=%27READ-COMMITTED%27&time_zone=%27-08:00%27")
+	{"MariaDB, read committed, far west", func(t testing.TB) place {
+		p := mysqlWith(t, "isolation", "%27READ-COMMITTED%27")
+		return with(p, "&time_zone=%27-08:00%27")
 	}, sqlstore.Options{}},
 	{"MariaDB, serializable", func(t testing.TB) place {
-		return with(engines[1].make(t), "?tx_isolation=%27SERIALIZABLE%27")
+		return mysqlWith(t, "isolation", "%27SERIALIZABLE%27")
 	}, sqlstore.Options{}},
 	{"SQLite", engines[2].make, sqlstore.Options{Table: "main.some-Table"}},
 	{"SQLite, unprepared", engines[2].make, sqlstore.Options{Unprepared: true}},
@@ -167,6 +168,18 @@ var settings = []struct {
 
 // with adds parameters to the DSN of a place.
 func with(p place, parameters string) place { return place{p.driver, p.dsn + parameters} }
+
+// mysqlWith sets a property of transactions, whose variable is named in one of two
+// ways.
+func mysqlWith(t testing.TB, name, value string) place {
+	p := engines[1].make(t)
+	variable := "transaction_" + name
+	var old string
+	if openAt(t, p).QueryRow("SELECT @@tx_"+name).Scan(&old) == nil {
+		variable = "tx_" + name
+	}
+	return with(p, "?"+variable+"="+value)
+}
 
 // E5: also that keys and values are bytes, in whatever collation.
 func TestStore(t *testing.T) {

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ func BenchmarkSwap(b *testing.B) {
 	for _, e := range engines {
 		b.Run(e.name, func(b *testing.B) {
 			p := e.make(b)
+			p.dsn = strings.NewReplacer("commit=off", "commit=on", "(OFF)", "(FULL)").Replace(p.dsn)
 			db := openAt(b, p)
 			db.SetMaxOpenConns(1)
 			s := storeIn(b, p, db, nil)

@@ -19,14 +19,14 @@ import (
 // B1, B2: two verifiers, each with a pool of its own.
 func TestStore_races(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
-		storetest.Races(t, storeAt(t, p), storeAt(t, p), 10)
+		storetest.Races(t, storeAt(t, p), storeAt(t, p), 5)
 	})
 }
 
 // B1, B2: four processes beside this one.
 func TestStore_processes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
-		storetest.Processes(t, storeAt(t, p), p.driver+" "+p.dsn, 5)
+		storetest.Processes(t, storeAt(t, p), p.driver+" "+p.dsn, 3)
 	})
 }
 
@@ -140,4 +140,55 @@ func TestStore_migrateAtOnce(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// A swap of a value for itself is made, though within the same millisecond and for
+// the same time nothing in the row would change.
+func TestStore_sameValue(t *testing.T) {
+	eachEngine(t, func(t *testing.T, p place) {
+		s := storeAt(t, p)
+		one := []byte("one")
+		swapped, err := s.CompareAndSwap(t.Context(), "k", nil, one, time.Hour)
+		require.NoError(t, err)
+		require.True(t, swapped)
+		for range 300 {
+			swapped, err := s.CompareAndSwap(t.Context(), "k", one, one, time.Hour)
+			require.NoError(t, err)
+			require.True(t, swapped)
+		}
+	})
+}
+
+// Sessions in different time zones see the same expiry.
+func TestStore_timeZones(t *testing.T) {
+	for i, parameter := range []string{"&TimeZone=", "?time_zone="} {
+		t.Run(engines[i].name, func(t *testing.T) {
+			p := engines[i].make(t)
+			zones := []string{"%27-08:00%27", "%27%2B10:00%27"}
+			if i == 0 {
+				zones = []string{"America/Los_Angeles", "Australia/Sydney"}
+			}
+			west, east := storeAt(t, with(p, parameter+zones[0])), storeAt(t, with(p, parameter+zones[1]))
+			one := []byte("one")
+			for _, pair := range [][2]*sqlstore.Store{{west, east}, {east, west}} {
+				swapped, err := pair[0].CompareAndSwap(t.Context(), "k", nil, one, time.Minute)
+				require.NoError(t, err)
+				require.True(t, swapped)
+				value, err := pair[1].Load(t.Context(), "k")
+				require.NoError(t, err)
+				require.Equal(t, one, value)
+				swapped, err = pair[1].CompareAndSwap(t.Context(), "k", one, nil, 0)
+				require.NoError(t, err)
+				require.True(t, swapped)
+
+				swapped, err = pair[0].CompareAndSwap(t.Context(), "ends", nil, one, 1)
+				require.NoError(t, err)
+				require.True(t, swapped)
+				require.Eventually(t, func() bool {
+					value, err := pair[1].Load(t.Context(), "ends")
+					return err == nil && value == nil
+				}, 5*time.Second, time.Millisecond)
+			}
+		})
+	}
 }

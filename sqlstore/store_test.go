@@ -83,6 +83,7 @@ func newSchema(t testing.TB, dsn string) place {
 	require.NoError(t, err)
 	q := u.Query()
 	q.Set("search_path", name)
+	q.Set("synchronous_commit", "off") // durability has tests of its own
 	u.RawQuery = q.Encode()
 	return place{"pgx", u.String()}
 }
@@ -101,7 +102,7 @@ func newDatabase(t testing.TB, dsn string) place {
 
 // newFile makes a file for SQLite, with pragmas beside those that always hold.
 func newFile(t testing.TB, pragmas ...string) place {
-	dsn := "file:" + filepath.Join(t.TempDir(), "otp.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)"
+	dsn := "file:" + filepath.Join(t.TempDir(), "otp.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)"
 	for _, p := range pragmas {
 		dsn += "&_pragma=" + p
 	}

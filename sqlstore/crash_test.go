@@ -60,7 +60,7 @@ func crash(t *testing.T, m machine, crashes int, how func(t testing.TB)) storete
 		}
 	}
 	tr.Stop()
-	r := tr.Audit(t)
+	r := tr.Audit(t, m.stores(t)[0])
 	t.Log(r)
 	require.NotZero(t, r.Right)
 	require.NotZero(t, r.Wrong)

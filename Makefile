@@ -9,9 +9,15 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 MODULES     = $(shell git ls-files --cached --others --exclude-standard '*go.mod' | xargs -n1 dirname)
 FUZZTIME   ?= 10m
 
-.PHONY: test format lint race modules fuzz-short fuzz bench check-consumer release
+# A server that a test cannot find is a failure here.
+export OTP_TEST_NO_SKIP = 1
 
-test: format lint race modules fuzz-short check-consumer
+.PHONY: test servers format lint race modules fuzz-short fuzz bench check-consumer release
+
+test: servers format lint race modules fuzz-short check-consumer
+
+servers:
+	@scripts/servers.sh
 
 format:
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
@@ -22,9 +28,9 @@ lint:
 	go run $(STATICCHECK) -checks inherit,ST1000,ST1020,ST1021,ST1022 work
 
 race:
-	go test -race -shuffle=on -count=1 work
+	go test -race -shuffle=on -count=1 ./...
 
-# Each module also by itself, as its users build it.
+# Each nested module by itself, as its users build it.
 modules:
 	@set -e; for m in $(MODULES); do echo "module $$m"; \
 	  (cd $$m && export GOWORK=off && go mod tidy -diff && go vet ./... && go build ./... && \

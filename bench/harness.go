@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -25,6 +26,9 @@ type variant struct {
 // maxWorkers is how many workers a variant must be made for.
 const maxWorkers = 2
 
+// cores are the numbers of workers of most comparisons.
+var cores = []int{1, maxWorkers}
+
 // block runs size turns on each worker and returns the time of a turn.
 func (v *variant) block(workers int) (time.Duration, error) {
 	if v.prepare != nil {
@@ -32,7 +36,7 @@ func (v *variant) block(workers int) (time.Duration, error) {
 			return 0, fmt.Errorf("%s: prepare: %w", v.name, err)
 		}
 	}
-	var errs [maxWorkers]error
+	errs := make([]error, workers)
 	var wait sync.WaitGroup
 	start := time.Now()
 	for w := range workers {
@@ -67,7 +71,7 @@ type paired struct {
 // compare runs the variants turn by turn, block after block, and returns the
 // median ratios to the first.
 func compare(variants []*variant, workers, blocks int) ([]paired, error) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(min(workers, runtime.NumCPU())))
 	times := make([][]float64, len(variants))
 	ratios := make([][]float64, len(variants))
 	for b := -1; b < blocks; b++ { // the first one warms up
@@ -121,20 +125,27 @@ func (p *paired) count(v *variant) error {
 	return nil
 }
 
-// table compares the variants on one worker and on two and prints it.
-func table(w io.Writer, title string, blocks int, variants ...*variant) error {
-	one, err := compare(variants, 1, blocks)
-	if err != nil {
-		return err
+// table compares the variants for each number of workers, on as many cores, and
+// prints it.
+func table(w io.Writer, title string, blocks int, workers []int, variants ...*variant) error {
+	var results [][]paired
+	fmt.Fprintf(w, "\n| %s |", title)
+	for _, n := range workers {
+		result, err := compare(variants, n, blocks)
+		if err != nil {
+			return err
+		}
+		results = append(results, result)
+		fmt.Fprintf(w, " %d at once |", n)
 	}
-	two, err := compare(variants, maxWorkers, blocks)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(w, "\n| %s | 1 core | 2 cores | us | B | allocs |\n| --- | --- | --- | --- | --- | --- |\n", title)
+	fmt.Fprintf(w, " us | B | allocs |\n| --- |%s --- | --- | --- |\n", strings.Repeat(" --- |", len(workers)))
 	for i, v := range variants {
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %.0f | %.1f |\n",
-			v.name, one[i], two[i], float64(one[i].turn)/1000, one[i].bytes, one[i].allocs)
+		fmt.Fprintf(w, "| %s |", v.name)
+		for _, result := range results {
+			fmt.Fprintf(w, " %s |", result[i])
+		}
+		one := results[0][i]
+		fmt.Fprintf(w, " %.2f | %.0f | %.1f |\n", float64(one.turn)/1000, one.bytes, one.allocs)
 	}
 	return nil
 }

@@ -169,18 +169,22 @@ func newMailer() (*mailer, error) {
 }
 
 func (w *mailer) write(to, code, reference, id string, now time.Time, minutes int) error {
+	_, err := w.bytes(to, code, reference, id, now, minutes)
+	return err
+}
+
+func (w *mailer) bytes(to, code, reference, id string, now time.Time, minutes int) ([]byte, error) {
 	words, err := w.letter.Render(letter.Data{
 		Code: code, Kind: "login", Reference: reference, Brand: "Example", Minutes: minutes,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m := mimemsg.Message{
 		From: mimemsg.Mailbox{Name: "Example", Addr: "login@example.com"}, To: to, ID: id, Date: now,
 		Subject: words.Subject, Text: words.Text, HTML: words.HTML,
 	}
-	_, err = m.Bytes()
-	return err
+	return m.Bytes()
 }
 
 // sizes are the lengths of ledgers before they are sealed.

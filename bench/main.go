@@ -47,7 +47,12 @@ func all(w io.Writer, only string, blocks, many int) error {
 		if only != "" && only != l.title {
 			continue
 		}
-		if err := table(w, l.title, blocks, l.variants...); err != nil {
+		if err := table(w, l.title, blocks, cores, l.variants...); err != nil {
+			return err
+		}
+	}
+	if only == "" || only == storesTitle {
+		if err := atStores(w, blocks); err != nil {
 			return err
 		}
 	}

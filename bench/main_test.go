@@ -19,6 +19,9 @@ func TestVariants(t *testing.T) {
 			}
 		}
 	}
+	if err := atStores(io.Discard, 1); err != nil {
+		t.Error(err)
+	}
 	if err := atScale(io.Discard, 1, 2000); err != nil {
 		t.Error(err)
 	}

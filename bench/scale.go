@@ -45,7 +45,7 @@ func atScale(w io.Writer, blocks, many int) error {
 	size := float64(heap()-before) / float64(many)
 	full, stop := collect()
 
-	if err := table(w, scaleTitle, blocks, few, f.variant(fmt.Sprintf("%d pending", many))); err != nil {
+	if err := table(w, scaleTitle, blocks, cores, few, f.variant(fmt.Sprintf("%d pending", many))); err != nil {
 		return err
 	}
 	ahead.Store(int64(40 * 24 * time.Hour)) // all expire at once

@@ -38,12 +38,16 @@ if [ -n "$last" ]; then
 fi
 
 for dir in $nested; do
-  (cd "$dir" && go mod edit -require="$module@$version")
+  for ours in $(scripts/required.sh "$dir" "$module"); do
+    (cd "$dir" && go mod edit -require="$ours@$version")
+  done
 done
 make test
 git diff --quiet || git commit -qam "Require $version in the nested modules"
 for dir in $nested; do
-  (cd "$dir" && GOWORK=off go list -m -f '{{.Version}}' "$module" | grep -qx "$version") || die "$dir does not require $version"
+  for ours in $(scripts/required.sh "$dir" "$module"); do
+    (cd "$dir" && GOWORK=off go list -m -f '{{.Version}}' "$ours" | grep -qx "$version") || die "$dir does not require $ours $version"
+  done
 done
 scripts/consumer-check.sh
 

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"errors"
+	"html/template"
+	"log"
+	"math"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/go-mailotp/otp"
+)
+
+// app is what each process runs: it keeps nothing between requests.
+type app struct {
+	node     int
+	verifier *otp.Verifier
+}
+
+func newApp(node int, store otp.Store, secret []byte) (http.Handler, error) {
+	verifier, err := otp.NewVerifier(store, otp.NewLogSender(os.Stdout), &otp.Options{Secrets: [][]byte{secret}})
+	if err != nil {
+		return nil, err
+	}
+	a := &app{node, verifier}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { a.show(w, http.StatusOK, page{}) })
+	mux.HandleFunc("POST /send", a.send)
+	mux.HandleFunc("POST /check", a.check)
+	return http.NewCrossOriginProtection().Handler(mux), nil
+}
+
+const challengeCookie = "challenge"
+
+// send mails a code and leaves the challenge with the browser.
+func (a *app) send(w http.ResponseWriter, r *http.Request) {
+	challenge, err := a.verifier.Send(r.Context(), otp.Request{To: r.PostFormValue("email"), Client: client(r)})
+	if err != nil {
+		a.fail(w, page{}, err)
+		return
+	}
+	http.SetCookie(w, &http.Cookie{
+		Name: challengeCookie, Value: challenge.ID, Path: "/", Expires: challenge.ExpiresAt,
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, // and Secure, where it is served over TLS
+	})
+	a.show(w, http.StatusOK, page{Challenge: challenge})
+}
+
+// check may run in another process than send.
+func (a *app) check(w http.ResponseWriter, r *http.Request) {
+	var id string
+	if cookie, err := r.Cookie(challengeCookie); err == nil {
+		id = cookie.Value
+	}
+	challenge, err := a.verifier.Check(r.Context(), id, r.PostFormValue("code"))
+	if errors.Is(err, otp.ErrMalformed) && challenge.ID == "" {
+		challenge, _ = a.verifier.Status(r.Context(), id)
+	}
+	if err != nil {
+		a.fail(w, page{Challenge: challenge}, err)
+		return
+	}
+	a.show(w, http.StatusOK, page{Proven: challenge.To.String()})
+}
+
+// fail says an error to a person.
+func (a *app) fail(w http.ResponseWriter, p page, err error) {
+	status := http.StatusUnprocessableEntity
+	var limit *otp.LimitError
+	switch {
+	case errors.Is(err, otp.ErrAddress):
+		p.Problem = "That is not an address that can be mailed."
+	case errors.As(err, &limit):
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(limit.RetryAfter.Seconds()))))
+		p.Problem = "Too many mails. Please wait."
+	case errors.Is(err, otp.ErrMalformed):
+		p.Problem = "That is not a code: copy it from the mail."
+	case errors.Is(err, otp.ErrCode):
+		p.Problem = "That is not the code."
+	case errors.Is(err, otp.ErrUnknown), otp.NeedsResend(err):
+		p = page{Problem: "This code is over. Ask for a new one."}
+	default:
+		log.Print(err)
+		status, p.Problem = http.StatusServiceUnavailable, "Something went wrong. Please try again later."
+	}
+	a.show(w, status, p)
+}
+
+type page struct {
+	Node      int
+	Challenge otp.Challenge
+	Proven    string
+	Problem   string
+}
+
+func (a *app) show(w http.ResponseWriter, status int, p page) {
+	p.Node = a.node
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	if err := pages.Execute(w, p); err != nil {
+		log.Print(err)
+	}
+}
+
+var pages = template.Must(template.New("").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>One code, three processes</title>
+<style>:root{color-scheme:light dark} body{font:1.1rem system-ui;max-width:28rem;margin:3rem auto;padding:0 1rem}
+input,button{font:inherit;padding:.4rem} label,input{display:block;margin:.4rem 0;width:100%;box-sizing:border-box}</style>
+<h1>One code, three processes</h1>
+{{with .Problem}}<p role="alert"><strong>{{.}}</strong></p>{{end}}
+{{if .Proven}}<p>Proven: {{.Proven}}</p>
+{{else if .Challenge.ID}}
+<p>A code went to {{.Challenge.Masked}}, with the reference {{.Challenge.Reference}}. Guesses left: {{.Challenge.GuessesLeft}}.</p>
+<form method="post" action="/check"><label for="code">Code</label>
+<input id="code" name="code" autocomplete="one-time-code" inputmode="numeric" required autofocus><button>Check</button></form>
+{{else}}<form method="post" action="/send"><label for="email">E-mail address</label>
+<input id="email" name="email" type="email" autocomplete="email" required autofocus><button>Send a code</button></form>{{end}}
+<p><small>Made by process {{.Node}}.</small></p></html>
+`))

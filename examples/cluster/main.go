@@ -1,0 +1,160 @@
+// Cluster runs an application as three processes behind one address. They share
+// a store and nothing else, so a code that one of them mailed is checked by
+// whichever gets the answer.
+//
+//	go run . -store sqlite:///tmp/otp.db
+//	go run . -store redis://localhost:6379/0
+//	go run . -store postgres://localhost/app
+//	go run . -store mysql://root@localhost:3306/app
+//
+// Open http://localhost:8080. The page says which process made it, and the codes
+// are printed in this terminal.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+func main() {
+	store := flag.String("store", "sqlite:///tmp/otp-cluster.db", "where the ledgers are: redis, postgres, mysql or sqlite, as a URL")
+	addr := flag.String("addr", "localhost:8080", "where people come in")
+	node := flag.Int("node", 0, "the number of this process; 0 starts the others")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if *node > 0 {
+		err = serveNode(ctx, *node, *store)
+	} else {
+		err = serveCluster(ctx, *addr, *store, 3)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Fatal(err)
+	}
+}
+
+// secretEnv carries the secret to the processes, since a command line can be
+// read by others. In production it comes from where your secrets are, and is the
+// same after a restart.
+const secretEnv = "OTP_SECRET"
+
+// serveCluster starts n processes and hands requests to them turn by turn.
+func serveCluster(ctx context.Context, addr, store string, n int) error {
+	if os.Getenv(secretEnv) == "" {
+		secret := make([]byte, 32)
+		rand.Read(secret)
+		os.Setenv(secretEnv, base64.StdEncoding.EncodeToString(secret))
+	}
+	var nodes []*url.URL
+	for i := range n {
+		node, err := startNode(ctx, i+1, store, os.Stdout)
+		if err != nil {
+			return err
+		}
+		nodes = append(nodes, node)
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	return serve(ctx, listener, balance(nodes))
+}
+
+// startNode runs this program once more and waits until it says where it listens;
+// what it says after that, the codes, goes to terminal.
+func startNode(ctx context.Context, number int, store string, terminal io.Writer) (*url.URL, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, program, "-node", fmt.Sprint(number), "-store", store)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() {
+		return nil, errors.Join(fmt.Errorf("process %d did not start", number), cmd.Wait())
+	}
+	where := lines.Text()
+	go func() {
+		for lines.Scan() {
+			fmt.Fprintln(terminal, lines.Text())
+		}
+		cmd.Wait()
+	}()
+	return url.Parse(where)
+}
+
+// balance gives each request to the next process.
+func balance(nodes []*url.URL) http.Handler {
+	var turn atomic.Uint64
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(nodes[turn.Add(1)%uint64(len(nodes))])
+		r.Out.Host = r.In.Host // the nodes compare it with the Origin header
+		r.SetXForwarded()      // replaces what the client said of itself
+	}}
+}
+
+// serveNode is one process of the application.
+func serveNode(ctx context.Context, number int, storeURL string) error {
+	secret, err := base64.StdEncoding.DecodeString(os.Getenv(secretEnv))
+	if err != nil {
+		return err
+	}
+	store, err := openStore(ctx, storeURL)
+	if err != nil {
+		return err
+	}
+	app, err := newApp(number, store, secret)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	return serve(ctx, listener, app)
+}
+
+// serve serves until ctx ends, and lets requests in progress finish.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	context.AfterFunc(ctx, func() {
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		server.Shutdown(late)
+	})
+	return server.Serve(listener)
+}
+
+// client is who asks, as the balancer in front saw them: it is the only one that
+// reaches this process, and it replaces the header.
+func client(r *http.Request) string {
+	forwarded := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
+	return strings.TrimSpace(forwarded[len(forwarded)-1])
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets the test binary be the processes of the cluster.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "-node" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// A code that one process mailed is right in another, and only once.
+func TestCluster(t *testing.T) {
+	t.Setenv(secretEnv, base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")))
+	printed, terminal := io.Pipe()
+	defer printed.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	store := "sqlite://" + filepath.Join(t.TempDir(), "otp.db")
+	var nodes []*url.URL
+	for i := range 3 {
+		node, err := startNode(ctx, i+1, store, terminal)
+		require.NoError(t, err)
+		nodes = append(nodes, node)
+	}
+	front := httptest.NewServer(balance(nodes))
+	defer front.Close()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	browser := &http.Client{Jar: jar}
+	post := func(path, name, value string) (status int, page string) {
+		t.Helper()
+		answer, err := browser.PostForm(front.URL+path, url.Values{name: {value}})
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		return answer.StatusCode, string(body)
+	}
+	made := regexp.MustCompile(`Made by process (\d)`)
+
+	status, asked := post("/send", "email", "bob@example.com")
+	require.Equal(t, http.StatusOK, status, asked)
+	code := ""
+	for lines := bufio.NewScanner(printed); code == "" && lines.Scan(); {
+		code = regexp.MustCompile(`\b\d{6}\b`).FindString(lines.Text())
+	}
+	status, _ = post("/check", "code", "12")
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	wrong := "000000"
+	if code == wrong {
+		wrong = "000001"
+	}
+	status, page := post("/check", "code", wrong)
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, page, "Guesses left: 4")
+
+	post("/", "", "") // a turn more, so that another process gets the answer
+	status, page = post("/check", "code", code)
+	require.Equal(t, http.StatusOK, status, page)
+	require.Contains(t, page, "Proven: bob@example.com")
+	require.NotEqual(t, made.FindStringSubmatch(asked)[1], made.FindStringSubmatch(page)[1])
+	status, _ = post("/check", "code", code)
+	require.Equal(t, http.StatusUnprocessableEntity, status, "used")
+	status, _ = post("/send", "email", "bob@example.com")
+	require.Equal(t, http.StatusTooManyRequests, status, "the processes share one budget")
+}

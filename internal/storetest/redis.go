@@ -15,15 +15,8 @@ import (
 
 var one, two = []byte("one"), []byte("two")
 
-// RedisTrips are the commands of a flow. A verifier that remembers its last write
-// needs no load for a check.
-var RedisTrips = Trips{
-	Send:           []string{"GETEX", "EVALSHA"},
-	SendWithClient: []string{"GETEX", "EVALSHA", "GETEX", "EVALSHA"},
-	CheckWrong:     []string{"GETEX", "EVALSHA"},
-	CheckRight:     []string{"GETEX", "EVALSHA"},
-	CheckElsewhere: []string{"GETEX", "EVALSHA"},
-}
+// RedisTrips are the commands of both Redis stores.
+var RedisTrips = Trips{Load: "GETEX", Create: "EVALSHA", Swap: "EVALSHA"}
 
 // RedisScript checks what becomes of a swap when the server has forgotten the
 // script, as after a restart or a failover: store reaches the server by the proxy.

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"context"
 	"slices"
 	"testing"
 
@@ -9,51 +8,62 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// Trips are the commands that the steps of a flow take, by name.
-type Trips struct {
-	Send, SendWithClient, CheckWrong, CheckRight, CheckElsewhere []string
-}
+// Trips are the names of an engine's commands: those of a load, of a swap that
+// makes a ledger and of one that replaces it.
+type Trips struct{ Load, Create, Swap string }
 
-// CheckTrips checks that each step of a flow over store takes the commands in
-// want and no others; commands returns those since it was last called. The flow
-// begins at one verifier, and CheckElsewhere is at another one.
-func CheckTrips(t *testing.T, store otp.Store, commands func() []string, want Trips) {
+// CheckTrips checks which commands each step of a flow over store takes; commands
+// returns those since it was last called.
+func CheckTrips(t *testing.T, store otp.Store, commands func() []string, c Trips) {
 	inbox := new(otptest.Inbox)
 	here, elsewhere := NewVerifier(t, store, inbox), NewVerifier(t, store, inbox)
-	step := func(name string, want []string, run func(ctx context.Context) error) {
-		t.Helper()
-		commands()
-		if err := run(t.Context()); err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if got := commands(); !slices.Equal(got, want) {
-			t.Errorf("%s took %v, want %v", name, got, want)
-		}
-	}
 	// The first swap may have to bring the script.
 	ask(t, here, inbox, newAddress())
 
-	var id, code string
-	send := func(ctx context.Context, r otp.Request) error {
-		r.To = newAddress()
-		ch, err := here.Send(ctx, r)
-		id, code = ch.ID, inbox.Code(r.To)
-		return err
+	var to, id, code string
+	send := func(r otp.Request) string {
+		t.Helper()
+		r.To = to
+		ch, err := here.Send(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, code = ch.ID, inbox.Code(to)
+		return "sent"
 	}
-	check := func(v *otp.Verifier, guess func() string, want string) func(context.Context) error {
-		return func(ctx context.Context) error {
-			if _, err := v.Check(ctx, id, guess()); verdict(err) != want {
-				t.Errorf("a check gave %v, want %s", err, want)
+	check := func(v *otp.Verifier, guess string) string {
+		_, err := v.Check(t.Context(), id, guess)
+		return verdict(err)
+	}
+	for _, step := range []struct {
+		name, told string
+		run        func() string
+		want       []string
+	}{
+		{"Send with a client", "sent", func() string { to = newAddress(); return send(otp.Request{Client: newAddress()}) },
+			[]string{c.Load, c.Create, c.Load, c.Create}},
+		{"Send", "sent", func() string { to = newAddress(); return send(otp.Request{}) }, []string{c.Load, c.Create}},
+		{"Send to an address that was here", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
+		{"Check, wrong", "wrong", func() string { return check(here, wrong(code)) }, []string{c.Swap}},
+		{"Check, right", "right", func() string { return check(here, code) }, []string{c.Swap}},
+		{"Check of a used one", "unknown", func() string { return check(here, code) }, []string{c.Load}},
+		{"Send again", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
+		{"Check elsewhere", "right", func() string { return check(elsewhere, code) }, []string{c.Load, c.Swap}},
+		{"Send once more", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
+		{"The last guess", "wrong", func() string {
+			for range 4 {
+				check(here, wrong(code))
 			}
-			return nil
+			return check(here, wrong(code))
+		}, []string{c.Swap, c.Swap, c.Swap, c.Swap, c.Swap}},
+		{"A guess after that", "exhausted", func() string { return check(here, code) }, []string{c.Load}},
+	} {
+		commands()
+		if told := step.run(); told != step.told {
+			t.Fatalf("%s: %s, want %s", step.name, told, step.told)
+		}
+		if got := commands(); !slices.Equal(got, step.want) {
+			t.Errorf("%s took %v, want %v", step.name, got, step.want)
 		}
 	}
-	right, bad := func() string { return code }, func() string { return wrong(code) }
-
-	step("Send with a client", want.SendWithClient, func(ctx context.Context) error { return send(ctx, otp.Request{Client: "192.0.2.1"}) })
-	step("Send", want.Send, func(ctx context.Context) error { return send(ctx, otp.Request{}) })
-	step("Check, wrong", want.CheckWrong, check(here, bad, "wrong"))
-	step("Check, right", want.CheckRight, check(here, right, "right"))
-	send(t.Context(), otp.Request{})
-	step("Check elsewhere", want.CheckElsewhere, check(elsewhere, right, "right"))
 }

@@ -22,6 +22,8 @@ servers:
 format:
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
+	@out=$$(git ls-files -z | xargs -0 -I{} find {} -size +500k); \
+	if [ -n "$$out" ]; then echo "too large for a source, a program perhaps:"; echo "$$out"; exit 1; fi
 
 lint:
 	go vet work

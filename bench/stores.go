@@ -115,7 +115,7 @@ func openRedis() (*engine, error) {
 	client := redis.NewClient(&redis.Options{Addr: environment("OTP_TEST_REDIS", "127.0.0.1:6379"), ContextTimeoutEnabled: true, PoolSize: 64})
 	ctx := context.Background()
 	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, fmt.Errorf("Redis: %w", err)
+		return nil, fmt.Errorf("go-redis: %w", err)
 	}
 	prefix := "otpbench:" + rand.Text() + ":"
 	store, err := redisstore.New(client, &redisstore.Options{Prefix: prefix})
@@ -151,7 +151,7 @@ func openRedis() (*engine, error) {
 func openRueidis() (*engine, error) {
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{environment("OTP_TEST_REDIS", "127.0.0.1:6379")}, DisableCache: true})
 	if err != nil {
-		return nil, fmt.Errorf("Redis by rueidis: %w", err)
+		return nil, fmt.Errorf("rueidis: %w", err)
 	}
 	ctx := context.Background()
 	prefix := "otpbench:" + rand.Text() + ":"

@@ -1,3 +1,5 @@
+//lint:file-ignore ST1008 what the library returned stands together, before what the model says
+
 package proof
 
 import (

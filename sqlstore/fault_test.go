@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -74,7 +75,17 @@ func TestFault_lockedTable(t *testing.T) {
 			do("BEGIN EXCLUSIVE")
 		}
 		storetest.Ends(t, s)
-		storetest.Ends(t, storeUnmade(t, p, openAt(t, p)))
+		unprepared := storeUnmade(t, p, openAt(t, p))
+		patient, cancel := context.WithCancel(t.Context())
+		defer time.AfterFunc(20*time.Second, cancel).Stop() // if it comes to the worst
+		first := make(chan error)
+		go func() { // is the one who prepares, and has time
+			_, err := unprepared.Load(patient, "k")
+			first <- err
+		}()
+		storetest.Ends(t, unprepared)
+		cancel()
+		require.ErrorIs(t, <-first, context.Canceled)
 		if p.driver == "mysql" {
 			do("UNLOCK TABLES")
 		} else {
@@ -111,7 +122,7 @@ func TestFault_hangingDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, swapped)
 	goOn := spy.hang()
-	defer goOn()
+	defer time.AfterFunc(20*time.Second, goOn).Stop() // if it comes to the worst
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	swapped, err = s.CompareAndSwap(ctx, "swapped", one, next, time.Hour)
@@ -128,6 +139,19 @@ func TestFault_hangingDisk(t *testing.T) {
 		return err == nil && string(value) == "next"
 	}, 10*time.Second, 10*time.Millisecond)
 	works(t, s)
+}
+
+// Some drivers tell the end of a context in words of their own.
+func TestFault_rudeDriver(t *testing.T) {
+	p := engines[0].make(t)
+	spy, db := spyOn(t, p)
+	s := storeIn(t, p, db, nil)
+	spy.rude = errors.New("canceling statement due to user request")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := s.Load(ctx, "k")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, spy.rude)
 }
 
 // storeUnmade is a store that has prepared nothing yet.

@@ -130,8 +130,8 @@ func TestRun(t *testing.T) {
 		})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() { ended <- s.Run(ctx) }()
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx); close(purges) }()
 		require.Error(t, (<-purges).err) // there is no table
 		require.NoError(t, s.Migrate(ctx))
 		fill(t, s, "dead", 7, 1)

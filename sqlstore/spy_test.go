@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/sqlstore"
 )
 
 // spy is a driver around a driver that notes what is executed and can hang.
@@ -21,6 +23,7 @@ type spy struct {
 	executed []string      // the first words of the texts
 	prepared int           // statements
 	hung     chan struct{} // if not nil, nothing is executed before it is closed, whatever the context
+	rude     error         // if not nil, what an execution returns once its context ends
 }
 
 // spyOn opens a pool through a spy.
@@ -54,16 +57,20 @@ func (s *spy) hang() (goOn func()) {
 }
 
 // note is called before something is executed, and gives the context to do it with.
-func (s *spy) note(ctx context.Context, text string) context.Context {
+func (s *spy) note(ctx context.Context, text string) (context.Context, error) {
 	s.mu.Lock()
 	s.executed = append(s.executed, strings.Fields(text)[0])
-	hung := s.hung
+	hung, rude := s.hung, s.rude
 	s.mu.Unlock()
-	if hung == nil {
-		return ctx
+	switch {
+	case rude != nil:
+		<-ctx.Done()
+		return ctx, rude
+	case hung != nil:
+		<-hung
+		return context.WithoutCancel(ctx), nil // what waits for a disk goes on
 	}
-	<-hung
-	return context.WithoutCancel(ctx) // what waits for a disk goes on
+	return ctx, nil
 }
 
 // Connect implements driver.Connector.
@@ -95,12 +102,18 @@ type spyStmt struct {
 }
 
 func (s spyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	ctx = s.spy.note(ctx, s.text)
+	ctx, err := s.spy.note(ctx, s.text)
+	if err != nil {
+		return nil, err
+	}
 	return s.Stmt.(driver.StmtExecContext).ExecContext(ctx, args)
 }
 
 func (s spyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	ctx = s.spy.note(ctx, s.text)
+	ctx, err := s.spy.note(ctx, s.text)
+	if err != nil {
+		return nil, err
+	}
 	return s.Stmt.(driver.StmtQueryContext).QueryContext(ctx, args)
 }
 
@@ -135,5 +148,13 @@ func TestStore_statements(t *testing.T) {
 			}
 		}
 		require.Equal(t, 4, s.prepared-before)
+
+		store = storeIn(t, p, db, &sqlstore.Options{Unprepared: true})
+		before = s.prepared
+		for range 5 {
+			_, err := store.Load(t.Context(), "k")
+			require.NoError(t, err)
+		}
+		require.Equal(t, 5, s.prepared-before, "by database/sql, since this driver can do no other")
 	})
 }

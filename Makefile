@@ -32,12 +32,8 @@ lint:
 race:
 	go test -race -shuffle=on -count=1 ./...
 
-# Each nested module by itself, as its users build it.
 modules:
-	@set -e; for m in $(MODULES); do echo "module $$m"; \
-	  (cd $$m && export GOWORK=off && go mod tidy -diff && go vet ./... && go build ./... && \
-	   { [ "$$m" = . ] || go test -race -shuffle=on -count=1 ./...; }); done
-	GOWORK=off go test -short -count=1 ./...
+	@scripts/modules.sh $(MODULES)
 
 fuzz-short:
 	@scripts/fuzz.sh 3s

@@ -23,7 +23,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"check": w.check, "check 2": w.check, "check 3": w.check,
 		"status": w.status, "forget": w.forget, "rotate": w.rotate,
 		"wait": w.wait, "wait a little": w.waitALittle, "wait for an edge": w.waitForEdge, "wait for an edge 2": w.waitForEdge,
-		"guess on": w.guessOn, "wear out": w.wearOut, "flood": w.flood, "storm": w.storm,
+		"guess on": w.guessOn, "wear out": w.wearOut, "flood": w.flood, "storm": w.storm, "old device": w.oldDevice,
 	}
 	actions := map[string]func(*rapid.T){}
 	for name, act := range named {
@@ -63,8 +63,17 @@ func (w *world) check() {
 func (w *world) checkInput(id, input string) (otp.Challenge, answer) {
 	v, p, purpose := w.drawVerifierFor(id)
 	c, a := w.call("Check", fmt.Sprintf("by %s %.30s for %q, %q", p, id, purpose, input), func() (otp.Challenge, error, answer) {
+		var known *answer
+		w.onLost = func() func() {
+			a := w.m.check(p, purpose, id, input)
+			known = &a
+			return func() { known = nil }
+		}
 		c, err := v.Check(context.Background(), id, input)
-		return c, err, w.m.check(p, purpose, id, input)
+		if known == nil {
+			w.onLost()
+		}
+		return c, err, *known
 	})
 	if a.passed {
 		w.tokens = append(w.tokens, token{text: c.Device, namespace: p.namespace, to: a.about.to, at: w.m.now})
@@ -91,6 +100,10 @@ func (w *world) forget() {
 		w.Fatal(err)
 	}
 	w.call("Forget", typed, func() (otp.Challenge, error, answer) {
+		w.onLost = func() func() {
+			w.m.forget(addressLedger(p, to))
+			return func() {}
+		}
 		err := v.Forget(context.Background(), typed)
 		return otp.Challenge{}, err, w.m.forget(addressLedger(p, to))
 	})
@@ -155,12 +168,13 @@ func (w *world) wearOut() {
 func (w *world) flood() {
 	person := rapid.SampledFrom(persons).Draw(w.T, "person")
 	side := w.drawSide()
-	vars := rapid.SampledFrom([]map[string]string{nil, long}).Draw(w.T, "all with vars")
+	large := rapid.Bool().Draw(w.T, "all large")
 	spoil := rapid.Bool().Draw(w.T, "spoil them")
 	for range rapid.IntRange(5, 20).Draw(w.T, "challenges") {
 		r := w.drawRequest(person)
-		if vars != nil {
-			r.Vars, r.Proven = vars, true // a lane of their own
+		if large {
+			n := rapid.IntRange(480, 508).Draw(w.T, "bytes")
+			r.Vars, r.Proven = map[string]string{"text": strings.Repeat("a", n)}, true // a lane of their own
 		}
 		c, a := w.sendBy(side, r)
 		if a.verdict == limited && a.retryAfter < 2*minute {
@@ -177,7 +191,7 @@ func (w *world) flood() {
 func (w *world) storm() {
 	side := w.drawSide()
 	if !w.setups[side].fewCodes || rapid.IntRange(0, 9).Draw(w.T, "storm") > 0 {
-		w.Skip("no storm")
+		return
 	}
 	r := w.drawRequest(persons[0])
 	r.smooth, r.Proven = true, rapid.Bool().Draw(w.T, "all proven")
@@ -196,6 +210,21 @@ func (w *world) storm() {
 			}
 		}
 	}
+}
+
+// oldDevice comes back with the token of a device when its time is nearly over, or just over.
+func (w *world) oldDevice() {
+	if len(w.tokens) == 0 {
+		w.Skip("no tokens")
+	}
+	if rapid.IntRange(0, 2).Draw(w.T, "old") > 0 {
+		return // half a year is the end of everything else
+	}
+	r := w.drawRequest(persons[0])
+	r.token = rapid.SampledFrom(w.tokens).Draw(w.T, "token")
+	r.To, r.Device, r.Proven = r.token.to.String(), r.token.text, false
+	w.passTo(r.token.at/1000*1000 + 180*day + int64(rapid.SampledFrom([]int{-1, 0, 1, 999, 1000}).Draw(w.T, "beside")))
+	w.sendBy(w.drawSide(), r)
 }
 
 // drawToken draws what is sent as the token of a device: often none.

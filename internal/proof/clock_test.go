@@ -37,8 +37,12 @@ func (w *world) waitForEdge() {
 	if len(edges) == 0 {
 		w.Skip("nothing changes")
 	}
-	to := rapid.SampledFrom(edges).Draw(w.T, "edge") + int64(rapid.IntRange(-1, 1).Draw(w.T, "beside"))
-	micros := to*1000 + int64(rapid.SampledFrom([]int{0, 999}).Draw(w.T, "micros"))
+	w.passTo(rapid.SampledFrom(edges).Draw(w.T, "edge") + int64(rapid.IntRange(-1, 1).Draw(w.T, "beside")))
+}
+
+// passTo lets time go by, or back, to somewhere in a millisecond.
+func (w *world) passTo(at int64) {
+	micros := at*1000 + int64(rapid.SampledFrom([]int{0, 999}).Draw(w.T, "micros"))
 	w.pass(time.Duration(micros-w.micros) * time.Microsecond)
 }
 
@@ -62,9 +66,6 @@ func (w *world) edges() (edges []int64) {
 	}
 	for _, l := range w.m.ledgers {
 		edges = append(edges, w.m.now+l.dropAt-w.m.storeNow)
-	}
-	for _, t := range w.tokens {
-		edges = append(edges, t.at/1000*1000+180*day)
 	}
 	slices.Sort(edges)
 	return slices.Compact(edges)

@@ -41,7 +41,7 @@ func (m *model) show(p policy, v verdict, c *challenge) answer {
 	return a
 }
 
-// judge is rule order: bad ID, bad shape, unknown, clock, expired, exhausted,
+// judge decides in this order: bad ID, bad shape, unknown, clock, expired, exhausted,
 // escalated, malformed, wrong; here from unknown to escalated.
 func (m *model) judge(p policy, purpose string, c *challenge) (a answer, repaired bool) {
 	readable, repaired := m.load(p, c.whose)

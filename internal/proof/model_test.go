@@ -13,6 +13,9 @@ import (
 // by going through all of them. It has no encoding, no lists in order and
 // no arithmetic that saves work. All times are Unix milliseconds.
 //
+// It was written from the design and the documentation before the code was read.
+// "Differs" marks where it follows the code in a trifle that they have otherwise.
+//
 // It deals with one step of the flow at a time (charge, open, settle ...), so
 // that a test can let time pass, or something else happen, between two steps.
 type model struct {
@@ -106,7 +109,7 @@ const (
 
 	maxEvents  = 100  // of each list
 	maxLive    = 12   // challenges of a lane
-	maxBytes   = 6767 // of them and the dead: 8 KiB less what 100 events of each list take
+	maxBytes   = 6767 // of them and the dead: 8 KiB less what full lists of events may take
 	maxRefunds = 3    // in an hour
 )
 
@@ -268,7 +271,8 @@ func (m *model) write(p policy, whose string) {
 			end = max(end, c.deadline+hour)
 		}
 	}
-	// Nothing that a clock far ahead has written keeps it longer.
+	// Nothing that a clock far ahead has written keeps it longer. Differs: an event
+	// less than a minute ahead uses up the minute of a client, or of 30 days.
 	ttl := min(end-m.now, 30*day) + minute
 	if strings.Contains(whose, "/client/") {
 		ttl = hour + minute

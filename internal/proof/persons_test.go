@@ -1,8 +1,6 @@
 package proof
 
 import (
-	"strings"
-
 	"github.com/go-mailotp/otp"
 )
 
@@ -20,9 +18,6 @@ var clients = [][]string{
 	{"phone-7"},
 	{""},
 }
-
-// long is as much as a request can carry.
-var long = map[string]string{"text": strings.Repeat("long ", 100)}
 
 // addressLedger names the ledger of an address.
 func addressLedger(p policy, to otp.Address) string {

@@ -71,8 +71,8 @@ func (m *model) open(p policy, w wish, admitted bool) (c *challenge, reserved in
 // makeRoom says when a lane takes another challenge. It drops dead ones, oldest
 // first, where that helps at once.
 func (m *model) makeRoom(p policy, c *challenge) int64 {
-	// Differs: the wait is to when the first live one ends, which may not be room enough,
-	// and never longer than the new one's own life.
+	// Differs: the wait is to when the first live one ends, which may not make room enough,
+	// and is never longer than the new one's own life.
 	lane, live, soonest := m.lane(c.wish), []*challenge(nil), c.deadline
 	for _, other := range lane {
 		if m.state(p, other) == fine {
@@ -161,6 +161,18 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, reserved int
 		m.save(p, c.whose)
 	}
 	return nil, 0, nil, a
+}
+
+// reopen finds a challenge that was opened already, by a swap whose answer was lost: it is not
+// opened twice.
+func (m *model) reopen(p policy, c *challenge, a *answer) bool {
+	if m.load(p, c.whose); c.gone {
+		return false
+	}
+	hit("opened already")
+	m.save(p, c.whose)
+	*a = m.show(p, fine, c)
+	return true
 }
 
 // resendSwaps says whether the first step of a Resend writes.

@@ -31,7 +31,8 @@ type world struct {
 	saw     []otp.EventKind
 	onAdmit func(otp.Address) (bool, error)
 	onMail  func(otp.Message) error
-	onRace  func()
+	onRace  func()        // before a swap that comes late: the model's steps up to there
+	onLost  func() func() // after a swap whose answer is lost: the model's step too; what it returns undoes its answer
 	raced   bool
 }
 
@@ -121,8 +122,8 @@ func (w *world) say(format string, args ...any) {
 // call makes one call and holds its answer against the model's. A call can be made
 // within another: in Admit, in the sender, or before a swap, which is then lost.
 func (w *world) call(method, what string, run func() (otp.Challenge, error, answer)) (otp.Challenge, answer) {
-	saw, onAdmit, onMail, onRace := w.saw, w.onAdmit, w.onMail, w.onRace
-	w.saw, w.onAdmit, w.onMail, w.onRace = nil, nil, nil, func() {}
+	saw, onAdmit, onMail, onRace, onLost := w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost
+	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = nil, nil, nil, func() {}, nil
 	if w.depth == 0 {
 		w.m.swaps, w.raced = nil, false
 		if w.counting != nil {
@@ -135,35 +136,51 @@ func (w *world) call(method, what string, run func() (otp.Challenge, error, answ
 	w.say("%s %s: %s, %d guesses left, %v", method, what, want.verdict, c.GuessesLeft, err)
 	w.compare(want, c, err)
 	hit(method + ": " + string(want.verdict))
-	w.saw, w.onAdmit, w.onMail, w.onRace = saw, onAdmit, onMail, onRace
+	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = saw, onAdmit, onMail, onRace, onLost
 	if w.depth == 0 && w.counting != nil {
 		w.compareSwaps()
 	}
 	return c, want
 }
 
-// written is how many swaps have been made.
-func (w *world) written() int {
+// trips are how many loads and swaps have been made.
+func (w *world) trips() (loads, swaps int) {
 	if w.counting == nil {
-		return 0
+		return 0, 0
 	}
-	return len(w.counting.ttls)
+	return w.counting.loads, len(w.counting.ttls)
 }
 
-// drawTrouble draws what happens to the swaps of a call.
+// drawTrouble draws what happens to one of the swaps of a call.
 func (w *world) drawTrouble() {
 	s := w.counting
-	*s = countingStore{Store: s.Store, denied: rapid.IntRange(0, 5).Draw(w.T, "the swap that is denied")}
-	if rapid.IntRange(0, 7).Draw(w.T, "a race") > 0 {
+	*s = countingStore{Store: s.Store}
+	trouble := rapid.SampledFrom([]string{"", "", "", "", "", "denied", "late", "overtaken"}).Draw(w.T, "trouble")
+	if trouble == "" {
 		return
 	}
-	s.late = rapid.IntRange(1, 3).Draw(w.T, "the swap that comes late")
+	at := rapid.IntRange(1, 3).Draw(w.T, "at swap")
+	if trouble == "denied" {
+		s.denied = at
+		return
+	}
 	other := w.drawCall()
-	s.race = func() {
-		w.onRace()
+	w.raced = true
+	if trouble == "late" {
+		s.late, s.before = at, func() {
+			w.onRace()
+			other()
+			hit("trouble: late")
+		}
+		return
+	}
+	s.denied, s.after = at, func(same func() bool) {
+		forget := w.onLost()
 		other()
-		w.raced = true
-		hit("a race")
+		if !same() {
+			forget()
+			hit("trouble: overtaken")
+		}
 	}
 }
 
@@ -171,16 +188,23 @@ func (w *world) drawTrouble() {
 // *MemoryStore, a verifier over it also remembers what it wrote.
 type countingStore struct {
 	otp.Store
-	ttls   []int64
-	denied int // counts down to the swap that is made and then denied, as after a lost reply
-	late   int // counts down to the swap that race comes before
-	race   func()
+	loads        int
+	ttls         []int64
+	late, denied int                    // counts down to a swap
+	before       func()                 // happens before the late one
+	after        func(same func() bool) // happens after the denied one; same says whether its value is still there
+}
+
+// Load implements otp.Store.
+func (s *countingStore) Load(ctx context.Context, key string) ([]byte, error) {
+	s.loads++
+	return s.Store.Load(ctx, key)
 }
 
 // CompareAndSwap implements otp.Store.
 func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
 	if s.late--; s.late == 0 {
-		s.race()
+		s.before() // and then it fails
 	}
 	swapped, err := s.Store.CompareAndSwap(ctx, key, old, new, ttl)
 	if err != nil || !swapped {
@@ -192,8 +216,18 @@ func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new
 	if new != nil {
 		s.ttls = append(s.ttls, ttl.Milliseconds())
 	}
-	if s.denied--; s.denied == 0 {
-		hit("a swap that is denied")
+	if s.denied--; s.denied != 0 {
+		return true, nil
 	}
-	return s.denied != 0, nil
+	// Made and denied, as after a driver's own retry (rule 11). Overtaken by another,
+	// the verifier cannot know it for its own.
+	if s.after != nil {
+		s.after(func() bool {
+			value, err := s.Store.Load(ctx, key)
+			return err == nil && bytes.Equal(value, new)
+		})
+	} else {
+		hit("trouble: denied")
+	}
+	return false, nil
 }

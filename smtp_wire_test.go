@@ -379,7 +379,7 @@ func TestSMTPSender_refusedThenReused(t *testing.T) {
 	require.NoError(t, s.Send(t.Context(), smtpMessage(t, "a@example.com")))
 	require.Equal(t, []string{
 		"EHLO app.acme.example", "MAIL FROM:<codes@acme.example>", "RCPT TO:<gone@example.com>",
-		"RSET", "EHLO app.acme.example", "MAIL FROM:<codes@acme.example>", "RCPT TO:<a@example.com>", "DATA",
+		"RSET", "MAIL FROM:<codes@acme.example>", "RCPT TO:<a@example.com>", "DATA",
 	}, server.Lines(0), "on the same connection")
 }
 

@@ -1,6 +1,7 @@
 package smtpclient
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -89,11 +90,15 @@ func (w *wire) guard(ctx context.Context) (stop func() bool) {
 
 // conn is one connection, greeted and authenticated. Not for concurrent use.
 type conn struct {
-	wire   *wire
-	client *smtp.Client
-	hello  string
+	wire    *wire
+	hello   string
+	replies *textproto.Reader
+
+	pipelining, chunking, utf8 bool // what the server offers
+
 	sent   int         // transactions begun
 	dirty  bool        // a transaction is open that must be reset
+	broken bool        // the replies are out of step, or over
 	lost   bool        // the context that ruled it ended: it is being closed
 	idle   *time.Timer // closes it; set while it is in the pool
 }
@@ -143,21 +148,25 @@ func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) 
 		}
 		c.wire.Conn = secure
 	}
-	c.client = smtp.NewClient(c.wire)
-	if err := c.client.Hello(c.hello); err != nil {
+	client := smtp.NewClient(c.wire)
+	if err := client.Hello(c.hello); err != nil {
 		return StageHello, err
 	}
+	c.pipelining, _ = client.Extension("PIPELINING")
+	c.chunking, _ = client.Extension("CHUNKING")
+	c.utf8, _ = client.Extension("SMTPUTF8")
+	c.replies = textproto.NewReader(bufio.NewReader(c.wire))
 	if cfg.Auth == nil {
 		return StageHello, nil
 	}
-	if offered, _ := c.client.Extension("AUTH"); !offered {
+	if offered, _ := client.Extension("AUTH"); !offered {
 		return StageAuth, errNoAuth
 	}
-	mechanism, err := cfg.Auth(ctx, c.client.SupportsAuth)
+	mechanism, err := cfg.Auth(ctx, client.SupportsAuth)
 	if err != nil {
 		return StageAuth, err
 	}
-	return StageAuth, c.client.Auth(mechanismOf{mechanism})
+	return StageAuth, client.Auth(mechanismOf{mechanism})
 }
 
 // mechanismOf is the client of a login as go-smtp needs it.
@@ -228,45 +237,24 @@ func (c *conn) send(ctx context.Context, env Envelope, content []byte) error {
 // stageDot is the part of [StageData] from the final dot on.
 const stageDot = "dot"
 
-func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent bool, err error) {
-	opts := &smtp.MailOptions{UTF8: env.UTF8}
-	if env.UTF8 {
-		if offered, _ := c.client.Extension("SMTPUTF8"); !offered {
-			return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: ErrNoSMTPUTF8}
-		}
+// ready reports whether a kept connection can be used, as far as can be seen
+// without a flight: nothing is to be heard on one that waits. A transaction that
+// was refused is ended first.
+func (c *conn) ready(ctx context.Context) bool {
+	if c.replies.R.Buffered() > 0 || spoke(c.wire.raw) {
+		return false
 	}
-	c.sent++
-	c.dirty = true
-	if err := c.client.Mail(env.From, opts); err != nil {
-		return StageMail, false, err
+	if !c.dirty {
+		return true
 	}
-	if err := c.client.Rcpt(env.To, nil); err != nil {
-		return StageRcpt, false, err
-	}
-	data, err := c.client.Data()
-	if err != nil {
-		return StageData, false, err
-	}
-	if _, err := data.Write(content); err != nil {
-		return StageData, true, err
-	}
-	if _, err := data.CloseWithResponse(); err != nil {
-		return stageDot, true, err
-	}
-	c.dirty = false
-	return stageDot, true, nil
-}
-
-// reset ends an open transaction, which in go-smtp means a new EHLO too.
-func (c *conn) reset(ctx context.Context) error {
 	stop := c.wire.guard(ctx)
-	err := c.client.Reset()
+	err := c.write([]byte("RSET\r\n"))
 	if err == nil {
-		err = c.client.Hello(c.hello)
+		err, _ = c.read(250)
 	}
 	c.lost = !stop()
 	c.dirty = false
-	return err
+	return err == nil && !c.lost && c.replies.R.Buffered() == 0
 }
 
 // quit says goodbye and closes, without waiting for an answer that changes

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/textproto"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/emersion/go-smtp"
 )
@@ -35,6 +37,7 @@ var (
 	errInjected     = errors.New("server sent plain text after its reply to STARTTLS")
 	errReplyTooLong = errors.New("reply of the server is too long")
 	errReplyForm    = errors.New("reply of the server is malformed")
+	errEnvelope     = errors.New("address with a sign that would end a command")
 	errNotLoopback  = errors.New("clear text is for loopback only, and this host is elsewhere")
 )
 
@@ -67,7 +70,7 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	case errors.As(err, &early):
 		return early
 	case errors.As(err, &protoReply):
-		reply = &smtp.SMTPError{Code: protoReply.Code, Message: protoReply.Msg}
+		reply = refusal(protoReply)
 	case errors.As(err, &reply):
 	case ctx.Err() != nil:
 		e.Err = ctx.Err()
@@ -139,4 +142,29 @@ func (e *Error) dropped() bool {
 // and cannot deliver twice.
 func (e *Error) retryable() bool {
 	return !e.contentSent && (e.replyCode()/100 == 4 || e.dropped())
+}
+
+// refusal is a reply with its enhanced code (RFC 2034), which stands before each
+// line, taken apart.
+func refusal(e *textproto.Error) *smtp.SMTPError {
+	reply := &smtp.SMTPError{Code: e.Code, Message: e.Msg}
+	prefix, _, found := strings.Cut(e.Msg, " ")
+	var code smtp.EnhancedCode
+	parts := strings.Split(prefix, ".")
+	if !found || len(parts) != len(code) {
+		return reply
+	}
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 16)
+		if err != nil {
+			return reply
+		}
+		code[i] = int(n)
+	}
+	lines := strings.Split(e.Msg, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimPrefix(lines[i], prefix+" ")
+	}
+	reply.EnhancedCode, reply.Message = code, strings.Join(lines, "\n")
+	return reply
 }

@@ -138,7 +138,7 @@ func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) e
 	var e *Error
 	errors.As(err, &e)
 	switch {
-	case c.lost:
+	case c.lost, c.broken:
 		c.wire.Close()
 	case err == nil || e.Permanent:
 		p.keep(c) // a refusal for good is the mail's fault, not the connection's
@@ -185,7 +185,7 @@ func (p *Pool) takeIdle(ctx context.Context) *conn {
 		return nil
 	}
 	c.idle.Stop()
-	if c.dirty && (c.reset(ctx) != nil || c.lost) {
+	if !c.ready(ctx) {
 		c.wire.Close()
 		return nil
 	}

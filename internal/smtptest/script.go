@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -37,6 +38,10 @@ type Script struct {
 	// Extensions are the lines of the answer to EHLO.
 	Extensions []string
 
+	// Hold keeps the replies to MAIL and RCPT back until DATA or BDAT has come:
+	// a client that waits for one of them waits for ever.
+	Hold bool
+
 	// Reply returns the reply to verb on connection number n, counted from
 	// 1, without the last CRLF. Empty is what a good server says. Nil is
 	// always that. Calls do not overlap.
@@ -66,6 +71,8 @@ type peer struct {
 	verbs []string
 	lines []string
 	mails []string // as received, with dot stuffing, without the end
+	early int      // replies for which the client did not wait
+	held  string   // replies held back
 }
 
 // Start runs the script until the test ends.
@@ -134,6 +141,17 @@ func (s *Server) Mails(n int) []string {
 // Wire is all that connection n sent, of all connections for 0.
 func (s *Server) Wire(n int) string {
 	return strings.Join(collect(s, n, func(p *peer) []string { return []string{p.wire.String()} }), "")
+}
+
+// Early is how many replies came later than the next command.
+func (s *Server) Early() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	early := 0
+	for _, p := range s.conns {
+		early += p.early
+	}
+	return early
 }
 
 // Count is how often verb was seen on all connections.
@@ -250,6 +268,14 @@ func (s *Server) serve(p *peer, n int) {
 		line = strings.TrimRight(line, "\r\n")
 		verb, _, _ := strings.Cut(line, " ")
 		verb = strings.ToUpper(verb)
+		if verb == "BDAT" && !s.chunk(p, in, line) {
+			return
+		}
+		if in.Buffered() > 0 {
+			s.mu.Lock()
+			p.early++
+			s.mu.Unlock()
+		}
 		reply, ok := s.say(p, stream, n, verb, line)
 		switch {
 		case !ok || verb == "QUIT":
@@ -289,6 +315,22 @@ func (s *Server) content(p *peer, in *bufio.Reader) bool {
 	return true
 }
 
+// chunk reads the only chunk of a mail.
+func (s *Server) chunk(p *peer, in *bufio.Reader, line string) bool {
+	var size int
+	if _, err := fmt.Sscanf(line, "BDAT %d LAST", &size); err != nil {
+		return false
+	}
+	mail := make([]byte, size)
+	if _, err := io.ReadFull(in, mail); err != nil {
+		return false
+	}
+	s.mu.Lock()
+	p.mails = append(p.mails, string(mail))
+	s.mu.Unlock()
+	return true
+}
+
 // say notes what came and answers. False ends the connection.
 func (s *Server) say(p *peer, stream net.Conn, n int, verb, line string) (reply string, ok bool) {
 	s.mu.Lock()
@@ -318,7 +360,12 @@ func (s *Server) say(p *peer, stream net.Conn, n int, verb, line string) (reply 
 		}
 		reply = s.good(verb, stream)
 	}
-	_, err := io.WriteString(stream, reply+"\r\n")
+	p.held += reply + "\r\n"
+	if s.script.Hold && (verb == "MAIL" || verb == "RCPT") {
+		return reply, true
+	}
+	_, err := io.WriteString(stream, p.held)
+	p.held = ""
 	return reply, err == nil
 }
 

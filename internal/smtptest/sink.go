@@ -46,7 +46,7 @@ type Sink struct {
 	Refuse func(to string) error
 
 	// Stall, if it is set and open, holds back the answer to MAIL until it is
-	// closed.
+	// closed; the answer is a refusal then.
 	Stall func() <-chan struct{}
 
 	mu    sync.Mutex
@@ -160,7 +160,14 @@ func (c *session) Mail(from string, opts *smtp.MailOptions) error {
 		return smtp.ErrAuthRequired
 	}
 	if c.sink.Stall != nil {
-		<-c.sink.Stall()
+		select {
+		case <-c.sink.Stall():
+		default:
+			<-c.sink.Stall()
+			// The client is gone, and the server may have closed the session
+			// that its other commands would be given to.
+			return smtp.ErrServerClosed
+		}
 	}
 	c.mail = Mail{From: from, UTF8: opts.UTF8, User: c.user, TLS: c.secure}
 	return nil

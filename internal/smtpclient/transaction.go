@@ -1,0 +1,163 @@
+package smtpclient
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/textproto"
+	"strings"
+)
+
+// step is a command of a transaction and the beginning of the reply code that
+// it hopes for.
+type step struct {
+	stage   string
+	command string
+	want    int
+}
+
+// transact sends one mail to one recipient in as few flights as the server
+// allows: four; two where it offers PIPELINING (RFC 2920), with MAIL, RCPT and DATA
+// in one write; one where it also offers CHUNKING (RFC 3030), with the content
+// in that write too. go-smtp's client waits for the reply to each command.
+//
+// It returns the stage that was reached, and whether all of the content was
+// written and not surely refused: then nothing may be sent again.
+func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent bool, err error) {
+	if strings.ContainsAny(env.From+env.To, "\r\n<> ") {
+		return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: errEnvelope}
+	}
+	if env.UTF8 && !c.utf8 {
+		return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: ErrNoSMTPUTF8}
+	}
+	c.sent++
+	c.dirty = true
+	parameter := ""
+	if env.UTF8 {
+		parameter = " SMTPUTF8"
+	}
+	steps := []step{
+		{StageMail, "MAIL FROM:<" + env.From + ">" + parameter, 250},
+		{StageRcpt, "RCPT TO:<" + env.To + ">", 25},
+	}
+	if c.pipelining && c.chunking {
+		stage, contentSent, err = c.chunk(steps, content)
+	} else {
+		stage, contentSent, err = c.data(append(steps, step{StageData, "DATA", 354}), content)
+	}
+	if err == nil {
+		c.dirty = false
+	}
+	return stage, contentSent, err
+}
+
+// data does the steps, of which the last is DATA, and then sends the content.
+func (c *conn) data(steps []step, content []byte) (stage string, contentSent bool, err error) {
+	if stage, waiting, err := c.commands(steps); err != nil {
+		if waiting {
+			// The server waits for a mail that nobody gets, so it gets an
+			// empty one (RFC 2920 section 3.1).
+			c.broken = c.write([]byte(".\r\n")) != nil
+			if _, heard := c.read(2); !heard {
+				c.broken = true
+			}
+		}
+		return stage, false, err
+	}
+	if err := c.write(stuffed(content)); err != nil {
+		return StageData, true, err
+	}
+	err, _ = c.read(250)
+	return stageDot, true, err
+}
+
+// commands sends commands and reads the replies, all that come, and returns the
+// first failure. waiting reports that the last command got the reply it hoped for
+// though an earlier one was refused.
+func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
+	if c.pipelining {
+		if err := c.write(lines(steps)); err != nil {
+			return StageMail, false, err
+		}
+	}
+	for i, s := range steps {
+		if !c.pipelining {
+			if err := c.write(lines(steps[i : i+1])); err != nil {
+				return s.stage, false, err
+			}
+		}
+		refused, heard := c.read(s.want)
+		waiting = refused == nil
+		if refused != nil && err == nil {
+			stage, err = s.stage, refused
+		}
+		if !heard {
+			c.broken = true
+		}
+		if !heard || err != nil && !c.pipelining {
+			return stage, false, err
+		}
+	}
+	return stage, err != nil && waiting, err
+}
+
+// chunk does the steps and sends the content in the same write.
+func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bool, err error) {
+	batch := append(lines(steps), fmt.Sprintf("BDAT %d LAST\r\n", len(content))...)
+	if err := c.write(append(batch, content...)); err != nil {
+		return StageMail, false, err // some of it did not get out
+	}
+	for _, s := range append(steps, step{stageDot, "", 250}) {
+		refused, heard := c.read(s.want)
+		if refused != nil && err == nil {
+			stage, err = s.stage, refused
+			// Nothing reaches a recipient who was refused, or who has no sender.
+			contentSent = !heard || s.stage == stageDot
+		}
+		if !heard {
+			c.broken = true
+			if contentSent {
+				stage = stageDot // what has become of the mail is not known
+			}
+			return stage, contentSent, err
+		}
+	}
+	if err == nil {
+		return stageDot, true, nil
+	}
+	return stage, contentSent, err
+}
+
+func (c *conn) write(b []byte) error {
+	_, err := c.wire.Write(b)
+	return err
+}
+
+// read reads one reply. heard reports that it was one, if not the one hoped for.
+func (c *conn) read(want int) (err error, heard bool) {
+	_, _, err = c.replies.ReadResponse(want)
+	if refusal, ok := err.(*textproto.Error); ok {
+		return err, refusal.Code >= 400 && refusal.Code < 600
+	}
+	return err, err == nil
+}
+
+// lines are the commands, each with its end.
+func lines(steps []step) []byte {
+	var b []byte
+	for _, s := range steps {
+		b = append(append(b, s.command...), "\r\n"...)
+	}
+	return b
+}
+
+// stuffed is the content with its dots doubled where a line begins with one, and the end
+// (RFC 5321 section 4.5.2).
+func stuffed(content []byte) []byte {
+	var b bytes.Buffer
+	b.Grow(len(content) + 64)
+	w := textproto.NewWriter(bufio.NewWriter(&b)).DotWriter()
+	w.Write(content)
+	w.Close()
+	return b.Bytes()
+}

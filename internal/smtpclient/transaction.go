@@ -1,7 +1,6 @@
 package smtpclient
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net/textproto"
@@ -20,6 +19,8 @@ type step struct {
 // allows: four; two where it offers PIPELINING (RFC 2920), with MAIL, RCPT and DATA
 // in one write; one where it also offers CHUNKING (RFC 3030), with the content
 // in that write too. go-smtp's client waits for the reply to each command.
+//
+// The content has CRLF at the end of each line and no other CR or LF.
 //
 // It returns the stage that was reached, and whether all of the content was
 // written and not surely refused: then nothing may be sent again.
@@ -76,13 +77,13 @@ func (c *conn) data(steps []step, content []byte) (stage string, contentSent boo
 // though an earlier one was refused.
 func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	if c.pipelining {
-		if err := c.write(lines(steps)); err != nil {
+		if err := c.write(lines(nil, steps)); err != nil {
 			return StageMail, false, err
 		}
 	}
 	for i, s := range steps {
 		if !c.pipelining {
-			if err := c.write(lines(steps[i : i+1])); err != nil {
+			if err := c.write(lines(nil, steps[i:i+1])); err != nil {
 				return s.stage, false, err
 			}
 		}
@@ -103,7 +104,8 @@ func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 
 // chunk does the steps and sends the content in the same write.
 func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bool, err error) {
-	batch := append(lines(steps), fmt.Sprintf("BDAT %d LAST\r\n", len(content))...)
+	batch := lines(make([]byte, 0, len(content)+600), steps)
+	batch = fmt.Appendf(batch, "BDAT %d LAST\r\n", len(content))
 	if err := c.write(append(batch, content...)); err != nil {
 		return StageMail, false, err // some of it did not get out
 	}
@@ -142,22 +144,26 @@ func (c *conn) read(want int) (err error, heard bool) {
 	return err, err == nil
 }
 
-// lines are the commands, each with its end.
-func lines(steps []step) []byte {
-	var b []byte
+// lines appends the commands to b, each with its end.
+func lines(b []byte, steps []step) []byte {
 	for _, s := range steps {
 		b = append(append(b, s.command...), "\r\n"...)
 	}
 	return b
 }
 
-// stuffed is the content with its dots doubled where a line begins with one, and the end
-// (RFC 5321 section 4.5.2).
+// stuffed is the content with its dots doubled where a line begins with one, and
+// the end (RFC 5321 section 4.5.2). Its lines end in CRLF, all of them.
 func stuffed(content []byte) []byte {
-	var b bytes.Buffer
-	b.Grow(len(content) + 64)
-	w := textproto.NewWriter(bufio.NewWriter(&b)).DotWriter()
-	w.Write(content)
-	w.Close()
-	return b.Bytes()
+	b := make([]byte, 0, len(content)+64)
+	for line := range bytes.Lines(content) {
+		if line[0] == '.' {
+			b = append(b, '.')
+		}
+		b = append(b, line...)
+	}
+	if !bytes.HasSuffix(b, []byte("\r\n")) {
+		b = append(b, "\r\n"...)
+	}
+	return append(b, ".\r\n"...)
 }

@@ -1,38 +1,65 @@
 // Package letter writes the mail that carries a code: subject, plain text and
-// HTML, in words that fit what the code is for.
+// HTML, in the reader's language and in words that fit what the code is for.
 //
 // The mail has no links, no images and nothing from elsewhere. It shows the
 // brand, what the code is for, the code, how long it works and the reference,
 // and says to ignore it if it was not asked for and never to share the code.
+//
+// # Languages
+//
+// The words of each language are one file, words/<tag>.json, and all of them
+// are part of the program. The reader's wish is matched to them by
+// golang.org/x/text/language: de-AT reads de, zh-TW reads zh-Hant. A wish that
+// fits none, or makes no sense, gets [Options.Locale].
+//
+// # Words and templates of your own
+//
+// [Options.Files] is a folder, embedded or on disk:
+//
+//	words/de.json       replaces single sentences of a language
+//	words/eo.json       adds a language
+//	mail.txt.tmpl       replaces the layout of the plain text (text/template)
+//	mail.html.tmpl      replaces the layout of the HTML (html/template)
+//	mail.de.html.tmpl   does so for one language
+//
+// A file of words has the keys of [words/en.json], all of them for a language
+// that is new, else those to change. A sentence keeps the names in braces of
+// its English model, may use {brand} besides, and has no links and no numbers.
+// Each plural category of the language has its own "minutes". A regional
+// language, such as de-AT, need only say what differs from de. Any other name
+// under "kinds" adds a kind of purpose, with subject, intro and ignore, and
+// amount if it has one; languages that do not have the kind use their general
+// words for it. Templates are given a [Page].
+//
+// [New] makes every mail for trial and refuses words or templates that lost
+// the code, the minutes or the brand, so that a mistake in a translation is
+// found when the program starts and not by the reader.
+//
+// # Right-to-left languages
+//
+// Values of unknown direction stand in isolates (Unicode annex 9: U+2068 and
+// U+2069 in the text, bdi in HTML), so that a telephone number does not turn
+// its groups round in an Arabic sentence. The code stands alone on its line.
+// Subjects have no such signs, which filters take for a disguise.
+//
+// [words/en.json]: https://github.com/go-mailotp/otp/blob/main/letter/words/en.json
 package letter
 
 import (
-	"bytes"
-	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	htmltemplate "html/template"
 	"io/fs"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
-	texttemplate "text/template"
 	"unicode/utf8"
 
 	"github.com/go-mailotp/otp/internal/oneline"
 )
 
-//go:embed mail.txt.tmpl mail.html.tmpl words/en.json
-var files embed.FS
-
-const (
-	// maxColumns is the longest line of the text part, in characters.
-	maxColumns = 72
-
-	// maxVar is the longest value of Vars that is shown, in characters:
-	// longer ones are somebody's advertisement (list bombing).
-	maxVar = 64
-)
+// maxVar is the longest value of Vars that is shown, in characters: longer
+// ones are somebody's advertisement (list bombing).
+const maxVar = 64
 
 // Data is what one mail says. It holds the code: do not log it.
 type Data struct {
@@ -40,11 +67,13 @@ type Data struct {
 	Code string
 
 	// Kind is the kind of purpose: login, signup, change-email, pay and
-	// delete-account have words of their own, all others general ones.
+	// delete-account have words of their own, and so have those that
+	// [Options.Files] adds; all others have general ones.
 	Kind string
 
-	// Locale is the reader's wish, as a BCP 47 tag or several with commas.
-	// The built-in words are English, whatever it says.
+	// Locale is the reader's wish: a BCP 47 tag, several with commas, best
+	// first, or an Accept-Language header. What is empty, makes no sense, fits
+	// no language or has more than 1024 bytes means [Options.Locale].
 	Locale string
 
 	// Reference is the short word that the page shows too. Empty leaves its
@@ -63,8 +92,9 @@ type Data struct {
 
 	// Vars are the request's. "brand" is used in place of Brand; "amount" is
 	// shown for the kind pay. Both have at most 64 characters and are no web
-	// addresses. No other is shown. Write an amount so that it does not look
-	// like a code: "1,500.00 EUR", not "150000".
+	// addresses. No other is shown, but by a template that asks for it. Write
+	// an amount so that it does not look like a code: "1,500.00 EUR", not
+	// "150000".
 	Vars map[string]string
 }
 
@@ -73,8 +103,8 @@ type Mail struct {
 	// Subject is one line of plain text, not yet encoded.
 	Subject string
 
-	// Text is the plain part: lines of at most 72 characters, where words
-	// allow it, ending in "\n".
+	// Text is the plain part: lines of at most 72 columns, where words allow
+	// it (East Asian wide characters have two), ending in "\n".
 	Text string
 
 	// HTML is a whole document that says the same.
@@ -87,137 +117,131 @@ type Options struct {
 	// in the list of mails and on a locked screen. Default: false, since
 	// NIST SP 800-63B section 3.1.3.1 wants secrets off locked screens.
 	SubjectWithCode bool
+
+	// Locale is the language of mails whose reader wishes none that there is:
+	// a BCP 47 tag. Default: empty, which is "en".
+	Locale string
+
+	// Files has words and templates of your own, as the package's comment
+	// says; it is read once. It is part of the program: whoever can write to
+	// it writes your mails. Default: nil, the built-in ones.
+	Files fs.FS
+
+	// Colors are the colors of the HTML. Default: black on white, and white
+	// on black where the reader's device is set to dark.
+	Colors Colors
 }
 
 // Letter renders mails. It is safe for concurrent use.
 type Letter struct {
-	words           words
-	text            *texttemplate.Template
-	html            *htmltemplate.Template
+	languages       chooser
 	subjectWithCode bool
 }
 
-// words are the sentences of one language. Names in braces stand for values.
-type words struct {
-	Lang            string            `json:"lang"`
-	Dir             string            `json:"dir"`
-	SubjectWithCode string            `json:"subjectWithCode"`
-	Minutes         map[string]string `json:"minutes"` // by CLDR plural category
-	Reference       string            `json:"reference"`
-	Share           string            `json:"share"`
-	Support         string            `json:"support"`
-	Kinds           map[string]kind   `json:"kinds"` // "" is for all others
-}
-
-// kind are the sentences that depend on what the code is for.
-type kind struct {
-	Subject string `json:"subject"`
-	Amount  string `json:"amount"`
-	Intro   string `json:"intro"`
-	Ignore  string `json:"ignore"`
-}
-
-// page is what the templates show: finished sentences.
-type page struct {
-	Lang, Dir, Brand, Amount, Intro, Code, Minutes, Reference, Ignore, Share, Support string
-}
-
-// New returns a Letter with the built-in words. Nil opts has every default.
+// New returns a Letter. Nil opts has every default. Its error names the file
+// and the key that is wrong.
 func New(opts *Options) (*Letter, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	l := &Letter{subjectWithCode: opts.SubjectWithCode}
-	raw, err := fs.ReadFile(files, "words/en.json")
-	if err == nil {
-		err = json.Unmarshal(raw, &l.words)
-	}
-	if err == nil {
-		l.text, err = texttemplate.ParseFS(files, "mail.txt.tmpl")
-	}
-	if err == nil {
-		l.html, err = htmltemplate.ParseFS(files, "mail.html.tmpl")
-	}
+	l, err := newLetter(*opts)
 	if err != nil {
 		return nil, fmt.Errorf("letter: %w", err)
 	}
 	return l, nil
 }
 
+func newLetter(o Options) (*Letter, error) {
+	colors, err := o.Colors.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	all, err := catalogue(o.Files)
+	if err != nil {
+		return nil, err
+	}
+	if err := attachTemplates(all, o.Files, colors); err != nil {
+		return nil, err
+	}
+	l := &Letter{subjectWithCode: o.SubjectWithCode}
+	if err := l.languages.init(all, o.Locale); err != nil {
+		return nil, err
+	}
+	for _, w := range l.languages.words {
+		for _, kind := range slices.Sorted(maps.Keys(w.kinds)) {
+			if err := l.probe(w, kind); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return l, nil
+}
+
+// Languages returns the tags of the languages that there are, sorted.
+func (l *Letter) Languages() []string {
+	tags := make([]string, 0, len(l.languages.words))
+	for _, w := range l.languages.words {
+		tags = append(tags, w.lang)
+	}
+	slices.Sort(tags)
+	return tags
+}
+
+// Kinds returns the kinds of purpose that have words of their own in any
+// language, sorted; the empty one is for all others.
+func (l *Letter) Kinds() []string {
+	kinds := map[string]bool{}
+	for _, w := range l.languages.words {
+		for kind := range w.kinds {
+			kinds[kind] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// Match returns the tag of the language that a mail with this [Data.Locale]
+// has: a page that belongs to the mail can use the same. It is empty if l was
+// not made by [New].
+func (l *Letter) Match(locale string) string {
+	if l == nil || l.languages.fallback == nil {
+		return ""
+	}
+	return l.languages.choose(locale).lang
+}
+
 // Render writes the mail for d. It refuses values that could break a line or
 // make the text read as another: control characters, line breaks,
 // bidirectional controls. Its errors do not repeat the values.
 func (l *Letter) Render(d Data) (Mail, error) {
-	if l == nil || l.text == nil {
+	if l == nil || l.languages.fallback == nil {
 		return Mail{}, errors.New("letter: not made by New")
 	}
 	if err := d.check(); err != nil {
-		return Mail{}, err
+		return Mail{}, fmt.Errorf("letter: %w", err)
 	}
-	brand := d.brand()
-	k, ok := l.words.Kinds[d.Kind]
-	if !ok {
-		k = l.words.Kinds[""]
+	m, err := l.render(l.languages.choose(d.Locale), &d)
+	if err != nil {
+		return Mail{}, fmt.Errorf("letter: %w", err)
 	}
-	plural := "other"
-	if d.Minutes == 1 {
-		plural = "one"
-	}
-	fill := func(sentence string) string {
-		return fill(sentence, func(name string) string {
-			switch name {
-			case "brand":
-				return brand
-			case "code":
-				return d.Code
-			case "minutes":
-				return strconv.Itoa(d.Minutes)
-			case "reference":
-				return d.Reference
-			case "support":
-				return d.Support
-			case "amount":
-				return d.Vars["amount"]
-			}
-			return ""
-		})
-	}
+	return m, nil
+}
 
-	p := page{
-		Lang:    l.words.Lang,
-		Dir:     l.words.Dir,
-		Brand:   brand,
-		Intro:   fill(k.Intro),
-		Code:    d.Code,
-		Minutes: fill(l.words.Minutes[plural]),
-		Ignore:  fill(k.Ignore),
-		Share:   fill(l.words.Share),
-	}
-	if d.Vars["amount"] != "" && k.Amount != "" {
-		p.Amount = fill(k.Amount)
-	}
-	if d.Reference != "" {
-		p.Reference = fill(l.words.Reference)
-	}
-	if d.Support != "" {
-		p.Support = fill(l.words.Support)
-	}
-	subject := fill(k.Subject)
+// render writes the mail in the language of w.
+func (l *Letter) render(w *words, d *Data) (Mail, error) {
+	m := w.message(d)
+	subject := m.kind.subject
 	if l.subjectWithCode {
-		subject = fill(l.words.SubjectWithCode)
+		subject = w.subjectWithCode
 	}
-
-	var b bytes.Buffer
-	b.Grow(4096)
-	if err := l.text.Execute(&b, p); err != nil {
-		return Mail{}, fmt.Errorf("letter: text: %w", err)
+	text, err := w.text.render(&m)
+	if err != nil {
+		return Mail{}, fmt.Errorf("text: %w", err)
 	}
-	text := wrap(b.String())
-	b.Reset()
-	if err := l.html.Execute(&b, p); err != nil {
-		return Mail{}, fmt.Errorf("letter: html: %w", err)
+	html, err := w.html.render(&m)
+	if err != nil {
+		return Mail{}, fmt.Errorf("html: %w", err)
 	}
-	return Mail{Subject: subject, Text: text, HTML: b.String()}, nil
+	return Mail{Subject: m.plain(subject), Text: wrap(text), HTML: html}, nil
 }
 
 // brand is the name that is shown.
@@ -231,78 +255,41 @@ func (d *Data) brand() string {
 // check refuses what cannot be shown.
 func (d *Data) check() error {
 	if d.Code == "" || strings.ContainsFunc(d.Code, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("letter: the code is not printable ASCII without spaces")
+		return errors.New("the code is not printable ASCII without spaces")
 	}
 	if d.Minutes < 1 {
-		return errors.New("letter: less than one minute")
+		return errors.New("less than one minute")
 	}
 	if d.brand() == "" {
-		return errors.New("letter: no brand")
+		return errors.New("no brand")
 	}
 	for _, v := range [...]struct{ name, value string }{
 		{"brand", d.Brand},
 		{"support", d.Support},
 		{"reference", d.Reference},
-		{"brand in vars", d.Vars["brand"]},
-		{"amount in vars", d.Vars["amount"]},
 	} {
 		if err := oneline.Check(v.value); err != nil {
-			return fmt.Errorf("letter: %s: %w", v.name, err)
+			return fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
 	for _, name := range [...]string{"brand", "amount"} {
-		v := d.Vars[name]
-		if utf8.RuneCountInString(v) > maxVar {
-			return fmt.Errorf("letter: %s in vars: more than %d characters", name, maxVar)
-		}
-		if low := strings.ToLower(v); strings.Contains(low, "://") || strings.Contains(low, "www.") {
-			return fmt.Errorf("letter: %s in vars: a web address", name)
+		if err := checkVar(d.Vars[name]); err != nil {
+			return fmt.Errorf("%s in vars: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// fill puts values in place of the names in braces. It goes through the
-// sentence once, so braces inside a value stay as they are.
-func fill(sentence string, value func(name string) string) string {
-	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(sentence, "{")
-		b.WriteString(before)
-		if !found {
-			return b.String()
-		}
-		var name string
-		name, sentence, _ = strings.Cut(rest, "}")
-		b.WriteString(value(name))
+// checkVar refuses a value of Vars that cannot be shown.
+func checkVar(v string) error {
+	if err := oneline.Check(v); err != nil {
+		return err
 	}
-}
-
-// wrap breaks lines longer than maxColumns at spaces.
-func wrap(text string) string {
-	var b strings.Builder
-	b.Grow(len(text) + 16)
-	for line := range strings.Lines(text) {
-		if len(line) <= maxColumns { // bytes: never less than the characters
-			b.WriteString(line)
-			continue
-		}
-		column := 0
-		for i, word := range strings.Split(strings.TrimSuffix(line, "\n"), " ") {
-			n := utf8.RuneCountInString(word)
-			switch {
-			case i == 0:
-			case column+1+n > maxColumns:
-				b.WriteByte('\n')
-				column = 0
-			default:
-				b.WriteByte(' ')
-				column++
-			}
-			b.WriteString(word)
-			column += n
-		}
-		b.WriteByte('\n')
+	if utf8.RuneCountInString(v) > maxVar {
+		return fmt.Errorf("more than %d characters", maxVar)
 	}
-	return b.String()
+	if low := strings.ToLower(v); strings.Contains(low, "://") || strings.Contains(low, "www.") {
+		return errors.New("a web address")
+	}
+	return nil
 }

@@ -1,0 +1,293 @@
+package letter
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+)
+
+//go:embed mail.txt.tmpl mail.html.tmpl words/*.json
+var builtin embed.FS
+
+// words are the sentences of one language.
+type words struct {
+	lang            string // the tag, as the file's name has it
+	tag             language.Tag
+	dir             string // ltr or rtl
+	rtl             bool
+	subjectWithCode sentence
+	minutes         [plural.Many + 1]sentence // by CLDR plural category
+	reference       sentence
+	share           sentence
+	support         sentence
+	kinds           map[string]*kind // "" is for all others
+	text, html      *layout
+}
+
+// kind are the sentences that depend on what the code is for.
+type kind struct {
+	subject, amount, intro, ignore sentence
+}
+
+// flat is a file of words with its nested keys joined by dots, such as
+// "kinds.login.intro".
+type flat map[string]string
+
+// catalogue reads the built-in words and those of user, which may be nil.
+func catalogue(user fs.FS) (map[string]*words, error) {
+	texts, err := readAll(builtin)
+	if err != nil {
+		return nil, err
+	}
+	model := texts["en"]
+	if user != nil {
+		more, err := readAll(user)
+		if err != nil {
+			return nil, err
+		}
+		// In the order of tags, so that de is there before de-AT asks for it.
+		for _, tag := range slices.Sorted(maps.Keys(more)) {
+			merged := base(texts, language.Make(tag))
+			maps.Copy(merged, more[tag])
+			merged["lang"] = tag
+			texts[tag] = merged
+		}
+	}
+	all := make(map[string]*words, len(texts))
+	for tag, f := range texts {
+		if all[tag], err = newWords(tag, f, model); err != nil {
+			return nil, fmt.Errorf("words/%s.json: %w", tag, err)
+		}
+	}
+	return all, nil
+}
+
+// base returns a copy of what a file for tag adds to: the words that there
+// are for tag, else for the nearest of its parents (de for de-AT).
+func base(texts map[string]flat, tag language.Tag) flat {
+	for ; tag != language.Und; tag = tag.Parent() {
+		if f := texts[tag.String()]; f != nil {
+			return maps.Clone(f)
+		}
+	}
+	return flat{}
+}
+
+// readAll reads words/*.json, by tag.
+func readAll(files fs.FS) (map[string]flat, error) {
+	names, err := fs.Glob(files, "words/*.json")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]flat, len(names))
+	for _, name := range names {
+		tag := strings.TrimSuffix(path.Base(name), ".json")
+		f, err := readWords(files, name, tag)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all[tag] = f
+	}
+	return all, nil
+}
+
+// readWords reads a file of words.
+func readWords(files fs.FS, name, tag string) (flat, error) {
+	if parsed, err := language.Parse(tag); err != nil || parsed == language.Und {
+		return nil, errors.New("the name is no language")
+	} else if s := parsed.String(); s != tag {
+		return nil, fmt.Errorf("the language is written %s", s)
+	}
+	raw, err := fs.ReadFile(files, name)
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(raw) {
+		return nil, errors.New("not valid UTF-8")
+	}
+	f := flat{}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := dec.Token(); err != nil {
+		return nil, err
+	} else if start != json.Delim('{') {
+		return nil, errors.New("not a JSON object")
+	}
+	if err := f.read(dec, ""); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("something follows the JSON object")
+	}
+	if lang, ok := f["lang"]; ok && lang != tag {
+		return nil, errors.New("lang: is not the file's name")
+	}
+	return f, nil
+}
+
+// read reads the rest of an object whose keys begin with prefix. Unlike
+// Unmarshal it refuses keys that stand there twice or in other case: one of
+// the two would be lost without a word.
+func (f flat) read(dec *json.Decoder, prefix string) error {
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		key := prefix + name.(string)
+		value, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		switch v := value.(type) {
+		case string:
+			if _, twice := f[key]; twice {
+				return fmt.Errorf("%s: stands there twice", key)
+			}
+			f[key] = v
+		case json.Delim:
+			if v != '{' || key != "minutes" && key != "kinds" && prefix != "kinds." {
+				return fmt.Errorf("%s: neither a sentence nor a known group", key)
+			}
+			if err := f.read(dec, key+"."); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%s: not a string", key)
+		}
+	}
+	_, err := dec.Token() // the closing brace
+	return err
+}
+
+// modelOf returns the key of demanded for a key of a file.
+func modelOf(key string) (model string, ok bool) {
+	group, _, _ := strings.Cut(key, ".")
+	last := key[strings.LastIndexByte(key, '.')+1:]
+	switch {
+	case key == "subjectWithCode", key == "reference", key == "share", key == "support":
+		return key, true
+	case group == "minutes":
+		_, ok = categories[last]
+		return group, ok && key == group+"."+last
+	case group == "kinds" && strings.Count(key, ".") >= 2 && !strings.Contains(key, ":"): // a kind ends before a colon
+		return last, last == "subject" || last == "amount" || last == "intro" || last == "ignore"
+	}
+	return "", false
+}
+
+// direction returns "rtl" for languages that are written from right to left.
+func direction(tag language.Tag) string {
+	switch script, _ := tag.Script(); script.String() {
+	case "Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi":
+		return "rtl"
+	}
+	return "ltr"
+}
+
+// categories are CLDR's plural categories.
+var categories = map[string]plural.Form{
+	"zero": plural.Zero, "one": plural.One, "two": plural.Two, "few": plural.Few, "many": plural.Many, "other": plural.Other,
+}
+
+// pluralForm is the category of a whole number.
+func pluralForm(tag language.Tag, n int) plural.Form {
+	return plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)
+}
+
+// pluralForms are the categories that a language needs. Whole numbers up to two
+// hundred have all that those up to a day of minutes have.
+func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
+	needed[plural.Other] = true
+	for n := range 201 {
+		needed[pluralForm(tag, n)] = true
+	}
+	return needed
+}
+
+// newWords makes the words of a language of what was read, and checks it:
+// every key of model must be there, and none that is not known.
+func newWords(tag string, f, model flat) (*words, error) {
+	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}}
+	if want := direction(w.tag); w.dir != want {
+		return nil, fmt.Errorf("dir: this language is written %s", want)
+	}
+	required := map[string]bool{}
+	for key := range model {
+		required[key] = !strings.HasPrefix(key, "minutes.")
+	}
+	needed := pluralForms(w.tag)
+	for name, form := range categories {
+		required["minutes."+name] = needed[form]
+	}
+	for _, key := range slices.Sorted(maps.Keys(f)) {
+		if key == "lang" || key == "dir" {
+			continue
+		}
+		model, ok := modelOf(key)
+		if !ok {
+			return nil, fmt.Errorf("%s: unknown key", key)
+		}
+		if model == "minutes" && !required[key] {
+			return nil, fmt.Errorf("%s: the language has no such plural category", key)
+		}
+		if name, ok := strings.CutSuffix(key, "."+model); ok { // of a kind
+			required[name+".subject"], required[name+".intro"], required[name+".ignore"] = true, true, true
+		}
+		s, err := parseSentence(f[key], model)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		*w.place(key) = s
+	}
+	for _, key := range slices.Sorted(maps.Keys(required)) {
+		if required[key] && f[key] == "" {
+			return nil, fmt.Errorf("%s: missing", key)
+		}
+	}
+	return w, nil
+}
+
+// place returns where the sentence of a key belongs.
+func (w *words) place(key string) *sentence {
+	switch key {
+	case "subjectWithCode":
+		return &w.subjectWithCode
+	case "reference":
+		return &w.reference
+	case "share":
+		return &w.share
+	case "support":
+		return &w.support
+	}
+	i := strings.LastIndexByte(key, '.')
+	if key[:i] == "minutes" {
+		return &w.minutes[categories[key[i+1:]]]
+	}
+	name := strings.TrimPrefix(key[:i], "kinds.")
+	k := w.kinds[name]
+	if k == nil {
+		k = &kind{}
+		w.kinds[name] = k
+	}
+	switch key[i+1:] {
+	case "subject":
+		return &k.subject
+	case "amount":
+		return &k.amount
+	case "intro":
+		return &k.intro
+	}
+	return &k.ignore
+}

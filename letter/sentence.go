@@ -17,6 +17,8 @@ const (
 	lri = '\u2066' // left-to-right isolate
 	fsi = '\u2068' // first strong isolate
 	pdi = '\u2069' // pop directional isolate
+
+	isolates = string(lri) + string(fsi) + string(pdi)
 )
 
 // value is something that a sentence can name in braces.

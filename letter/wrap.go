@@ -3,6 +3,7 @@ package letter
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/rangetable"
 	"golang.org/x/text/width"
@@ -34,71 +35,62 @@ func wrap(text string) string {
 	return b.String()
 }
 
-// breakAt is a place where a line may end.
-type breakAt struct {
-	end    int  // what is before it stays on the line
-	next   int  // what follows begins the next one
-	column int  // of next
-	open   bool // an isolate is open
-}
-
 func wrapLine(b *strings.Builder, line string) {
-	var good, poor breakAt
 	start, column := 0, 0
-	open := false
-	last := ' '
+	isolating, open := strings.ContainsRune(line, pdi), false
 	for i, r := range line {
 		w := columns(r)
-		switch {
-		case r == ' ':
-			if last != ' ' {
-				good.end = i
-			}
-			good.next, good.column, good.open = i+1, column+1, open
-		case mayBreak(last, r):
-			good = breakAt{i, i, column, open}
-		case mustBreak(last, r):
-			poor = breakAt{i, i, column, open}
-		}
 		if column+w > maxColumns && r != ' ' {
-			at := good
-			if at.end <= start {
-				at = poor
-			}
-			if at.end > start {
-				b.WriteString(line[start:at.end])
-				if at.open {
-					b.WriteRune(pdi) // an isolate ends with its line
+			end := lineEnd(line, start, i, r)
+			if done := strings.TrimRight(line[start:end], " "); done != "" {
+				b.WriteString(done)
+				start, column = end, 0
+				for _, r := range line[start:i] {
+					column += columns(r)
 				}
-				b.WriteByte('\n')
-				if at.open {
-					b.WriteRune(fsi)
+				// An isolate ends with its line.
+				if isolating {
+					if at := strings.LastIndexAny(done, isolates); at >= 0 {
+						open = !strings.HasPrefix(done[at:], string(pdi))
+					}
 				}
-				start, column = at.next, column-at.column
-				good.column -= at.column
-				poor.column -= at.column
+				if open {
+					b.WriteString(string(pdi) + "\n" + string(fsi))
+				} else {
+					b.WriteByte('\n')
+				}
 			}
-		}
-		switch r {
-		case lri, fsi:
-			open = true
-		case pdi:
-			open = false
 		}
 		column += w
-		last = r
 	}
 	b.WriteString(line[start:])
 }
 
-// noColumns have no width of their own: marks over others and invisible signs.
-var noColumns = rangetable.Merge(unicode.Mn, unicode.Me, unicode.Cf)
+// lineEnd returns where a line that begins at start ends, if r, which stands
+// at over, is not to be on it; start if there is no such place.
+func lineEnd(line string, start, over int, r rune) int {
+	poor := start
+	for i := over; i > start; {
+		before, size := utf8.DecodeLastRuneInString(line[start:i])
+		if before == ' ' || mayBreak(before, r) {
+			return i
+		}
+		if poor == start && mustBreak(before, r) {
+			poor = i
+		}
+		i -= size
+		r = before
+	}
+	return poor
+}
 
 // columns is how wide a character is.
 func columns(r rune) int {
 	switch {
 	case r < 0x300:
 		return 1
+	case r >= 0x4E00 && r <= 0x9FFF || r >= 0xAC00 && r <= 0xD7A3: // most ideographs; Korean syllables
+		return 2
 	case unicode.Is(noColumns, r):
 		return 0
 	case wide(r):
@@ -106,6 +98,9 @@ func columns(r rune) int {
 	}
 	return 1
 }
+
+// noColumns have no width of their own: marks over others and invisible signs.
+var noColumns = rangetable.Merge(unicode.Mn, unicode.Me, unicode.Cf)
 
 func wide(r rune) bool {
 	if r < 0x1100 {

@@ -115,7 +115,9 @@ type Mail struct {
 type Options struct {
 	// SubjectWithCode puts the code into the subject, where it can be read
 	// in the list of mails and on a locked screen. Default: false, since
-	// NIST SP 800-63B section 3.1.3.1 wants secrets off locked screens.
+	// NIST SP 800-63B section 3.1.3.1 wants secrets off locked screens. A code
+	// with letters is left out beside words or a brand that are written from
+	// right to left: a subject could not keep its order.
 	SubjectWithCode bool
 
 	// Locale is the language of mails whose reader wishes none that there is:
@@ -230,7 +232,7 @@ func (l *Letter) Render(d Data) (Mail, error) {
 func (l *Letter) render(w *words, d *Data) (Mail, error) {
 	m := w.message(d)
 	subject := m.kind.subject
-	if l.subjectWithCode {
+	if l.subjectWithCode && !m.scrambles() {
 		subject = w.subjectWithCode
 	}
 	text, err := w.text.render(&m)

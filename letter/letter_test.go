@@ -75,6 +75,7 @@ func TestLetter_HTML(t *testing.T) { // F11, I5, I7
 	for _, never := range []string{"http:", "https:", "href", "src", "<img", "<a ", "url(", "script", "@import", "refresh", "ZgotmplZ", "<no value>"} {
 		require.NotContains(t, doc, never)
 	}
+	require.Contains(t, doc, "font-family:system-ui")
 	hidden := regexp.MustCompile(`(?s)display:none[^>]*>(.*?)</div>`).FindStringSubmatch(doc)
 	require.Len(t, hidden, 2)
 	require.NotContains(t, hidden[1], "042137", "the preview on a locked screen shows no code") // I3
@@ -82,7 +83,9 @@ func TestLetter_HTML(t *testing.T) { // F11, I5, I7
 	for _, size := range regexp.MustCompile(`font-size:(\d+)px`).FindAllStringSubmatch(doc, -1) {
 		require.GreaterOrEqual(t, size[1], "16")
 	}
-	require.Regexp(t, `class="code" style="[^"]*font-size:28px`, doc)
+	size := regexp.MustCompile(`class="code" style="[^"]*font-size:(\d+)px`).FindStringSubmatch(doc)
+	require.Len(t, size, 2)
+	require.GreaterOrEqual(t, size[1], "24")
 }
 
 func TestLetter_contrast(t *testing.T) { // I7
@@ -96,10 +99,11 @@ func TestLetter_contrast(t *testing.T) { // I7
 		dark[c[1]] += c[2]
 	}
 	for _, palette := range []map[string]string{light, dark} {
-		require.Len(t, palette, 3)
+		require.Len(t, palette, 4)
 		page := colour(t, palette["page"], "background-color")
-		require.GreaterOrEqual(t, contrast(colour(t, palette["page"], "color"), page), 4.5)
-		require.GreaterOrEqual(t, contrast(colour(t, palette["small"], "color"), page), 4.5)
+		for _, class := range []string{"page", "brand", "small"} {
+			require.GreaterOrEqual(t, contrast(colour(t, palette[class], "color"), page), 4.5, class)
+		}
 		require.GreaterOrEqual(t, contrast(colour(t, palette["code"], "color"), colour(t, palette["code"], "background-color")), 4.5)
 	}
 }

@@ -67,6 +67,12 @@ func (m *message) sentence(f field) sentence {
 	return nil
 }
 
+// scrambles reports whether the code could be shown out of order in a sentence
+// without isolates: beside text from right to left, digits and letters part.
+func (m *message) scrambles() bool {
+	return m.isolate[brandValue] && strings.ContainsFunc(m.data.Code, func(r rune) bool { return r < '0' || r > '9' })
+}
+
 // plain returns a finished sentence without isolates.
 func (m *message) plain(s sentence) string {
 	var b strings.Builder

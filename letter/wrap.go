@@ -37,14 +37,17 @@ func wrap(text string) string {
 
 func wrapLine(b *strings.Builder, line string) {
 	start, column := 0, 0
+	barren := 0 // up to here it was looked for an end in vain
 	isolating, open := strings.ContainsRune(line, pdi), false
 	for i, r := range line {
 		w := columns(r)
 		if column+w > maxColumns && r != ' ' {
-			end := lineEnd(line, start, i, r)
-			if done := strings.TrimRight(line[start:end], " "); done != "" {
+			end := lineEnd(line, barren, i, r)
+			if done := strings.TrimRight(line[start:end], " "); end == barren || done == "" {
+				barren = i
+			} else {
 				b.WriteString(done)
-				start, column = end, 0
+				start, barren, column = end, end, 0
 				for _, r := range line[start:i] {
 					column += columns(r)
 				}
@@ -66,8 +69,8 @@ func wrapLine(b *strings.Builder, line string) {
 	b.WriteString(line[start:])
 }
 
-// lineEnd returns where a line that begins at start ends, if r, which stands
-// at over, is not to be on it; start if there is no such place.
+// lineEnd returns where a line ends if r, which stands at over, is not to be on
+// it; start if there is no such place after start.
 func lineEnd(line string, start, over int, r rune) int {
 	poor := start
 	for i := over; i > start; {

@@ -1,0 +1,64 @@
+// Command preview shows the mail in every language and for every purpose, side
+// by side in a browser or written to files.
+//
+//	go run ./examples/preview                   # http://127.0.0.1:8026
+//	go run ./examples/preview -files my/mail    # with words and templates of your own
+//	go run ./examples/preview -out /tmp/mails   # .txt, .html and .eml files
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-mailotp/otp/letter"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "preview:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	flags := flag.NewFlagSet("preview", flag.ContinueOnError)
+	out := flags.String("out", "", "write .txt, .html and .eml files into this folder and end")
+	files := flags.String("files", "", "a folder with words and templates of your own")
+	addr := flags.String("addr", "127.0.0.1:8026", "where to listen")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	opts := &letter.Options{}
+	if *files != "" {
+		opts.Files = os.DirFS(*files)
+	}
+	letters, err := letter.New(opts)
+	if err != nil {
+		return err
+	}
+	if *out != "" {
+		return writeAll(letters, *out)
+	}
+	fmt.Printf("open http://%s\n", *addr)
+	server := &http.Server{Addr: *addr, Handler: handler(letters), ReadHeaderTimeout: 5 * time.Second}
+	return server.ListenAndServe()
+}
+
+// sample is a mail to look at: all its lines, with the code that the query or
+// the caller wants.
+func sample(letters *letter.Letter, language, kind, code string) (letter.Mail, error) {
+	return letters.Render(letter.Data{
+		Code:      code,
+		Kind:      kind,
+		Locale:    language,
+		Reference: "KQZT",
+		Brand:     "Acme",
+		Minutes:   10,
+		Support:   "+49 30 901820",
+		Vars:      map[string]string{"amount": "1,500.00 EUR"},
+	})
+}

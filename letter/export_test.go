@@ -1,0 +1,23 @@
+package letter
+
+// For the tests in package letter_test.
+var (
+	Wrap    = wrap
+	Columns = columns
+)
+
+// RenderByTemplate is Render with the built-in templates executed for each
+// mail, as those of users are.
+func (l *Letter) RenderByTemplate(d Data) (Mail, error) {
+	if err := d.check(); err != nil {
+		return Mail{}, err
+	}
+	w := *l.languages.choose(d.Locale)
+	text, html := *w.text, *w.html
+	text.pieces, html.pieces = [8][]piece{}, [8][]piece{}
+	w.text, w.html = &text, &html
+	return l.render(&w, &d)
+}
+
+// Remembered is how many wishes a Letter knows the language for.
+func (l *Letter) Remembered() int { return len(l.languages.seen) }

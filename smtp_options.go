@@ -116,8 +116,8 @@ type SMTPOptions struct {
 	// telephone number. Default: empty, not shown.
 	Support string
 
-	// Letter writes the words. Default: nil, the built-in English of
-	// [letter.New].
+	// Letter writes the words. Default: nil, the built-in ones of
+	// [letter.New] in the reader's language.
 	Letter Renderer
 
 	// MaxConns is how many connections may be open at once; further sends

@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/text/feature/plural"
@@ -34,6 +35,7 @@ type words struct {
 	support         sentence
 	kinds           map[string]*kind // "" is for all others
 	text, html      *layout
+	own             bool // a user's, at least in part
 }
 
 // kind are the sentences that depend on what the code is for.
@@ -45,31 +47,53 @@ type kind struct {
 // "kinds.login.intro".
 type flat map[string]string
 
-// catalogue reads the built-in words and those of user, which may be nil.
+// builtinWords reads the built-in words, once for the whole program: it takes
+// longer than all the rest of New.
+var builtinWords = sync.OnceValues(func() (c struct {
+	texts map[string]flat
+	words map[string]*words
+}, err error) {
+	if c.texts, err = readAll(builtin); err != nil {
+		return c, err
+	}
+	c.words = make(map[string]*words, len(c.texts))
+	for tag, f := range c.texts {
+		if c.words[tag], err = newWords(tag, f, c.texts["en"]); err != nil {
+			return c, fmt.Errorf("words/%s.json: %w", tag, err)
+		}
+	}
+	return c, nil
+})
+
+// catalogue returns the built-in words with those of user, which may be nil,
+// over them. The caller may change what it gets, but not the sentences.
 func catalogue(user fs.FS) (map[string]*words, error) {
-	texts, err := readAll(builtin)
+	known, err := builtinWords()
 	if err != nil {
 		return nil, err
 	}
-	model := texts["en"]
-	if user != nil {
-		more, err := readAll(user)
-		if err != nil {
-			return nil, err
-		}
-		// In the order of tags, so that de is there before de-AT asks for it.
-		for _, tag := range slices.Sorted(maps.Keys(more)) {
-			merged := base(texts, language.Make(tag))
-			maps.Copy(merged, more[tag])
-			merged["lang"] = tag
-			texts[tag] = merged
-		}
+	all := make(map[string]*words, len(known.words))
+	for tag, w := range known.words {
+		own := *w
+		all[tag] = &own
 	}
-	all := make(map[string]*words, len(texts))
-	for tag, f := range texts {
-		if all[tag], err = newWords(tag, f, model); err != nil {
+	if user == nil {
+		return all, nil
+	}
+	more, err := readAll(user)
+	if err != nil {
+		return nil, err
+	}
+	texts := maps.Clone(known.texts)
+	// In the order of tags, so that de is there before de-AT asks for it.
+	for _, tag := range slices.Sorted(maps.Keys(more)) {
+		merged := base(texts, language.Make(tag))
+		maps.Copy(merged, more[tag])
+		texts[tag] = merged
+		if all[tag], err = newWords(tag, merged, known.texts["en"]); err != nil {
 			return nil, fmt.Errorf("words/%s.json: %w", tag, err)
 		}
+		all[tag].own = true
 	}
 	return all, nil
 }

@@ -14,7 +14,7 @@ func (l *Letter) RenderByTemplate(d Data) (Mail, error) {
 	}
 	w := *l.languages.choose(d.Locale)
 	text, html := *w.text, *w.html
-	text.pieces, html.pieces = [8][]piece{}, [8][]piece{}
+	text.own, html.own = true, true
 	w.text, w.html = &text, &html
 	return l.render(&w, &d)
 }

@@ -120,7 +120,7 @@ func variant(f field, v int) (shown, optional bool) {
 // render fills the layout.
 func (l *layout) render(m *message) (string, error) {
 	var b strings.Builder
-	if l.pieces[0] == nil {
+	if l.own {
 		err := l.execute.Execute(&b, m.page(l.colors, l.html))
 		return b.String(), err
 	}
@@ -258,6 +258,7 @@ func userLayouts(all map[string]*words, user fs.FS, colors Colors) (map[string]*
 		if own[name], err = parseLayout(name, string(source), colors); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		own[name].own = true
 	}
 	return own, nil
 }

@@ -19,9 +19,10 @@ var overview = template.Must(template.New("").Parse(`<!DOCTYPE html>
 body { margin: 0; font-family: system-ui, sans-serif; background: #d9dce1; color: #111; }
 form { position: sticky; top: 0; display: flex; flex-wrap: wrap; gap: 1rem; padding: .75rem 1rem; background: #fff; }
 main { display: flex; flex-wrap: wrap; gap: 1rem; padding: 1rem; }
-h2 { margin: 0 0 .25rem; font-size: 1rem; font-weight: normal; }
-iframe { display: block; width: {{.Width}}px; max-width: 95vw; height: 640px; border: 0; background: #fff; color-scheme: {{.Scheme}}; }
-pre { width: {{.Width}}px; max-width: 95vw; margin: 0; padding: .5rem 0; overflow: auto; background: #fff; unicode-bidi: plaintext; }
+section { width: {{.Width}}px; max-width: 95vw; }
+h2, p { margin: 0 0 .25rem; font-size: 1rem; }
+iframe { display: block; width: 100%; height: 720px; border: 0; color-scheme: {{.Scheme}}; }
+pre { margin: 0; padding: .5rem; overflow: auto; background: Canvas; color: CanvasText; color-scheme: {{.Scheme}}; unicode-bidi: plaintext; }
 </style>
 </head>
 <body>
@@ -35,7 +36,8 @@ pre { width: {{.Width}}px; max-width: 95vw; margin: 0; padding: .5rem 0; overflo
 </form>
 <main>
 {{range .Mails}}<section lang="{{.Language}}">
-<h2 dir="auto">{{.Language}}, {{or .Kind "(other)"}}: {{.Mail.Subject}}</h2>
+<h2 lang="en">{{.Language}}, {{or .Kind "(other)"}}</h2>
+<p dir="auto">{{.Mail.Subject}}</p>
 <iframe sandbox srcdoc="{{.Mail.HTML}}" title="HTML"></iframe>
 <pre dir="auto">{{.Mail.Text}}</pre>
 </section>

@@ -201,6 +201,18 @@ func TestFiles_words(t *testing.T) { // I8
 	require.NotContains(t, m.Text, "Join Acme:")
 }
 
+// Words are text: what would be markup is shown as it is.
+func TestFiles_wordsAreText(t *testing.T) { // F4
+	l := newLetter(t, letter.Options{Files: files("words/en.json", `{"share": "<b>{brand}&\"+'</b>"}`)})
+	m, err := l.Render(data("login"))
+	require.NoError(t, err)
+	require.Contains(t, m.Text, `<b>Acme&"+'</b>`)
+	require.Contains(t, m.HTML, `<p style="margin:0 0 8px;">&lt;b&gt;Acme&amp;&#34;&#43;&#39;&lt;/b&gt;</p>`)
+	again, err := l.RenderByTemplate(data("login"))
+	require.NoError(t, err)
+	require.Equal(t, again, m)
+}
+
 func TestFiles_kinds(t *testing.T) { // I4
 	l := newLetter(t, letter.Options{Files: files(
 		"words/en.json", `{"kinds": {"export.v2": {"subject": "Export from {brand}", "intro": "Export from {brand}:", "amount": "{amount} files.", "ignore": "Nothing leaves without the code."}}}`,

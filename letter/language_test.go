@@ -31,7 +31,7 @@ func TestLetter_Match(t *testing.T) {
 		"pt": "pt-BR", "pt-BR": "pt-BR", "pt-PT": "pt-PT", "pt-AO": "pt-PT",
 		"no": "nb", "nn": "nb", "nb-NO": "nb", "iw": "he", "he-IL": "he", "tl": "fil", "in": "id", "sr-RS": "sr", "es-419": "es",
 		// Lists and headers.
-		"de-AT,en": "de", "xx,de": "de", "fr;q=0.4, de;q=0.8": "de", "de;q=0.1,fr": "fr", "de;q=0,fr;q=0.1": "fr",
+		"de-AT,en": "de", "xx,de": "de", "fr;q=0.4, de;q=0.8": "de", "de;q=0.1,fr": "fr", "de;q=0,fr;q=0.1": "fr", "de;q=0": "en", "de;q=-1": "en",
 		"got, de;q=0.2": "de", "*": "en", "*;q=0.5, de;q=0.1": "de", "de-AT,de;q=0.9,en-US;q=0.8,en;q=0.7": "de",
 		"a-very-long-nonsense-tag-x, fr": "fr", "de;q=nonsense,fr": "fr", "de;level=1": "en",
 		// What makes no sense or is not there.

@@ -173,11 +173,12 @@ func TestColors(t *testing.T) { // I7
 	}
 	l := newLetter(t, letter.Options{Colors: letter.Colors{
 		Light: letter.Palette{Accent: "#0B57D0", Text: "#767676"},
-		Dark:  letter.Palette{Background: "#0a0a0a", CodeBackground: "#abcdef", CodeText: "#000000"},
+		Dark:  letter.Palette{Background: "#0a0a0a", Text: "#fefefe", CodeBackground: "#abcdef", CodeText: "#000000"},
 	}})
 	m, err := l.Render(data("login"))
 	require.NoError(t, err)
 	require.Regexp(t, `class="brand" style="[^"]*color:#0B57D0;`, m.HTML)
+	require.Contains(t, m.HTML, ".brand { color: #fefefe !important", "that of Text")
 	require.Contains(t, m.HTML, ".page { background-color: #0a0a0a !important")
 	require.Contains(t, m.HTML, ".code { background-color: #abcdef !important; color: #000000 !important")
 }

@@ -30,6 +30,7 @@ func TestWrap(t *testing.T) {
 		"opening":        {strings.Repeat("字", 35) + "「字\n", strings.Repeat("字", 35) + "\n「字\n"},
 		"long vowel":     {strings.Repeat("カ", 35) + "コード\n", strings.Repeat("カ", 35) + "\nコード\n"},
 		"number":         {strings.Repeat("字", 34) + "123456分字字\n", strings.Repeat("字", 34) + "\n123456分字字\n"},
+		"unit":           {strings.Repeat("字", 34) + "1234分\n", strings.Repeat("字", 34) + "\n1234分\n"},
 		"wide number":    {strings.Repeat("字", 35) + "１２３字\n", strings.Repeat("字", 35) + "\n１２３字\n"},
 		"currency":       {strings.Repeat("字", 35) + "￥500\n", strings.Repeat("字", 35) + "\n￥500\n"},
 		"Latin brand":    {strings.Repeat("字", 34) + "Example字\n", strings.Repeat("字", 34) + "\nExample字\n"},

@@ -103,7 +103,7 @@ func wishes(locale string) []language.Tag {
 	var list []wish
 	for item := range strings.SplitSeq(locale, ",") {
 		tags, qs, err := language.ParseAcceptLanguage(item)
-		if err != nil || len(tags) != 1 || qs[0] <= 0 {
+		if err != nil || len(tags) != 1 { // none for a weight of zero
 			continue
 		}
 		list = append(list, wish{tags[0], qs[0]})

@@ -231,10 +231,24 @@ func TestLetter_wrap(t *testing.T) {
 func BenchmarkLetter_Render(b *testing.B) {
 	l, err := letter.New(nil)
 	require.NoError(b, err)
-	d := data("login")
+	for _, locale := range []string{"en", "de-AT,de;q=0.9,en;q=0.8", "ar", "ta", "ja"} {
+		b.Run(locale, func(b *testing.B) {
+			d := data("login")
+			d.Locale = locale
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := l.Render(d); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := l.Render(d); err != nil {
+		if _, err := letter.New(nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -242,7 +242,7 @@ func userLayouts(all map[string]*words, user fs.FS, colors Colors) (map[string]*
 		return nil, err
 	}
 	if words, err := fs.Glob(user, "words/*.json"); err != nil || len(words)+len(names) == 0 {
-		return nil, errors.Join(errors.New("Files has neither words/*.json nor mail*.tmpl: embedded folders need fs.Sub"), err)
+		return nil, errors.Join(errors.New("files: neither words/*.json nor mail*.tmpl; an embedded folder needs fs.Sub"), err)
 	}
 	own := make(map[string]*layout, len(names))
 	for _, name := range names {

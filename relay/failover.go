@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/go-mailotp/otp"
+)
+
+// Provider is one of the senders of a [Failover].
+type Provider struct {
+	// Name is what events call it. Required, each once.
+	Name string
+	// Sender hands over its mails. Required.
+	Sender otp.Sender
+}
+
+// FailoverOptions are the choices of [NewFailover]. The zero value has every
+// default; a negative number is an error.
+type FailoverOptions struct {
+	// Failures is how many failures in a row take a provider out. 0 means 5.
+	Failures int
+
+	// Rest is how long a provider that was taken out is not asked; then one mail
+	// is tried with it. 0 means 30 seconds.
+	Rest time.Duration
+
+	// Attempt is how long one provider may take before the next is asked, if its
+	// sender then says that nothing went out. 0 means no bound but the context's.
+	Attempt time.Duration
+
+	// RetryUnknown asks the next provider also where a mail may have gone out
+	// already, at the price of mails that arrive twice. Default: false.
+	RetryUnknown bool
+
+	// Observe is told of each provider that was asked or passed over. It is
+	// called by many goroutines at once and must be quick. Nil is nobody.
+	Observe func(context.Context, Attempt)
+}
+
+// Attempt tells how one provider served one mail. It holds neither code nor
+// whole address.
+type Attempt struct {
+	// Message is the ID of the mail, as in otp.Event.Message.
+	Message string
+	// Provider is the name of the provider.
+	Provider string
+	// Resting says that it was passed over after its failures.
+	Resting bool
+	// Took is how long it took.
+	Took time.Duration
+	// Err is its failure; nil without Resting says that it took the mail.
+	Err error
+}
+
+// ErrAllResting says that no provider was asked, since all of them have failed
+// too often in a row. It comes in an *otp.SendError of the stage "failover",
+// temporary and surely not sent.
+var ErrAllResting = errors.New("relay: all providers are resting after failures")
+
+// Failover is an otp.Sender that asks providers in turn until one takes the mail.
+// A temporary failure moves on to the next; a refusal for good does not, since it
+// says something of the recipient; and nothing is sent again that may have gone
+// out already. It is safe for concurrent use and must be made by [NewFailover].
+type Failover struct {
+	providers []provider
+	opts      FailoverOptions
+}
+
+var _ otp.Sender = (*Failover)(nil)
+
+type provider struct {
+	Provider
+	breaker *gobreaker.CircuitBreaker[struct{}]
+}
+
+// NewFailover returns a sender over providers, the first of which is asked first;
+// opts may be nil.
+func NewFailover(providers []Provider, opts *FailoverOptions) (*Failover, error) {
+	o := FailoverOptions{}
+	if opts != nil {
+		o = *opts
+	}
+	if o.Failures < 0 || o.Rest < 0 || o.Attempt < 0 {
+		return nil, errors.New("relay: a negative number in FailoverOptions")
+	}
+	if o.Failures == 0 {
+		o.Failures = 5
+	}
+	if o.Rest == 0 {
+		o.Rest = 30 * time.Second
+	}
+	if o.Observe == nil {
+		o.Observe = func(context.Context, Attempt) {}
+	}
+	if len(providers) == 0 {
+		return nil, errors.New("relay: no providers")
+	}
+	f := &Failover{opts: o}
+	seen := map[string]bool{}
+	for i, p := range providers {
+		if p.Name == "" || p.Sender == nil || seen[p.Name] {
+			return nil, fmt.Errorf("relay: provider %d has no sender, or no name of its own", i)
+		}
+		seen[p.Name] = true
+		f.providers = append(f.providers, provider{p, gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+			Name:         p.Name,
+			Timeout:      o.Rest,
+			ReadyToTrip:  func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= o.Failures },
+			IsSuccessful: func(err error) bool { return err == nil || refused(err) },
+			IsExcluded:   func(err error) bool { return errors.Is(err, errGivenUp) },
+		})})
+	}
+	return f, nil
+}
+
+// refused reports a refusal for good: the provider works.
+func refused(err error) bool {
+	e := asSendError(err)
+	return !e.Temporary && !e.MaybeSent
+}
+
+// errGivenUp marks a failure that came with the end of the caller's context: it
+// says nothing about the provider.
+var errGivenUp = errors.New("the context has ended")
+
+// Send asks the providers in turn. It returns nil once one of them took the mail,
+// else an *otp.SendError: the refusal for good, the failure after which nothing
+// is known, the last temporary failure, or [ErrAllResting].
+func (f *Failover) Send(ctx context.Context, m otp.Message) error {
+	var last error = &otp.SendError{Temporary: true, Stage: "failover", Err: ErrAllResting}
+	maybe := false
+	for _, p := range f.providers {
+		if err := ctx.Err(); err != nil {
+			last = &otp.SendError{Temporary: true, MaybeSent: maybe, Stage: "failover", Err: err}
+			break
+		}
+		err := f.ask(ctx, p, m)
+		if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+			continue
+		}
+		if err == nil {
+			return nil
+		}
+		e := asSendError(err)
+		last, maybe = err, maybe || e.MaybeSent
+		if refused(err) || e.MaybeSent && !f.opts.RetryUnknown {
+			break
+		}
+	}
+	if e := asSendError(last); maybe && !e.MaybeSent {
+		// An earlier provider may have sent it, whatever the last one said.
+		return &otp.SendError{Temporary: e.Temporary, MaybeSent: true, Stage: e.Stage, Err: e.Err}
+	}
+	return last
+}
+
+// ask asks one provider, if it is not resting.
+func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) error {
+	began := time.Now()
+	_, err := p.breaker.Execute(func() (struct{}, error) {
+		attempt, cancel := ctx, context.CancelFunc(func() {})
+		if f.opts.Attempt > 0 {
+			attempt, cancel = context.WithTimeout(ctx, f.opts.Attempt)
+		}
+		defer cancel()
+		err := p.Sender.Send(attempt, m)
+		if err != nil && ctx.Err() != nil && !refused(err) {
+			err = &givenUp{err}
+		}
+		return struct{}{}, err
+	})
+	var ended *givenUp
+	if errors.As(err, &ended) {
+		err = ended.error
+	}
+	resting := errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
+	f.opts.Observe(ctx, Attempt{
+		Message: m.ID, Provider: p.Name, Resting: resting, Took: time.Since(began), Err: masked(err, m),
+	})
+	return err
+}
+
+// givenUp is an error that the breaker does not count.
+type givenUp struct{ error }
+
+func (givenUp) Is(target error) bool { return target == errGivenUp }
+func (g givenUp) Unwrap() error      { return g.error }
+
+// String names the providers.
+func (f *Failover) String() string {
+	names := make([]string, len(f.providers))
+	for i, p := range f.providers {
+		names[i] = p.Name + " " + p.breaker.State().String()
+	}
+	return fmt.Sprintf("Failover%q", names)
+}
+
+// Format prints what String returns, whatever the verb.
+func (f *Failover) Format(s fmt.State, _ rune) { io.WriteString(s, f.String()) }
+
+// LogValue logs what String returns.
+func (f *Failover) LogValue() slog.Value { return slog.StringValue(f.String()) }

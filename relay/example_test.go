@@ -46,7 +46,7 @@ func Example() {
 		panic(err)
 	}
 	// Output:
-	// main connection refused
+	// main otp: sending failed: connection refused
 	// spare <nil>
 	// b***@example.com sent
 }

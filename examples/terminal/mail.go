@@ -95,6 +95,7 @@ func (s *session) Reset()                               {}
 func (s *session) Logout() error                        { return nil }
 
 func (s *session) Data(r io.Reader) error {
+	defer io.Copy(io.Discard, r) // what is not shown must be read too
 	m, err := mail.ReadMessage(r)
 	if err != nil {
 		return err

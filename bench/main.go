@@ -56,6 +56,11 @@ func all(w io.Writer, only string, blocks, many int) error {
 			return err
 		}
 	}
+	if only == "" || only == smtpTitle {
+		if err := atSMTP(w, blocks); err != nil {
+			return err
+		}
+	}
 	if only != "" && only != scaleTitle {
 		return nil
 	}

@@ -19,6 +19,9 @@ func TestVariants(t *testing.T) {
 			}
 		}
 	}
+	if err := atSMTP(io.Discard, 1); err != nil {
+		t.Error(err)
+	}
 	if err := atStores(io.Discard, 1); err != nil {
 		t.Error(err)
 	}

@@ -26,20 +26,30 @@ type Cert struct {
 // from an hour ago until an hour from now.
 func NewCert(t testing.TB, names ...string) *Cert {
 	t.Helper()
-	return makeCert(t, time.Now().Add(time.Hour), names)
+	return must(t)(MakeCert(time.Now().Add(time.Hour), names...))
 }
 
 // NewExpiredCert makes one whose time is over.
 func NewExpiredCert(t testing.TB, names ...string) *Cert {
 	t.Helper()
-	return makeCert(t, time.Now().Add(-time.Minute), names)
+	return must(t)(MakeCert(time.Now().Add(-time.Minute), names...))
 }
 
-func makeCert(t testing.TB, notAfter time.Time, names []string) *Cert {
-	t.Helper()
+func must(t testing.TB) func(*Cert, error) *Cert {
+	return func(c *Cert, err error) *Cert {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+}
+
+// MakeCert makes a certificate that is valid until notAfter, outside of tests.
+func MakeCert(notAfter time.Time, names ...string) (*Cert, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -60,15 +70,15 @@ func makeCert(t testing.TB, notAfter time.Time, names []string) *Cert {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	return &Cert{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots}
+	return &Cert{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots}, nil
 }
 
 // Server is the configuration of a server that shows the certificate.

@@ -85,8 +85,8 @@ type SendError struct {
 	MaybeSent bool
 
 	// Stage names where it failed, in a short word of the sender's own:
-	// the [SMTPSender] uses connect, tls, hello, auth, mail, rcpt, data
-	// and compose.
+	// the [SMTPSender] uses compose, sign, connect, tls, hello, auth, mail,
+	// rcpt and data.
 	Stage string
 
 	// Err is the cause. A sender keeps codes and whole addresses out of its

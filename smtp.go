@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -23,8 +24,11 @@ import (
 	"github.com/go-mailotp/otp/letter"
 )
 
-// stageCompose is the stage of a [SendError] before anything is sent.
-const stageCompose = "compose"
+// The stages of a [SendError] before anything is sent.
+const (
+	stageCompose = "compose"
+	stageSign    = "sign"
+)
 
 // SMTPSender is a [Sender] that mails codes through one SMTP server, over a
 // small pool of connections that it opens when needed. It is safe for
@@ -36,6 +40,7 @@ type SMTPSender struct {
 	brand   string
 	support string
 	letter  Renderer
+	sign    func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
 	timeout time.Duration
 	pool    *smtpclient.Pool
 }
@@ -83,6 +88,7 @@ func newSMTPSender(host, from string, opts *SMTPOptions) (*SMTPSender, error) {
 		brand:   o.Brand,
 		support: o.Support,
 		letter:  o.Letter,
+		sign:    o.Sign,
 		timeout: o.Timeout,
 	}
 	if s.from, err = parseMailbox(from); err != nil {
@@ -146,6 +152,12 @@ func (s *SMTPSender) Send(ctx context.Context, m Message) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	if s.sign != nil {
+		if content, err = s.signed(ctx, content); err != nil {
+			// A key service that is away says nothing about the recipient.
+			return &SendError{Temporary: true, Stage: stageSign, Err: clean(err, m)}
+		}
+	}
 	env := smtpclient.Envelope{From: s.from.Addr, To: to.String(), UTF8: !isASCII(to.String())}
 	return smtpError(s.pool.Send(ctx, env, content), m)
 }
@@ -217,6 +229,24 @@ func (s *SMTPSender) compose(m Message, to string) ([]byte, error) {
 		HTML:    mail.HTML,
 	}
 	return message.Bytes()
+}
+
+// signed returns what SMTPOptions.Sign makes of a mail, if that still is the mail.
+func (s *SMTPSender) signed(ctx context.Context, mail []byte) ([]byte, error) {
+	out, err := s.sign(ctx, bytes.Clone(mail))
+	if err != nil {
+		return nil, err
+	}
+	if err := mimemsg.CheckLines(out); err != nil {
+		return nil, fmt.Errorf("signed mail: %w", err)
+	}
+	end := []byte("\r\n\r\n")
+	_, body, _ := bytes.Cut(mail, end)
+	header, rest, found := bytes.Cut(out, end)
+	if !found || len(header) == 0 || !bytes.Contains(rest, body) {
+		return nil, errors.New("signed mail: the header or the body is lost")
+	}
+	return out, nil
 }
 
 // authFunc returns how a connection logs in, nil if it does not. The password

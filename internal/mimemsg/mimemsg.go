@@ -97,7 +97,7 @@ func (m *Message) Bytes() ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	if err := checkLines(b.Bytes()); err != nil {
+	if err := CheckLines(b.Bytes()); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
@@ -193,9 +193,9 @@ func writePart(w *multipart.Writer, contentType, text string) error {
 	return q.Close()
 }
 
-// checkLines is the last look at the bytes: a CR or LF on its own would let
+// CheckLines is the last look at the bytes: a CR or LF on its own would let
 // servers disagree on where the mail ends (RFC 5321 section 2.3.8).
-func checkLines(raw []byte) error {
+func CheckLines(raw []byte) error {
 	for len(raw) > 0 {
 		i := bytes.IndexByte(raw, '\n')
 		if i < 1 || bytes.IndexByte(raw[:i], '\r') != i-1 {

@@ -58,7 +58,7 @@ func (c shape) send(t *testing.T, addr string, opts otp.SMTPOptions) []byte {
 // Postfix delivers each mail as it was composed, once, by whatever commands it came.
 func TestSMTPSender_postfix(t *testing.T) { // F3, G1, G8
 	p := servers.StartPostfix(t)
-	login := otp.SMTPOptions{TLSConfig: p.Client, Username: servers.PostfixUser, Password: servers.PostfixPassword}
+	login := otp.SMTPOptions{TLSConfig: p.Client, Username: servers.MailUser, Password: servers.MailPassword}
 	startTLS := login
 	startTLS.TLS = otp.StartTLSRequired
 	want := map[string][]string{}
@@ -108,7 +108,7 @@ func TestSMTPSender_postfix(t *testing.T) { // F3, G1, G8
 // What Postfix refuses.
 func TestSMTPSender_postfixRefuses(t *testing.T) { // G9
 	p := servers.StartPostfix(t)
-	opts := otp.SMTPOptions{TLSConfig: p.Client, Username: servers.PostfixUser, Password: servers.PostfixPassword}
+	opts := otp.SMTPOptions{TLSConfig: p.Client, Username: servers.MailUser, Password: servers.MailPassword}
 	t.Run("unknown user", func(t *testing.T) {
 		for addr, mode := range map[string]otp.TLSMode{p.TLS: otp.TLSImplicit, p.StartTLS: otp.StartTLSRequired} {
 			opts.TLS = mode

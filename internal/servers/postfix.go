@@ -14,10 +14,10 @@ import (
 	"text/template"
 )
 
-// The login that a [Postfix] knows.
+// The login that a [Postfix] and an [Aiosmtpd] know.
 const (
-	PostfixUser     = "codes@otp.test"
-	PostfixPassword = "pass word:ü"
+	MailUser     = "codes@otp.test"
+	MailPassword = "pass word:ü"
 )
 
 // Postfix is a private Postfix that knows two mailboxes, inbox@otp.test and
@@ -128,8 +128,8 @@ func StartPostfix(t testing.TB) *Postfix {
 	} {
 		must(os.WriteFile(filepath.Join(dir, "etc", name), []byte(text), 0o644))
 	}
-	name, realm, _ := strings.Cut(PostfixUser, "@")
-	run(t, dir, PostfixPassword, passwords, "-p", "-c", "-f", dir+"/sasldb", "-u", realm, name)
+	name, realm, _ := strings.Cut(MailUser, "@")
+	run(t, dir, MailPassword, passwords, "-p", "-c", "-f", dir+"/sasldb", "-u", realm, name)
 	must(os.Chown(filepath.Join(dir, "sasldb"), uid, -1))
 	run(t, dir, "", postfix, "-c", dir+"/etc", "check") // makes the queue
 

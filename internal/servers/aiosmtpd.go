@@ -1,0 +1,91 @@
+package servers
+
+import (
+	"crypto/tls"
+	_ "embed" // for aiosmtpd.py
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+//go:embed aiosmtpd.py
+var aiosmtpdScript []byte
+
+// Aiosmtpd is a mail server in Python that knows inbox@otp.test and jürgen@otp.test.
+// Its login is that of a [Postfix]. It offers SMTPUTF8, neither PIPELINING nor
+// CHUNKING.
+type Aiosmtpd struct {
+	TLS      string // address that speaks TLS from the first byte
+	StartTLS string // one that wants STARTTLS
+
+	Client *tls.Config // trusts its certificate
+
+	dir string
+}
+
+// AiosmtpdMail is one mail that an [Aiosmtpd] got.
+type AiosmtpdMail struct {
+	From string
+	To   []string
+	UTF8 bool // MAIL said SMTPUTF8
+	Peer int  // the client's port: which connection it came over
+	Data []byte
+}
+
+// StartAiosmtpd starts one until the test ends. The test is skipped where no Python
+// has aiosmtpd.
+func StartAiosmtpd(t testing.TB) *Aiosmtpd {
+	t.Helper()
+	python := ""
+	for _, name := range []string{"/usr/bin/python3", "python3"} {
+		if path := Binary(name); path != "" && exec.Command(path, "-c", "import aiosmtpd").Run() == nil {
+			python = path
+			break
+		}
+	}
+	if python == "" {
+		Skip(t, "no Python has aiosmtpd (Debian: python3-aiosmtpd)")
+	}
+	s := &Aiosmtpd{dir: t.TempDir()}
+	s.Client = certificate(t, s.dir)
+	script := filepath.Join(s.dir, "server.py")
+	if err := os.WriteFile(script, aiosmtpdScript, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ports := []string{strconv.Itoa(FreePort(t)), strconv.Itoa(FreePort(t))}
+	s.TLS, s.StartTLS = "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[1]
+	p := Start(t, s.dir, python, "-X", "utf8", "-W", "ignore", script, s.dir, ports[0], ports[1], MailUser, MailPassword)
+	for _, addr := range []string{s.TLS, s.StartTLS} {
+		Wait(t, "aiosmtpd to listen", func() error {
+			if p.Ended() {
+				t.Fatal("aiosmtpd ended by itself")
+			}
+			return listens(addr)
+		})
+	}
+	return s
+}
+
+// Mails are what it got so far, in order: all that it said 250 to.
+func (s *Aiosmtpd) Mails(t testing.TB) (mails []AiosmtpdMail) {
+	t.Helper()
+	for n := 1; ; n++ {
+		text, err := os.ReadFile(filepath.Join(s.dir, fmt.Sprintf("%d.json", n)))
+		if errors.Is(err, os.ErrNotExist) {
+			return mails
+		}
+		var mail AiosmtpdMail
+		if err == nil {
+			err = json.Unmarshal(text, &mail)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails = append(mails, mail)
+	}
+}

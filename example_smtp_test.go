@@ -149,3 +149,17 @@ func ExampleSMTPOptions_xoauth2() {
 	fmt.Println(sender.Ping(context.Background()))
 	// Output: <nil>
 }
+
+// Mails in German where the reader's language is not known, with words and
+// templates of the application's own from a folder.
+func ExampleSMTPOptions_letter() {
+	words, err := letter.New(&letter.Options{Files: os.DirFS("mail"), Locale: "de"})
+	if err != nil {
+		log.Fatal(err) // it names the file and the key that are wrong
+	}
+	sender, err := otp.NewSMTPSender("smtp.example.com", "Acme <codes@example.com>", &otp.SMTPOptions{Letter: words})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}

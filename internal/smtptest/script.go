@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"fmt"
+
 	"io"
 	"net"
 	"strings"
@@ -296,41 +296,6 @@ func (s *Server) serve(p *peer, n int) {
 	}
 }
 
-// content reads a mail to its end.
-func (s *Server) content(p *peer, in *bufio.Reader) bool {
-	var mail strings.Builder
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return false
-		}
-		if line == ".\r\n" {
-			break
-		}
-		mail.WriteString(line)
-	}
-	s.mu.Lock()
-	p.mails = append(p.mails, mail.String())
-	s.mu.Unlock()
-	return true
-}
-
-// chunk reads the only chunk of a mail.
-func (s *Server) chunk(p *peer, in *bufio.Reader, line string) bool {
-	var size int
-	if _, err := fmt.Sscanf(line, "BDAT %d LAST", &size); err != nil {
-		return false
-	}
-	mail := make([]byte, size)
-	if _, err := io.ReadFull(in, mail); err != nil {
-		return false
-	}
-	s.mu.Lock()
-	p.mails = append(p.mails, string(mail))
-	s.mu.Unlock()
-	return true
-}
-
 // say notes what came and answers. False ends the connection.
 func (s *Server) say(p *peer, stream net.Conn, n int, verb, line string) (reply string, ok bool) {
 	s.mu.Lock()
@@ -395,18 +360,3 @@ func (s *Server) good(verb string, stream net.Conn) string {
 	}
 	return "250 fine"
 }
-
-// tap returns a reader that notes what is read.
-func (s *Server) tap(p *peer, stream net.Conn) io.Reader {
-	return readerFunc(func(b []byte) (int, error) {
-		n, err := stream.Read(b)
-		s.mu.Lock()
-		p.wire.Write(b[:n])
-		s.mu.Unlock()
-		return n, err
-	})
-}
-
-type readerFunc func(b []byte) (int, error)
-
-func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

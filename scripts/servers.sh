@@ -5,12 +5,12 @@
 set -eu
 
 missing=
-need() { # package, then where one of its programs can be
+need() { # package, then where one of its files can be
 	package=$1
 	shift
 	for path in "$@"; do
 		for found in $path; do # a pattern
-			if [ -x "$found" ]; then return; fi
+			if [ -e "$found" ]; then return; fi
 		done
 	done
 	missing="$missing $package"
@@ -19,6 +19,11 @@ need redis-server /usr/bin/redis-server /usr/local/bin/redis-server
 need redis-tools /usr/bin/redis-cli /usr/local/bin/redis-cli
 need postgresql '/usr/lib/postgresql/*/bin/postgres'
 need mariadb-server /usr/sbin/mariadbd
+need postfix /usr/sbin/postfix
+need sasl2-bin /usr/sbin/saslpasswd2
+need libsasl2-modules '/usr/lib/*/sasl2/libplain.so'
+need python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd
+need libfribidi-bin /usr/bin/fribidi
 if [ -z "$missing" ]; then exit; fi
 
 echo "installing$missing"

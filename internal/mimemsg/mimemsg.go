@@ -74,7 +74,7 @@ func (m *Message) Bytes() ([]byte, error) {
 		}
 		writeHeader(&b, "Reply-To", replyTo)
 	}
-	writeHeader(&b, "Subject", mime.QEncoding.Encode("utf-8", m.Subject))
+	writeHeader(&b, "Subject", encodeWords(mime.QEncoding, m.Subject))
 	writeHeader(&b, "Date", m.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	writeHeader(&b, "Message-ID", "<"+m.ID+"@"+domain+">")
 	// Mail programs group mails of one subject unless References differ: the
@@ -114,13 +114,30 @@ func (m Mailbox) encode() (string, error) {
 	if m.Name == "" {
 		return m.Addr, nil
 	}
-	if strings.Contains(m.Name, `\`) {
-		// RFC 2047 section 5 (3) has no backslash in a Q-encoded name, net/mail has.
-		if word := mime.BEncoding.Encode("utf-8", m.Name); word != m.Name {
-			return word + " <" + m.Addr + ">", nil
-		}
+	encoding := mime.QEncoding
+	if strings.ContainsAny(m.Name, "\"#$%&'(),.:;<>@[\\]^`{|}~") { // not in a Q-encoded name: RFC 2047 section 5 (3)
+		encoding = mime.BEncoding
+	}
+	if words := encodeWords(encoding, m.Name); words != m.Name {
+		return words + " <" + m.Addr + ">", nil
 	}
 	return (&mail.Address{Name: m.Name, Address: m.Addr}).String(), nil
+}
+
+// encodeWords is text in encoded words (RFC 2047), or as it is if it needs none.
+// The first word is so short that the field's name has room before it on its line:
+// parsers stumble over a first line with nothing but the name.
+func encodeWords(encoding mime.WordEncoder, text string) string {
+	if encoding.Encode("utf-8", text) == text {
+		return text
+	}
+	// Spaces in front make the encoder end the first word early; they are taken
+	// out again as they were encoded.
+	spaces, encoded := 12, "____________"
+	if encoding == mime.BEncoding {
+		spaces, encoded = 9, "ICAgICAgICAg"
+	}
+	return strings.Replace(encoding.Encode("utf-8", strings.Repeat(" ", spaces)+text), encoded, "", 1)
 }
 
 // checkValue refuses what could end a header line, now or after decoding.

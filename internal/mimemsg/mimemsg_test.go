@@ -70,7 +70,7 @@ func TestMessage_Bytes(t *testing.T) {
 func TestMessage_encodesWords(t *testing.T) { // F2
 	for _, text := range []string{
 		"plain", "Größe & Söhne", "Acme, Inc. (Berlin)", `quote " and \ slash`, `Größe\Söhne`, "株式会社", "👩\u200d🚀 rocket", "two  spaces", "über " + strings.Repeat("x", 70),
-		strings.Repeat("🚀", 500), strings.Repeat("word ", 300) + "end", strings.Repeat("größe ", 300) + "end",
+		"  é", "____________é", "ICAgICAgICAgICAg.é", strings.Repeat("🚀", 500), "()" + strings.Repeat("🚀", 500), strings.Repeat("word ", 300) + "end", strings.Repeat("größe ", 300) + "end",
 	} {
 		m := message()
 		m.Subject, m.From.Name, m.ReplyTo.Name = text, text, text
@@ -79,6 +79,7 @@ func TestMessage_encodesWords(t *testing.T) { // F2
 		for line := range strings.SplitSeq(string(raw), "\r\n") {
 			require.LessOrEqual(t, len(line), 78)
 			require.NotContains(t, line, "\n")
+			require.NotRegexp(t, `^[A-Za-z-]+:$`, line, "a name alone on its line")
 			for word := range strings.FieldsSeq(line) {
 				if strings.HasPrefix(word, "=?") {
 					require.LessOrEqual(t, len(word), 75)

@@ -1,0 +1,64 @@
+package dkim_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"strings"
+	"time"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/dkim"
+	"github.com/go-mailotp/otp/internal/smtptest"
+)
+
+// privateKey is that of RFC 8463 appendix A.2, as openssl would write it. Yours comes
+// from a file or a secret store.
+const privateKey = `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+-----END PRIVATE KEY-----`
+
+func Example() {
+	relay := &smtptest.Sink{} // stands in for a relay that does not sign
+	stop, err := relay.Listen()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+
+	key, err := dkim.ParseKey([]byte(privateKey))
+	if err != nil {
+		log.Fatal(err)
+	}
+	signer, err := dkim.NewSigner("football.example.com", "brisbane", key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	name, text := signer.Record()
+	fmt.Println(name, "TXT", text)
+
+	sender, err := otp.NewSMTPSender(relay.Addr, "Acme <codes@football.example.com>", &otp.SMTPOptions{
+		TLS:  otp.InsecureLoopback,
+		Sign: signer.Sign,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+	to, err := otp.ParseEmail("mike@example.org")
+	if err != nil {
+		log.Fatal(err)
+	}
+	now := time.Now()
+	err = sender.Send(context.Background(), otp.Message{
+		ID: "5NQ2M7", To: to, Code: "042137", Purpose: "login", SentAt: now, ExpiresAt: now.Add(10 * time.Minute),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	field, _, _ := strings.Cut(string(relay.Mails()[0].Data), ":")
+	fmt.Println(field)
+	// Output:
+	// brisbane._domainkey.football.example.com TXT v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+	// DKIM-Signature
+}

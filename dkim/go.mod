@@ -1,0 +1,20 @@
+module github.com/go-mailotp/otp/dkim
+
+go 1.26.0
+
+require (
+	github.com/emersion/go-msgauth v0.7.0
+	github.com/go-mailotp/otp v0.0.0
+	github.com/stretchr/testify v1.12.1
+)
+
+require (
+	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
+	github.com/emersion/go-smtp v0.25.1 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
+)
+
+replace github.com/go-mailotp/otp => ../

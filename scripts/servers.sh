@@ -23,6 +23,8 @@ need postfix /usr/sbin/postfix
 need sasl2-bin /usr/sbin/saslpasswd2
 need libsasl2-modules '/usr/lib/*/sasl2/libplain.so'
 need python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd
+need python3-dkim /usr/lib/python3/dist-packages/dkim
+need python3-nacl /usr/lib/python3/dist-packages/nacl
 need libfribidi-bin /usr/bin/fribidi
 if [ -z "$missing" ]; then exit; fi
 

@@ -155,6 +155,7 @@ func TestSMTPSender_mailOfTheMessage(t *testing.T) { // F6
 	m.ID = "SECOND"
 	require.NoError(t, s.Send(t.Context(), m))
 
+	require.Equal(t, 2, bytes.Count(sink.Mails()[0].Data, []byte(m.Code)), "in one piece as it is sent, too") // I1
 	header, text, html := readMail(t, sink.Mails()[0].Data)
 	for _, part := range []string{text, html} {
 		require.Contains(t, part, "99.00 EUR")

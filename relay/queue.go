@@ -2,11 +2,11 @@ package relay
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -237,7 +237,9 @@ func (q *Queue) ask(it *item) (err error) {
 // again lets a mail wait for another attempt, unless its code ends before that.
 func (q *Queue) again(it *item, err error) {
 	pause := min(q.opts.Backoff<<min(it.attempts-1, 16), time.Minute)
-	pause += time.Duration((rand.Float64() - 0.5) / 2 * float64(pause)) // not a secret: only spreads the load
+	var chance [1]byte
+	rand.Read(chance[:])
+	pause += pause / 512 * time.Duration(int(chance[0])-128)
 	if !time.Now().Add(pause).Before(it.deadline) {
 		q.settle(it, Expired, err)
 		return

@@ -113,7 +113,9 @@ func newSMTPSender(host, from string, opts *SMTPOptions) (*SMTPSender, error) {
 		Auth:           authFunc(o.Username, o.Password, o.Auth),
 		ConnectTimeout: o.ConnectTimeout,
 		MaxConns:       o.MaxConns,
+		MaxPerConn:     o.MaxPerConn,
 		IdleTimeout:    o.IdleTimeout,
+		Backoff:        time.Second,
 	})
 	now := time.Now()
 	trial := Message{ID: "trial", Code: "739164", Purpose: "login", Reference: "TRIAL", SentAt: now, ExpiresAt: now.Add(10 * time.Minute)}
@@ -133,8 +135,9 @@ func newSMTPSender(host, from string, opts *SMTPOptions) (*SMTPSender, error) {
 // and the whole address.
 //
 // While no content was written, Send tries again after a 4yz reply or a lost
-// connection, twice at most and within its time. After [SMTPSender.Close] it
-// fails.
+// connection, twice at most and within its time. Where the server says 421 to
+// a new connection, sends share those that are open, and one at a time tries a
+// new one: after a second, two, and so on to 30. After [SMTPSender.Close] it fails.
 func (s *SMTPSender) Send(ctx context.Context, m Message) error {
 	// The address stands in commands and headers, so the sender does not take
 	// a caller's word that it was parsed: "a@evil.test> ORCPT=..."@b.c would

@@ -70,6 +70,7 @@ func TestNewSMTPSender_refuses(t *testing.T) { // A9, F1, G1
 		"bad ReplyTo":              {host, from, otp.SMTPOptions{ReplyTo: "help"}},
 		"line break in ReplyTo":    {host, from, otp.SMTPOptions{ReplyTo: "Help\n <help@acme.example>"}},
 		"negative MaxConns":        {host, from, otp.SMTPOptions{MaxConns: -1}},
+		"negative MaxPerConn":      {host, from, otp.SMTPOptions{MaxPerConn: -1}},
 		"negative IdleTimeout":     {host, from, otp.SMTPOptions{IdleTimeout: -1}},
 		"negative ConnectTimeout":  {host, from, otp.SMTPOptions{ConnectTimeout: -time.Second}},
 		"negative Timeout":         {host, from, otp.SMTPOptions{Timeout: -1}},

@@ -59,6 +59,8 @@ func (m TLSMode) String() string {
 const (
 	// DefaultMaxConns is for SMTPOptions.MaxConns.
 	DefaultMaxConns = 4
+	// DefaultMaxPerConn is for SMTPOptions.MaxPerConn.
+	DefaultMaxPerConn = 100
 	// DefaultIdleTimeout is for SMTPOptions.IdleTimeout.
 	DefaultIdleTimeout = 60 * time.Second
 	// DefaultConnectTimeout is for SMTPOptions.ConnectTimeout.
@@ -134,6 +136,11 @@ type SMTPOptions struct {
 	// wait. Default: 0 means [DefaultMaxConns].
 	MaxConns int
 
+	// MaxPerConn is how many mails one connection carries before it is
+	// replaced: many servers refuse more than 100. Default: 0 means
+	// [DefaultMaxPerConn].
+	MaxPerConn int
+
 	// IdleTimeout is how long an unused connection is kept. Default: 0 means
 	// [DefaultIdleTimeout].
 	IdleTimeout time.Duration
@@ -182,7 +189,7 @@ func (o SMTPOptions) withDefaults() (SMTPOptions, error) {
 	if strings.ContainsFunc(o.Username+o.Password, unicode.IsControl) {
 		return o, errors.New("control character in user name or password")
 	}
-	if o.MaxConns < 0 || o.IdleTimeout < 0 || o.ConnectTimeout < 0 || o.Timeout < 0 {
+	if o.MaxConns < 0 || o.MaxPerConn < 0 || o.IdleTimeout < 0 || o.ConnectTimeout < 0 || o.Timeout < 0 {
 		return o, errors.New("negative limit")
 	}
 	if err := oneline.Check(o.Brand); err != nil {
@@ -200,6 +207,9 @@ func (o SMTPOptions) withDefaults() (SMTPOptions, error) {
 	}
 	if o.MaxConns == 0 {
 		o.MaxConns = DefaultMaxConns
+	}
+	if o.MaxPerConn == 0 {
+		o.MaxPerConn = DefaultMaxPerConn
 	}
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = DefaultIdleTimeout

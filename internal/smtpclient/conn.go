@@ -40,7 +40,9 @@ type Config struct {
 
 	ConnectTimeout time.Duration // dial to AUTH
 	MaxConns       int           // open connections
+	MaxPerConn     int           // mails over one connection
 	IdleTimeout    time.Duration // how long an unused connection is kept
+	Backoff        time.Duration // first pause after a 421 to a new connection; 0 is none
 }
 
 // Envelope is where one mail comes from and goes to.

@@ -11,10 +11,6 @@ import (
 )
 
 const (
-	// maxPerConn is how many mails one connection carries. Many servers
-	// refuse more than 100.
-	maxPerConn = 100
-
 	// maxRetries is how often a send is tried again within one call.
 	maxRetries = 2
 
@@ -26,9 +22,11 @@ const (
 // Pool is a bounded set of connections to one server. It is safe for
 // concurrent use and has no goroutine of its own.
 type Pool struct {
-	cfg   Config
-	slots chan struct{} // one for each connection in use
-	done  chan struct{} // closed by Close
+	cfg     Config
+	slots   chan struct{} // one for each connection in use; who waits longest is next
+	freed   chan struct{} // tells those whose turn has not come of an unused connection
+	done    chan struct{} // closed by Close
+	backoff backoff
 
 	mu     sync.Mutex
 	idle   []*conn // the last one was used last
@@ -38,9 +36,11 @@ type Pool struct {
 // NewPool returns a Pool that has not connected yet.
 func NewPool(cfg Config) *Pool {
 	return &Pool{
-		cfg:   cfg,
-		slots: make(chan struct{}, cfg.MaxConns),
-		done:  make(chan struct{}),
+		cfg:     cfg,
+		slots:   make(chan struct{}, cfg.MaxConns),
+		freed:   make(chan struct{}, 1),
+		done:    make(chan struct{}),
+		backoff: backoff{first: cfg.Backoff},
 	}
 }
 
@@ -50,9 +50,14 @@ func NewPool(cfg Config) *Pool {
 // *[Error].
 func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 	pause := retryPause
+	var before error
 	for attempt := 0; ; attempt++ {
 		err := p.try(ctx, env, content, attempt > 0)
 		var e *Error
+		if before != nil && ctx.Err() != nil && errors.As(err, &e) && e.Stage == StageConnect {
+			return before // which tells more than that time is up
+		}
+		before = err
 		if err == nil || attempt == maxRetries || !errors.As(err, &e) || !e.retryable() {
 			return err
 		}
@@ -73,8 +78,13 @@ func (p *Pool) Ping(ctx context.Context) error {
 		return err
 	}
 	defer p.release()
+	_, round, err := p.turn(ctx, false)
+	if err != nil {
+		return err
+	}
 	p.makeRoom()
 	c, err := dial(ctx, &p.cfg)
+	p.backoff.note(round, err)
 	if err != nil {
 		return err
 	}
@@ -108,8 +118,16 @@ func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool
 		return err
 	}
 	defer p.release()
+	var c *conn
 	if !fresh {
-		if c := p.takeIdle(ctx); c != nil {
+		c = p.popIdle()
+	}
+	for {
+		if c != nil && !c.ready(ctx) {
+			c.wire.Close()
+			c = nil
+		}
+		if c != nil {
 			err := p.use(ctx, c, env, content)
 			if !gone(err) {
 				return err
@@ -117,13 +135,21 @@ func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool
 			// The server closed it while nobody looked: that says nothing
 			// about this mail, of which no recipient was named yet.
 		}
-	}
-	p.makeRoom()
-	c, err := dial(ctx, &p.cfg)
-	if err != nil {
+		kept, round, err := p.turn(ctx, true)
+		if err != nil {
+			return err
+		}
+		if c = kept; c != nil {
+			continue
+		}
+		p.makeRoom()
+		c, err = dial(ctx, &p.cfg)
+		if err == nil {
+			err = p.use(ctx, c, env, content)
+		}
+		p.backoff.note(round, err)
 		return err
 	}
-	return p.use(ctx, c, env, content)
 }
 
 // gone reports whether a kept connection turned out to be closed.
@@ -171,25 +197,29 @@ func (p *Pool) acquire(ctx context.Context) error {
 
 func (p *Pool) release() { <-p.slots }
 
-// takeIdle returns the connection that was used last, nil if there is none in
-// order.
-func (p *Pool) takeIdle(ctx context.Context) *conn {
+// popIdle returns the unused connection that was used last, nil if there is none.
+func (p *Pool) popIdle() *conn {
 	p.mu.Lock()
-	var c *conn
-	if n := len(p.idle); n > 0 {
-		c = p.idle[n-1]
-		p.idle = p.idle[:n-1]
-	}
-	p.mu.Unlock()
-	if c == nil {
+	defer p.mu.Unlock()
+	n := len(p.idle) - 1
+	if n < 0 {
 		return nil
 	}
+	c := p.idle[n]
+	p.idle = p.idle[:n]
 	c.idle.Stop()
-	if !c.ready(ctx) {
-		c.wire.Close()
-		return nil
+	if n > 0 {
+		p.tell() // the next one, of those that are left
 	}
 	return c
+}
+
+// tell wakes one of those that wait for their turn, or the next to do so.
+func (p *Pool) tell() {
+	select {
+	case p.freed <- struct{}{}:
+	default:
+	}
 }
 
 // makeRoom closes the oldest unused connection if a new one would be one too
@@ -210,7 +240,7 @@ func (p *Pool) makeRoom() {
 
 // keep puts c back for the next send, unless it has done its share.
 func (p *Pool) keep(c *conn) {
-	if c.sent >= maxPerConn {
+	if c.sent >= p.cfg.MaxPerConn {
 		c.quit()
 		return
 	}
@@ -219,6 +249,7 @@ func (p *Pool) keep(c *conn) {
 	if !closed {
 		c.idle = time.AfterFunc(p.cfg.IdleTimeout, func() { p.expire(c) })
 		p.idle = append(p.idle, c)
+		p.tell()
 	}
 	p.mu.Unlock()
 	if closed {

@@ -213,7 +213,8 @@ func TestQueue_closeGivesUp(t *testing.T) {
 func TestQueue_printsNoSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := errors.New("bad mail for somebody1@example.com: your code is 739164\r\n")
-		q, told := newQueue(t, says(said), relay.QueueOptions{})
+		slow := otp.SenderFunc(func(context.Context, otp.Message) error { time.Sleep(time.Second); return said })
+		q, told := newQueue(t, slow, relay.QueueOptions{})
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		var text strings.Builder
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {

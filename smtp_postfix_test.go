@@ -41,7 +41,7 @@ type shape struct {
 func (c shape) send(t *testing.T, addr string, opts otp.SMTPOptions) []byte {
 	t.Helper()
 	var composed []byte
-	opts.Brand, opts.Letter = c.brand, c.letter
+	opts.Brand, opts.Letter, opts.Timeout = c.brand, c.letter, 10*time.Second
 	opts.Sign = func(_ context.Context, mail []byte) ([]byte, error) {
 		composed = bytes.Clone(mail)
 		return mail, nil

@@ -84,6 +84,17 @@ tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 `
 
+// postfixRun runs Postfix, whose children end with it, until this shell is killed. A
+// signal at the death of the test program would not reach Postfix itself: a process
+// that changes its account loses that wish.
+const postfixRun = `mkfifo alive
+"$0" -c "$1" -d &
+pid=$!
+(read -r _ < alive; kill -9 $pid) &
+exec 3> alive
+wait $pid
+`
+
 // StartPostfix makes and starts one until the test ends. The test is skipped where
 // Postfix and Cyrus SASL are not installed, or not for root, whom Postfix needs.
 func StartPostfix(t testing.TB) *Postfix {
@@ -134,7 +145,7 @@ func StartPostfix(t testing.TB) *Postfix {
 	run(t, dir, "", postfix, "-c", dir+"/etc", "check") // makes the queue
 
 	daemons := strings.TrimSpace(run(t, dir, "", Binary("postconf", "/usr/sbin/postconf"), "-c", dir+"/etc", "-h", "daemon_directory"))
-	Start(t, dir, filepath.Join(daemons, "master"), "-c", dir+"/etc", "-d") // its children end with it
+	Start(t, dir, Binary("sh"), "-c", postfixRun, filepath.Join(daemons, "master"), dir+"/etc")
 	for _, addr := range []string{p.TLS, p.StartTLS, p.Clear, p.Simple} {
 		Wait(t, "Postfix to listen", func() error { return listens(addr) })
 	}

@@ -62,6 +62,10 @@ func (w *world) check() {
 
 func (w *world) checkInput(id, input string) (otp.Challenge, answer) {
 	v, p, purpose := w.drawVerifierFor(id)
+	return w.checkBy(v, p, purpose, id, input)
+}
+
+func (w *world) checkBy(v *otp.Verifier, p policy, purpose, id, input string) (otp.Challenge, answer) {
 	c, a := w.call("Check", fmt.Sprintf("by %s %.30s for %q, %q", p, id, purpose, input), func() (otp.Challenge, error, answer) {
 		var known *answer
 		w.onLost = func() func() {
@@ -157,7 +161,11 @@ func (w *world) wearOut() {
 			if c.ID == "" {
 				break
 			}
-			if _, a := w.checkInput(c.ID, w.drawInput(c.ID, "wrong")); a.verdict != wrong {
+			_, a := w.checkInput(c.ID, w.drawInput(c.ID, "wrong"))
+			if a.verdict == escalated {
+				w.resendID(c.ID)
+			}
+			if a.verdict != wrong {
 				break
 			}
 		}
@@ -173,8 +181,7 @@ func (w *world) flood() {
 	for range rapid.IntRange(5, 20).Draw(w.T, "challenges") {
 		r := w.drawRequest(person)
 		if large {
-			n := rapid.IntRange(480, 508).Draw(w.T, "bytes")
-			r.Vars, r.Proven = map[string]string{"text": strings.Repeat("a", n)}, true // a lane of their own
+			w.fill(side, &r)
 		}
 		c, a := w.sendBy(side, r)
 		if a.verdict == limited && a.retryAfter < 2*minute {
@@ -186,24 +193,51 @@ func (w *world) flood() {
 	}
 }
 
+// fill gives a request the vars with which its challenge is large, and where its lane is
+// nearly full as large as fits, or a byte more.
+func (w *world) fill(side int, r *request) {
+	_, p := w.verifier(side, r.purpose)
+	to, err := otp.ParseEmail(r.To)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r.Proven = true // a lane of their own
+	c := &challenge{wish: wish{to: to, whose: addressLedger(p, to), lane: known, purpose: r.purpose, locale: r.Locale, vars: map[string]string{"text": ""}}}
+	if c.signs = p.short[kindOf(r.purpose)].n; w.m.strongOnly(p, c.whose, known) {
+		c.signs = fourteen.n
+	}
+	n := 500
+	if rest := maxBytes - size(w.m.lane(c.wish)...) - size(c); rest > 0 && rest < n {
+		n = rest + rapid.IntRange(0, 1).Draw(w.T, "too much")
+	}
+	r.Vars = map[string]string{"text": strings.Repeat("a", n)}
+}
+
 // storm opens challenges without end where the budgets are of a hundred: it passes
 // them, or guesses at them in vain, and comes again when there is room.
 func (w *world) storm() {
 	side := w.drawSide()
-	if !w.setups[side].fewCodes || rapid.IntRange(0, 9).Draw(w.T, "storm") > 0 {
+	if !w.setups[side].fewCodes || rapid.IntRange(0, 2).Draw(w.T, "storm") > 0 {
 		return
 	}
 	r := w.drawRequest(persons[0])
 	r.smooth, r.Proven = true, rapid.Bool().Draw(w.T, "all proven")
-	kind := rapid.SampledFrom([]string{"right", "wrong"}).Draw(w.T, "guesses")
-	for range 101 {
+	if !r.Proven {
+		r.Client, r.Device, r.token = clients[0][0], "", token{} // the client's budget is spent first
+	}
+	v, p := w.verifier(side, r.purpose)
+	kind, n := "right", 101
+	if rapid.Bool().Draw(w.T, "in vain") {
+		kind, n = "wrong", 12
+	}
+	for range n {
 		c, a := w.sendBy(side, r)
 		if a.verdict == limited {
 			w.pass(time.Duration(a.retryAfter) * time.Millisecond)
 			continue
 		}
 		for range 10 {
-			if _, a := w.checkInput(c.ID, w.drawInput(c.ID, kind)); a.verdict == escalated {
+			if _, a := w.checkBy(v, p, r.purpose, c.ID, w.drawInput(c.ID, kind)); a.verdict == escalated {
 				w.pass(12 * time.Hour)
 			} else if a.verdict != wrong {
 				break

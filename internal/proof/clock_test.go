@@ -28,14 +28,17 @@ func (w *world) waitALittle() { w.pass(rapid.SampledFrom(steps[:8]).Draw(w.T, "t
 // millisecond beside it.
 func (w *world) waitForEdge() {
 	edges := w.edges()
-	edges = slices.DeleteFunc(edges, func(at int64) bool { return at < w.m.now-2*hour || at > w.m.now+200*day })
-	// Most often one that is near, and later: of the others there are many more.
-	near := slices.DeleteFunc(slices.Clone(edges), func(at int64) bool { return at < w.m.now || at > w.m.now+2*hour })
-	if len(near) > 0 && rapid.IntRange(0, 2).Draw(w.T, "near") > 0 {
-		edges = near
+	// Most often one that is near: of the others there are many more.
+	from, to := w.m.now-2*hour, w.m.now+200*day
+	switch rapid.SampledFrom([]string{"soon", "soon", "just over", "any"}).Draw(w.T, "which") {
+	case "soon":
+		from, to = w.m.now, w.m.now+2*hour
+	case "just over":
+		from, to = w.m.now-5*minute, w.m.now
 	}
+	edges = slices.DeleteFunc(edges, func(at int64) bool { return at < from || at > to })
 	if len(edges) == 0 {
-		w.Skip("nothing changes")
+		return
 	}
 	w.passTo(rapid.SampledFrom(edges).Draw(w.T, "edge") + int64(rapid.IntRange(-1, 1).Draw(w.T, "beside")))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-mailotp/otp/internal/ledger"
+	"github.com/go-mailotp/otp/internal/mask"
 	"golang.org/x/text/language"
 )
 
@@ -53,11 +54,11 @@ func (v *Verifier) parse(typed string) (Address, error) {
 	if err == nil {
 		return to, nil
 	}
-	text := printable(replaceFold(err.Error(), typed, "[address]"))
+	text := mask.Printable(mask.Replace(err.Error(), typed, "[address]"))
 	if errors.Is(err, ErrAddress) {
-		return Address{}, &maskedError{text, err}
+		return Address{}, &mask.Error{Text: text, Err: err}
 	}
-	return Address{}, fmt.Errorf("%w: %w", ErrAddress, &maskedError{text, err})
+	return Address{}, fmt.Errorf("%w: %w", ErrAddress, &mask.Error{Text: text, Err: err})
 }
 
 // clientName brings addresses of one host, or one IPv6 network of 64 bits, as

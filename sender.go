@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/mask"
 )
 
 // A Sender brings a [Message] to its address.
@@ -140,77 +139,21 @@ func asSendError(err error, m Message) *SendError {
 		return &SendError{MaybeSent: true, Err: errors.New("the sender returned a nil *SendError")}
 	}
 	out := *said
-	out.Stage = cut(maskText(said.Stage, m), 60) // meant to be a word
+	out.Stage = mask.Cut(maskText(said.Stage, m), 60) // meant to be a word
 	text := ""
 	if said.Err != nil {
 		text = maskText(said.Err.Error(), m)
 	}
-	out.Err = &maskedError{text, err}
+	out.Err = &mask.Error{Text: text, Err: err}
 	return &out
 }
 
 // masked is err with a text that does not repeat code and address.
-func masked(err error, m Message) error { return &maskedError{maskText(err.Error(), m), err} }
-
-// maskedError shows a masked text for an error.
-type maskedError struct {
-	text string
-	err  error
+func masked(err error, m Message) error {
+	return &mask.Error{Text: maskText(err.Error(), m), Err: err}
 }
 
-func (e *maskedError) Error() string              { return e.text }
-func (e *maskedError) Unwrap() error              { return e.err }
-func (e *maskedError) Format(f fmt.State, _ rune) { io.WriteString(f, e.text) }
-
-// maskText masks the code and the address in a text of foreign origin and
-// makes it printable.
+// maskText is mask.Text for a message.
 func maskText(text string, m Message) string {
-	text = replaceFold(text, m.Code, "[code]")
-	return printable(replaceFold(text, m.To.String(), m.To.Masked()))
-}
-
-// printable escapes control characters, also those that turn a line of text
-// around, and cuts a text to 200 bytes.
-func printable(text string) string {
-	if oneline.Check(text) != nil {
-		quoted := fmt.Sprintf("%+q", text)
-		text = quoted[1 : len(quoted)-1]
-	}
-	return cut(text, 200)
-}
-
-// cut shortens a text to n bytes and dots.
-func cut(text string, n int) string {
-	if len(text) > n {
-		text = strings.ToValidUTF8(text[:n], "") + "..."
-	}
-	return text
-}
-
-// replaceFold replaces every occurrence, in whatever ASCII case.
-func replaceFold(text, old, with string) string {
-	if old == "" {
-		return text
-	}
-	var b strings.Builder
-	lowText, lowOld := foldASCII(text), foldASCII(old)
-	for {
-		i := strings.Index(lowText, lowOld)
-		if i < 0 {
-			return b.String() + text
-		}
-		b.WriteString(text[:i] + with)
-		text, lowText = text[i+len(old):], lowText[i+len(old):]
-	}
-}
-
-// foldASCII lowers A to Z and keeps every byte's place.
-func foldASCII(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
+	return mask.Text(text, m.Code, m.To.String(), m.To.Masked())
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"github.com/go-mailotp/otp/internal/mask"
 	"github.com/go-mailotp/otp/internal/mimemsg"
 	"github.com/go-mailotp/otp/internal/oneline"
 	"github.com/go-mailotp/otp/internal/smtpclient"
@@ -321,7 +322,7 @@ func clean(err error, m Message) error {
 		return safe
 	}
 	if text := maskText(err.Error(), m); text != err.Error() {
-		return &maskedError{text, err}
+		return &mask.Error{Text: text, Err: err}
 	}
 	return err
 }

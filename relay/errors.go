@@ -7,6 +7,16 @@ import (
 	"github.com/go-mailotp/otp/internal/mask"
 )
 
+// heard is what a sender answered. A nil *otp.SendError in an error is not nil and
+// has no text; nobody knows what it means.
+func heard(err error) error {
+	var e *otp.SendError
+	if errors.As(err, &e) && e == nil {
+		return errors.New("relay: the sender returned a nil *SendError")
+	}
+	return err
+}
+
 // asSendError finds what a sender said of a failure; what it said nothing of may
 // have gone out.
 func asSendError(err error) *otp.SendError {

@@ -170,7 +170,7 @@ func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) error {
 			attempt, cancel = context.WithTimeout(ctx, f.opts.Attempt)
 		}
 		defer cancel()
-		err := p.Sender.Send(attempt, m)
+		err := heard(p.Sender.Send(attempt, m))
 		if err != nil && ctx.Err() != nil && !refused(err) {
 			err = &givenUp{err}
 		}

@@ -163,6 +163,13 @@ func TestFailover_hanging(t *testing.T) {
 	})
 }
 
+// A nil pointer in an error is no success, and nobody knows what was sent.
+func TestFailover_nilInAnError(t *testing.T) {
+	f, told := newFailover(t, relay.FailoverOptions{}, says((*otp.SendError)(nil)), says(nil))
+	require.ErrorContains(t, f.Send(t.Context(), message(t, 1)), "nil")
+	require.Equal(t, []string{"a failed"}, told.all)
+}
+
 func TestNewFailover_refuses(t *testing.T) {
 	for _, providers := range [][]relay.Provider{nil, {{Sender: says(nil)}}, {{Name: "a"}}, {{"a", says(nil)}, {"a", says(nil)}}} {
 		_, err := relay.NewFailover(providers, nil)

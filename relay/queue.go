@@ -231,7 +231,7 @@ func (q *Queue) ask(it *item) (err error) {
 			err = fmt.Errorf("relay: the sender panicked with a %T", p)
 		}
 	}()
-	return q.sender.Send(ctx, it.message)
+	return heard(q.sender.Send(ctx, it.message))
 }
 
 // again lets a mail wait for another attempt, unless its code ends before that.

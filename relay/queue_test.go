@@ -58,10 +58,11 @@ func TestQueue_outcomes(t *testing.T) {
 		want     []relay.Outcome
 		accepted int
 	}{
-		"sent":    {says(nil), relay.QueueOptions{}, []relay.Outcome{relay.Sent}, 1},
-		"refused": {says(errGone), relay.QueueOptions{}, []relay.Outcome{relay.Refused}, 0},
-		"unknown": {says(errLost), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
-		"foreign": {says(errors.New("what?")), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
+		"sent":            {says(nil), relay.QueueOptions{}, []relay.Outcome{relay.Sent}, 1},
+		"refused":         {says(errGone), relay.QueueOptions{}, []relay.Outcome{relay.Refused}, 0},
+		"unknown":         {says(errLost), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
+		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
+		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
 		"panic": {otp.SenderFunc(func(context.Context, otp.Message) error { panic("739164") }),
 			relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
 		"twice busy": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {

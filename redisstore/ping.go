@@ -3,10 +3,10 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/go-mailotp/otp/internal/await"
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
@@ -29,7 +29,7 @@ var (
 // [ErrEviction], [ErrReplica], or what else went wrong. How a server writes to
 // disk and to its replicas it cannot tell; see the README.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := redisswap.Await(ctx, func() (struct{}, error) {
+	_, err := await.Call(ctx, func() (struct{}, error) {
 		if c, ok := s.client.(interface {
 			ForEachMaster(context.Context, func(context.Context, *redis.Client) error) error
 		}); ok {
@@ -42,16 +42,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("redisstore: %w", err)
 	}
-	old, err := s.Load(ctx, "ping")
-	if err != nil {
-		return err
-	}
-	// false is no fault: it is somebody else's Ping.
-	if _, err := s.CompareAndSwap(ctx, "ping", old, []byte("ping"), time.Second); err != nil {
-		return err
-	}
-	_, err = s.CompareAndSwap(ctx, "ping", []byte("ping"), nil, 0)
-	return err
+	return redisswap.Rights(ctx, s)
 }
 
 func checkPrimary(ctx context.Context, node redis.Cmdable) error {

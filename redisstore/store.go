@@ -21,6 +21,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/await"
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
@@ -96,7 +97,7 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
 	}
-	value, err := redisswap.Await(ctx, func() ([]byte, error) {
+	value, err := await.Call(ctx, func() ([]byte, error) {
 		cmd := redis.NewStringCmd(ctx, "getex", s.prefix+key)
 		err := s.client.Process(ctx, cmd)
 		if err == redis.Nil || err == nil && cmd.Val() == "" { // no store writes an empty value
@@ -118,7 +119,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, new []byte,
 		return false, err
 	}
 	old, new = bytes.Clone(old), bytes.Clone(new) // the call may outlive its context
-	swapped, err := redisswap.Await(ctx, func() (bool, error) {
+	swapped, err := await.Call(ctx, func() (bool, error) {
 		swapped, err := s.swap(ctx, "evalsha", redisswap.SHA, key, old, new, ttl)
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			swapped, err = s.swap(ctx, "eval", redisswap.Script, key, old, new, ttl)

@@ -3,8 +3,8 @@ package rueidisstore
 import (
 	"context"
 	"fmt"
-	"time"
 
+	"github.com/go-mailotp/otp/internal/await"
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
@@ -27,7 +27,7 @@ var (
 // [ErrEviction], [ErrReplica], or what else went wrong. How a server writes to
 // disk and to its replicas it cannot tell; see the README.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := redisswap.Await(ctx, func() (struct{}, error) {
+	_, err := await.Call(ctx, func() (struct{}, error) {
 		// The client's nodes are primaries and replicas. The latter count only if
 		// there is nothing else.
 		verdict := redisswap.ErrReplica
@@ -49,14 +49,5 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("rueidisstore: %w", err)
 	}
-	old, err := s.Load(ctx, "ping")
-	if err != nil {
-		return err
-	}
-	// false is no fault: it is somebody else's Ping.
-	if _, err := s.CompareAndSwap(ctx, "ping", old, []byte("ping"), time.Second); err != nil {
-		return err
-	}
-	_, err = s.CompareAndSwap(ctx, "ping", []byte("ping"), nil, 0)
-	return err
+	return redisswap.Rights(ctx, s)
 }

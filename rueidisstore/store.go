@@ -21,6 +21,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/await"
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
@@ -68,7 +69,7 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
 	}
-	value, err := redisswap.Await(ctx, func() ([]byte, error) {
+	value, err := await.Call(ctx, func() ([]byte, error) {
 		cmd := s.client.B().Getex().Key(s.prefix + key).Build().ToRetryable()
 		value, err := s.client.Do(ctx, cmd).ToString()
 		if rueidis.IsRedisNil(err) || err == nil && value == "" { // no store writes an empty value
@@ -91,7 +92,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, new []byte,
 	}
 	old, new = bytes.Clone(old), bytes.Clone(new) // the call may outlive its context
 	args := []string{rueidis.BinaryString(old), rueidis.BinaryString(new), strconv.FormatInt(redisswap.Milliseconds(ttl), 10)}
-	swapped, err := redisswap.Await(ctx, func() (bool, error) {
+	swapped, err := await.Call(ctx, func() (bool, error) {
 		swapped, err := s.swap(ctx, s.client.B().Evalsha().Sha1(redisswap.SHA).Numkeys(1).Key(s.prefix+key).Arg(args...).Build())
 		if e, ok := rueidis.IsRedisErr(err); ok && e.IsNoScript() {
 			swapped, err = s.swap(ctx, s.client.B().Eval().Script(redisswap.Script).Numkeys(1).Key(s.prefix+key).Arg(args...).Build())

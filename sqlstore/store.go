@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/await"
 )
 
 // Options are the choices for [New]. The zero value is good.
@@ -149,35 +150,20 @@ func milliseconds(ttl time.Duration) int64 {
 }
 
 // call runs f, and returns when ctx ends also where the driver cannot: a
-// statement in SQLite may wait for a disk. Then f goes on alone, on its
-// connection, so the limit of the pool is the limit of such calls; what comes
-// of it is unknown, which is an error.
+// statement in SQLite may wait for a disk. Then f goes on alone, so the limit of
+// the pool is the limit of such calls; what comes of it is unknown, which is an error.
 func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
-	}
-	var a answer
+	run := f
 	if s.dialect.ignoresContext {
-		done := make(chan answer, 1)
-		go func() {
-			value, err := f()
-			done <- answer{value, err}
-		}()
-		select {
-		case a = <-done:
-		case <-ctx.Done():
-			a.err = ctx.Err()
-		}
-	} else {
-		a.value, a.err = f()
+		run = func() (T, error) { return await.Call(ctx, f) }
 	}
-	if a.err == nil {
-		return a.value, nil
+	value, err := run()
+	if err == nil {
+		return value, nil
 	}
-	if ended := ctx.Err(); ended != nil && !errors.Is(a.err, ended) {
-		a.err = fmt.Errorf("%w: %w", ended, a.err)
+	if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	var none T
-	return none, fmt.Errorf("sqlstore: %w", a.err)
+	return none, fmt.Errorf("sqlstore: %w", err)
 }

@@ -1,6 +1,6 @@
 // Package redisswap is what redisstore and rueidisstore have in common, so that
 // each reads what the other wrote: the script, the names and the question
-// whether a server is fit. It speaks to no server itself.
+// whether a server is fit.
 package redisswap
 
 import (
@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/go-mailotp/otp"
 )
 
 // Prefix begins the name of each ledger unless the caller chooses another.
@@ -68,30 +70,19 @@ func Field(info, name string) string {
 	return ""
 }
 
-// Await runs call and returns when ctx ends, though a driver may notice the end
-// late or, if it is no deadline, not at all. The call then goes on alone until
-// the driver's own timeouts, so it must own what it works on.
-func Await[T any](ctx context.Context, call func() (T, error)) (T, error) {
-	var zero T
-	if err := ctx.Err(); err != nil {
-		return zero, err
+// Rights reads, writes and deletes one key of store, "ping", so that missing rights
+// show.
+func Rights(ctx context.Context, store otp.Store) error {
+	const key = "ping"
+	value := []byte(key)
+	old, err := store.Load(ctx, key)
+	if err != nil {
+		return err
 	}
-	if ctx.Done() == nil {
-		return call()
+	// false is no fault: it is somebody else's Ping.
+	if _, err := store.CompareAndSwap(ctx, key, old, value, time.Second); err != nil {
+		return err
 	}
-	type answer struct {
-		value T
-		err   error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		value, err := call()
-		done <- answer{value, err}
-	}()
-	select {
-	case a := <-done:
-		return a.value, a.err
-	case <-ctx.Done():
-		return zero, ctx.Err()
-	}
+	_, err = store.CompareAndSwap(ctx, key, value, nil, 0)
+	return err
 }

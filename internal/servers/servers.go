@@ -1,5 +1,5 @@
 // Package servers finds and starts real servers for tests: on loopback, in
-// temporary folders, killed when their test ends. Standard library only.
+// temporary folders, killed when their test ends.
 package servers
 
 import (

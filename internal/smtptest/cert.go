@@ -10,8 +10,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -86,3 +89,21 @@ func (c *Cert) Server() *tls.Config { return &tls.Config{Certificates: []tls.Cer
 
 // Client is the configuration of a client that trusts it.
 func (c *Cert) Client() *tls.Config { return &tls.Config{RootCAs: c.roots} }
+
+// Write writes the certificate and its key to dir as cert.pem and key.pem, for a
+// server that is another program.
+func (c *Cert) Write(t testing.TB, dir string) {
+	t.Helper()
+	private, err := x509.MarshalPKCS8PrivateKey(c.key.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: c.key.Certificate[0]},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/readme"
 )
 
 // Every exported name, field and interface method of every importable package
@@ -132,27 +134,21 @@ func TestFileLength(t *testing.T) {
 	}
 }
 
-var codeBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
-
 // The README's programs run; its other pieces of Go stand in an Example that does.
 func TestREADME(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	require.NoError(t, err)
 	examples := ""
 	for _, path := range goFiles(t) {
 		if base := filepath.Base(path); strings.HasPrefix(base, "example_") && strings.HasSuffix(base, "_test.go") {
 			b, err := os.ReadFile(path)
 			require.NoError(t, err)
-			examples += unindent(string(b))
+			examples += string(b)
 		}
 	}
-	blocks := codeBlock.FindAllStringSubmatch(string(text), -1)
-	require.NotEmpty(t, blocks)
 	programs := 0
-	for _, block := range blocks {
-		code := block[1]
+	var pieces []string
+	for _, code := range readme.Blocks(t, "go") {
 		if !strings.HasPrefix(code, "package main") {
-			require.Contains(t, examples, unindent(code), "no Example holds this piece of the README")
+			pieces = append(pieces, code)
 			continue
 		}
 		programs++
@@ -160,15 +156,7 @@ func TestREADME(t *testing.T) {
 		runProgram(t, code)
 	}
 	require.Equal(t, 1, programs)
-}
-
-// unindent takes the white space off the lines' ends.
-func unindent(code string) string {
-	lines := strings.Split(code, "\n")
-	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
-	}
-	return strings.Join(lines, "\n")
+	readme.Check(t, examples, pieces)
 }
 
 // runProgram runs the README's first program and types the code that it shows.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"os"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/dkim"
+	"github.com/go-mailotp/otp/internal/readme"
 	"github.com/go-mailotp/otp/internal/smtptest"
 )
 
@@ -61,4 +64,34 @@ func Example() {
 	// Output:
 	// brisbane._domainkey.football.example.com TXT v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
 	// DKIM-Signature
+}
+
+// The part that an application has; its relay listens on port 465.
+func ExampleNewSigner() {
+	host, pemBytes := "smtp.example.com", []byte(privateKey)
+
+	key, err := dkim.ParseKey(pemBytes) // from a file or a secret store
+	if err != nil {
+		log.Fatal(err)
+	}
+	signer, err := dkim.NewSigner("example.com", "codes2026", key)
+	if err != nil {
+		log.Fatal(err) // a weak key, a name that is none
+	}
+	sender, err := otp.NewSMTPSender(host, "Acme <codes@example.com>", &otp.SMTPOptions{Sign: signer.Sign})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+	fmt.Println(sender)
+	// Output: SMTPSender{smtp.example.com:465, from codes@example.com}
+}
+
+// The README's Go stands in an Example.
+func TestREADME(t *testing.T) {
+	code, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme.Check(t, string(code), readme.Blocks(t, "go"))
 }

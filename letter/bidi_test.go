@@ -1,7 +1,6 @@
 package letter_test
 
 import (
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/servers"
 	"github.com/go-mailotp/otp/letter"
 )
 
@@ -39,12 +39,8 @@ func shownAsHTML(doc string) string {
 // round in every other, the screen shows the code, the numbers and the values
 // as they are.
 func TestBidi(t *testing.T) { // I2
-	if _, err := exec.LookPath("fribidi"); err != nil {
-		const missing = "NOT TESTED: the order of digits on the screen. The program fribidi is missing (Debian: libfribidi-bin)"
-		if os.Getenv("OTP_TEST_NO_SKIP") == "1" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
+	if servers.Binary("fribidi") == "" {
+		servers.Skip(t, "the order of digits on the screen is not tested: the program fribidi is missing (Debian: libfribidi-bin)")
 	}
 	require.Equal(t, "456 123 אב\n", displayed(t, "בא 123 456\n", ""), "fribidi shows the danger")
 

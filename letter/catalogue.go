@@ -1,20 +1,15 @@
 package letter
 
 import (
-	"bytes"
 	"embed"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
+	"github.com/go-mailotp/otp/internal/phrases"
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 )
@@ -43,17 +38,13 @@ type kind struct {
 	subject, amount, intro, ignore sentence
 }
 
-// flat is a file of words with its nested keys joined by dots, such as
-// "kinds.login.intro".
-type flat map[string]string
-
 // builtinWords reads the built-in words, once for the whole program: it takes
 // longer than all the rest of New.
 var builtinWords = sync.OnceValues(func() (c struct {
-	texts map[string]flat
+	texts map[string]phrases.File
 	words map[string]*words
 }, err error) {
-	if c.texts, err = readAll(builtin); err != nil {
+	if c.texts, err = phrases.ReadAll(builtin, isGroup); err != nil {
 		return c, err
 	}
 	c.words = make(map[string]*words, len(c.texts))
@@ -80,14 +71,14 @@ func catalogue(user fs.FS) (map[string]*words, error) {
 	if user == nil {
 		return all, nil
 	}
-	more, err := readAll(user)
+	more, err := phrases.ReadAll(user, isGroup)
 	if err != nil {
 		return nil, err
 	}
 	texts := maps.Clone(known.texts)
 	// In the order of tags, so that de is there before de-AT asks for it.
 	for _, tag := range slices.Sorted(maps.Keys(more)) {
-		merged := base(texts, language.Make(tag))
+		merged := phrases.Base(texts, language.Make(tag))
 		maps.Copy(merged, more[tag])
 		texts[tag] = merged
 		if all[tag], err = newWords(tag, merged, known.texts["en"]); err != nil {
@@ -98,101 +89,9 @@ func catalogue(user fs.FS) (map[string]*words, error) {
 	return all, nil
 }
 
-// base returns a copy of what a file for tag adds to: the words that there
-// are for tag, else for the nearest of its parents (de for de-AT).
-func base(texts map[string]flat, tag language.Tag) flat {
-	for ; tag != language.Und; tag = tag.Parent() {
-		if f := texts[tag.String()]; f != nil {
-			return maps.Clone(f)
-		}
-	}
-	return flat{}
-}
-
-// readAll reads words/*.json, by tag.
-func readAll(files fs.FS) (map[string]flat, error) {
-	names, err := fs.Glob(files, "words/*.json")
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[string]flat, len(names))
-	for _, name := range names {
-		tag := strings.TrimSuffix(path.Base(name), ".json")
-		f, err := readWords(files, name, tag)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		all[tag] = f
-	}
-	return all, nil
-}
-
-// readWords reads a file of words.
-func readWords(files fs.FS, name, tag string) (flat, error) {
-	if parsed, err := language.Parse(tag); err != nil || parsed == language.Und {
-		return nil, errors.New("the name is no language")
-	} else if s := parsed.String(); s != tag {
-		return nil, fmt.Errorf("the language is written %s", s)
-	}
-	raw, err := fs.ReadFile(files, name)
-	if err != nil {
-		return nil, err
-	}
-	if !utf8.Valid(raw) {
-		return nil, errors.New("not valid UTF-8")
-	}
-	f := flat{}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := dec.Token(); err != nil {
-		return nil, err
-	} else if start != json.Delim('{') {
-		return nil, errors.New("not a JSON object")
-	}
-	if err := f.read(dec, ""); err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("something follows the JSON object")
-	}
-	if lang, ok := f["lang"]; ok && lang != tag {
-		return nil, errors.New("lang: is not the file's name")
-	}
-	return f, nil
-}
-
-// read reads the rest of an object whose keys begin with prefix. Unlike
-// Unmarshal it refuses keys that stand there twice or in other case: one of
-// the two would be lost without a word.
-func (f flat) read(dec *json.Decoder, prefix string) error {
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		key := prefix + name.(string)
-		value, err := dec.Token()
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		switch v := value.(type) {
-		case string:
-			if _, twice := f[key]; twice {
-				return fmt.Errorf("%s: stands there twice", key)
-			}
-			f[key] = v
-		case json.Delim:
-			if v != '{' || key != "minutes" && key != "kinds" && prefix != "kinds." {
-				return fmt.Errorf("%s: neither a sentence nor a known group", key)
-			}
-			if err := f.read(dec, key+"."); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("%s: not a string", key)
-		}
-	}
-	_, err := dec.Token() // the closing brace
-	return err
+// isGroup reports whether a name in a file of words holds names of its own.
+func isGroup(prefix, name string) bool {
+	return prefix == "" && (name == "minutes" || name == "kinds") || prefix == "kinds."
 }
 
 // modelOf returns the key of demanded for a key of a file.
@@ -209,15 +108,6 @@ func modelOf(key string) (model string, ok bool) {
 		return last, last == "subject" || last == "amount" || last == "intro" || last == "ignore"
 	}
 	return "", false
-}
-
-// direction returns "rtl" for languages that are written from right to left.
-func direction(tag language.Tag) string {
-	switch script, _ := tag.Script(); script.String() {
-	case "Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi":
-		return "rtl"
-	}
-	return "ltr"
 }
 
 // categories are CLDR's plural categories.
@@ -242,9 +132,9 @@ func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
 
 // newWords makes the words of a language of what was read, and checks it:
 // every key of model must be there, and none that is not known.
-func newWords(tag string, f, model flat) (*words, error) {
+func newWords(tag string, f, model phrases.File) (*words, error) {
 	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}}
-	if want := direction(w.tag); w.dir != want {
+	if want := phrases.Direction(w.tag); w.dir != want {
 		return nil, fmt.Errorf("dir: this language is written %s", want)
 	}
 	required := map[string]bool{}

@@ -12,7 +12,7 @@ func (l *Letter) RenderByTemplate(d Data) (Mail, error) {
 	if err := d.check(); err != nil {
 		return Mail{}, err
 	}
-	w := *l.languages.choose(d.Locale)
+	w := *l.languages.Choose(d.Locale)
 	text, html := *w.text, *w.html
 	text.own, html.own = true, true
 	w.text, w.html = &text, &html
@@ -20,4 +20,4 @@ func (l *Letter) RenderByTemplate(d Data) (Mail, error) {
 }
 
 // Remembered is how many wishes a Letter knows the language for.
-func (l *Letter) Remembered() int { return len(l.languages.seen) }
+func (l *Letter) Remembered() int { return l.languages.Remembered() }

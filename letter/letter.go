@@ -56,6 +56,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/phrases"
 )
 
 // maxVar is the longest value of Vars that is shown, in characters: longer
@@ -137,7 +138,7 @@ type Options struct {
 
 // Letter renders mails. It is safe for concurrent use.
 type Letter struct {
-	languages       chooser
+	languages       *phrases.Chooser[words]
 	subjectWithCode bool
 }
 
@@ -166,11 +167,12 @@ func newLetter(o Options) (*Letter, error) {
 	if err := attachTemplates(all, o.Files, colors); err != nil {
 		return nil, err
 	}
-	l := &Letter{subjectWithCode: o.SubjectWithCode}
-	if err := l.languages.init(all, o.Locale); err != nil {
+	languages, err := phrases.NewChooser(all, o.Locale)
+	if err != nil {
 		return nil, err
 	}
-	for _, w := range l.languages.words {
+	l := &Letter{languages: languages, subjectWithCode: o.SubjectWithCode}
+	for _, w := range l.languages.All() {
 		if !w.own && !w.text.own && !w.html.own {
 			continue // a test of this package makes them all
 		}
@@ -185,8 +187,8 @@ func newLetter(o Options) (*Letter, error) {
 
 // Languages returns the tags of the languages that there are, sorted.
 func (l *Letter) Languages() []string {
-	tags := make([]string, 0, len(l.languages.words))
-	for _, w := range l.languages.words {
+	tags := make([]string, 0, len(l.languages.All()))
+	for _, w := range l.languages.All() {
 		tags = append(tags, w.lang)
 	}
 	slices.Sort(tags)
@@ -197,7 +199,7 @@ func (l *Letter) Languages() []string {
 // language, sorted; the empty one is for all others.
 func (l *Letter) Kinds() []string {
 	kinds := map[string]bool{}
-	for _, w := range l.languages.words {
+	for _, w := range l.languages.All() {
 		for kind := range w.kinds {
 			kinds[kind] = true
 		}
@@ -209,23 +211,23 @@ func (l *Letter) Kinds() []string {
 // has: a page that belongs to the mail can use the same. It is empty if l was
 // not made by [New].
 func (l *Letter) Match(locale string) string {
-	if l == nil || l.languages.fallback == nil {
+	if l == nil || l.languages == nil {
 		return ""
 	}
-	return l.languages.choose(locale).lang
+	return l.languages.Choose(locale).lang
 }
 
 // Render writes the mail for d. It refuses values that could break a line or
 // make the text read as another: control characters, line breaks,
 // bidirectional controls. Its errors do not repeat the values.
 func (l *Letter) Render(d Data) (Mail, error) {
-	if l == nil || l.languages.fallback == nil {
+	if l == nil || l.languages == nil {
 		return Mail{}, errors.New("letter: not made by New")
 	}
 	if err := d.check(); err != nil {
 		return Mail{}, fmt.Errorf("letter: %w", err)
 	}
-	m, err := l.render(l.languages.choose(d.Locale), &d)
+	m, err := l.render(l.languages.Choose(d.Locale), &d)
 	if err != nil {
 		return Mail{}, fmt.Errorf("letter: %w", err)
 	}

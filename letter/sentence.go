@@ -1,14 +1,12 @@
 package letter
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
 
+	"github.com/go-mailotp/otp/internal/phrases"
 	"golang.org/x/text/unicode/bidi"
-
-	"github.com/go-mailotp/otp/internal/oneline"
 )
 
 // The signs that keep a text of unknown direction from reordering what is
@@ -69,36 +67,23 @@ var htmlEscaper = strings.NewReplacer("\x00", "\uFFFD", `"`, "&#34;", "&", "&amp
 
 // parseSentence cuts s, which stands for what the model demands.
 func parseSentence(s, model string) (sentence, error) {
-	if s == "" || strings.TrimSpace(s) != s {
-		return nil, errors.New("empty, or spaces at an end")
+	parts, err := phrases.Cut(s)
+	if err != nil {
+		return nil, err
 	}
 	var out sentence
 	var count [valueCount]int
-	for rest := s; rest != ""; {
-		words, after, found := strings.Cut(rest, "{")
-		if strings.Contains(words, "}") {
-			return nil, errors.New("unbalanced brace")
+	for _, p := range parts {
+		if p.Name == "" {
+			out = append(out, part{text: p.Text, html: htmlEscaper.Replace(p.Text)})
+			continue
 		}
-		if words != "" {
-			if err := checkWords(words); err != nil {
-				return nil, err
-			}
-			out = append(out, part{text: words, html: htmlEscaper.Replace(words)})
-		}
-		if !found {
-			break
-		}
-		name, after, found := strings.Cut(after, "}")
-		if !found || strings.Contains(name, "{") {
-			return nil, errors.New("unbalanced brace")
-		}
-		v := valueNamed(name)
+		v := valueNamed(p.Name)
 		if v == literal {
-			return nil, fmt.Errorf("unknown name {%s}", name)
+			return nil, fmt.Errorf("unknown name {%s}", p.Name)
 		}
 		out = append(out, part{value: v})
 		count[v]++
-		rest = after
 	}
 	for _, v := range demanded[model] {
 		if count[v] == 0 {
@@ -125,33 +110,6 @@ func valueNamed(name string) value {
 		}
 	}
 	return literal
-}
-
-// checkWords refuses what no sentence may have.
-func checkWords(s string) error {
-	if err := oneline.Check(s); err != nil {
-		return err
-	}
-	digits := 0
-	for _, r := range s {
-		// Joiners belong to the spelling of some languages; other invisible
-		// signs only disguise.
-		if unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d' {
-			return fmt.Errorf("invisible character %U", r)
-		}
-		if !unicode.IsDigit(r) {
-			digits = 0
-		} else if digits++; digits > 1 {
-			return errors.New("a number, which a program could take for the code")
-		}
-	}
-	low := strings.ToLower(s)
-	for _, never := range [...]string{"://", "http:", "https:", "www.", "mailto:", "src=", "href=", "url("} {
-		if strings.Contains(low, never) {
-			return fmt.Errorf("a link (%s)", never)
-		}
-	}
-	return nil
 }
 
 // turns reports whether s has anything written from right to left.

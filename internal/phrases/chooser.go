@@ -1,8 +1,9 @@
-package letter
+package phrases
 
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,44 +22,53 @@ const (
 	maxSeenLocale = 128
 )
 
-// chooser finds the language for a reader's wish.
-type chooser struct {
-	words    []*words // by tag, as the matcher has them
+// Chooser finds the language for a reader's wish: T is what there is for each.
+// It is safe for concurrent use.
+type Chooser[T any] struct {
+	words    []*T // by tag, as the matcher has them
 	matcher  language.Matcher
-	fallback *words
+	fallback *T
 
 	mu   sync.RWMutex
-	seen map[string]*words // what was chosen for a wish
+	seen map[string]*T // what was chosen for a wish
 }
 
-// init takes the languages there are and the tag of the one to fall back to.
-func (c *chooser) init(all map[string]*words, fallback string) error {
+// NewChooser takes the languages there are, by tag, and the tag of the one to
+// fall back to, which is "en" if empty.
+func NewChooser[T any](all map[string]*T, fallback string) (*Chooser[T], error) {
+	c := &Chooser[T]{seen: map[string]*T{}}
 	var tags []language.Tag
-	for _, w := range all {
-		c.words = append(c.words, w)
-	}
-	slices.SortFunc(c.words, func(a, b *words) int { return cmp.Compare(a.lang, b.lang) })
-	for _, w := range c.words {
-		tags = append(tags, w.tag)
+	for _, tag := range slices.Sorted(maps.Keys(all)) {
+		c.words = append(c.words, all[tag])
+		tags = append(tags, language.Make(tag))
 	}
 	c.matcher = language.NewMatcher(tags)
-	c.seen = map[string]*words{}
 	if fallback == "" {
 		fallback = "en"
 	}
 	tag, err := language.Parse(fallback)
 	if err != nil {
-		return fmt.Errorf("locale: %w", err)
+		return nil, fmt.Errorf("locale: %w", err)
 	}
 	if c.fallback = c.match(tag); c.fallback == nil {
-		return fmt.Errorf("locale: no words for %s", tag)
+		return nil, fmt.Errorf("locale: no words for %s", tag)
 	}
-	return nil
+	return c, nil
 }
 
-// choose returns the language for a tag, a list of tags or an Accept-Language
+// Remembered is how many wishes are known, for tests.
+func (c *Chooser[T]) Remembered() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.seen)
+}
+
+// All returns what there is for each language, in the order of their tags.
+func (c *Chooser[T]) All() []*T { return c.words }
+
+// Choose returns the language for a tag, a list of tags or an Accept-Language
 // header, the one to fall back to if nothing fits.
-func (c *chooser) choose(locale string) *words {
+func (c *Chooser[T]) Choose(locale string) *T {
 	if locale == "" || len(locale) > maxLocale {
 		return c.fallback
 	}
@@ -83,7 +93,7 @@ func (c *chooser) choose(locale string) *words {
 }
 
 // match returns the best language for wishes, best first; nil if none fits.
-func (c *chooser) match(wishes ...language.Tag) *words {
+func (c *Chooser[T]) match(wishes ...language.Tag) *T {
 	// The index, not the tag: a matched tag carries extensions of the wish.
 	_, i, confidence := c.matcher.Match(wishes...)
 	if confidence == language.No {

@@ -1,0 +1,129 @@
+// Package phrases reads the sentences of a program, one file a language, and
+// finds the language for a reader's wish.
+package phrases
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/language"
+)
+
+// File is a file of words with its nested keys joined by dots, such as
+// "kinds.login.intro".
+type File map[string]string
+
+// Base returns a copy of what a file for tag adds to: the words that there
+// are for tag, else for the nearest of its parents (de for de-AT).
+func Base(texts map[string]File, tag language.Tag) File {
+	for ; tag != language.Und; tag = tag.Parent() {
+		if f := texts[tag.String()]; f != nil {
+			return maps.Clone(f)
+		}
+	}
+	return File{}
+}
+
+// ReadAll reads words/*.json, by tag. Groups says whether a name may hold an object,
+// whose keys have the name and a dot before them; prefix is what stands before the name.
+func ReadAll(files fs.FS, groups func(prefix, name string) bool) (map[string]File, error) {
+	names, err := fs.Glob(files, "words/*.json")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]File, len(names))
+	for _, name := range names {
+		tag := strings.TrimSuffix(path.Base(name), ".json")
+		f, err := read(files, name, tag, groups)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all[tag] = f
+	}
+	return all, nil
+}
+
+// read reads one file.
+func read(files fs.FS, name, tag string, groups func(prefix, name string) bool) (File, error) {
+	if parsed, err := language.Parse(tag); err != nil || parsed == language.Und {
+		return nil, errors.New("the name is no language")
+	} else if s := parsed.String(); s != tag {
+		return nil, fmt.Errorf("the language is written %s", s)
+	}
+	raw, err := fs.ReadFile(files, name)
+	if err != nil {
+		return nil, err
+	}
+	if !utf8.Valid(raw) {
+		return nil, errors.New("not valid UTF-8")
+	}
+	f := File{}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := dec.Token(); err != nil {
+		return nil, err
+	} else if start != json.Delim('{') {
+		return nil, errors.New("not a JSON object")
+	}
+	if err := f.object(dec, "", groups); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, errors.New("something follows the JSON object")
+	}
+	if lang, ok := f["lang"]; ok && lang != tag {
+		return nil, errors.New("lang: is not the file's name")
+	}
+	return f, nil
+}
+
+// object reads the rest of an object whose keys begin with prefix. Unlike
+// Unmarshal it refuses keys that stand there twice or in other case: one of
+// the two would be lost without a word.
+func (f File) object(dec *json.Decoder, prefix string, groups func(prefix, name string) bool) error {
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		key := prefix + name.(string)
+		value, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		switch v := value.(type) {
+		case string:
+			if _, twice := f[key]; twice {
+				return fmt.Errorf("%s: stands there twice", key)
+			}
+			f[key] = v
+		case json.Delim:
+			if v != '{' || !groups(prefix, name.(string)) {
+				return fmt.Errorf("%s: neither a sentence nor a known group", key)
+			}
+			if err := f.object(dec, key+".", groups); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%s: not a string", key)
+		}
+	}
+	_, err := dec.Token() // the closing brace
+	return err
+}
+
+// Direction returns "rtl" for a language that is written from right to left, else "ltr".
+func Direction(tag language.Tag) string {
+	switch script, _ := tag.Script(); script.String() {
+	case "Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi":
+		return "rtl"
+	}
+	return "ltr"
+}

@@ -1,0 +1,78 @@
+package phrases
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/go-mailotp/otp/internal/oneline"
+)
+
+// Part is a stretch of a sentence: plain words, or the name of a value that
+// stands there.
+type Part struct {
+	Text string // the words, if Name is empty
+	Name string // of a value, written in braces
+}
+
+// Cut cuts a sentence at the names in braces. It refuses what no sentence may
+// have: spaces at an end, several lines, invisible signs, numbers, links.
+func Cut(s string) ([]Part, error) {
+	if s == "" || strings.TrimSpace(s) != s {
+		return nil, errors.New("empty, or spaces at an end")
+	}
+	var parts []Part
+	for rest := s; rest != ""; {
+		words, after, found := strings.Cut(rest, "{")
+		if strings.Contains(words, "}") {
+			return nil, errors.New("unbalanced brace")
+		}
+		if words != "" {
+			if err := checkWords(words); err != nil {
+				return nil, err
+			}
+			parts = append(parts, Part{Text: words})
+		}
+		if !found {
+			break
+		}
+		name, after, found := strings.Cut(after, "}")
+		if !found || strings.Contains(name, "{") {
+			return nil, errors.New("unbalanced brace")
+		}
+		if name == "" {
+			return nil, errors.New("unknown name {}")
+		}
+		parts = append(parts, Part{Name: name})
+		rest = after
+	}
+	return parts, nil
+}
+
+// checkWords refuses what no sentence may have.
+func checkWords(s string) error {
+	if err := oneline.Check(s); err != nil {
+		return err
+	}
+	digits := 0
+	for _, r := range s {
+		// Joiners belong to the spelling of some languages; other invisible
+		// signs only disguise.
+		if unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d' {
+			return fmt.Errorf("invisible character %U", r)
+		}
+		if !unicode.IsDigit(r) {
+			digits = 0
+		} else if digits++; digits > 1 {
+			return errors.New("a number, which a program could take for the code")
+		}
+	}
+	low := strings.ToLower(s)
+	for _, never := range [...]string{"://", "http:", "https:", "www.", "mailto:", "src=", "href=", "url("} {
+		if strings.Contains(low, never) {
+			return fmt.Errorf("a link (%s)", never)
+		}
+	}
+	return nil
+}

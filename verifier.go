@@ -57,6 +57,10 @@ func (v *Verifier) For(purpose string) *Verifier {
 	return &Verifier{core: v.core, purpose: purpose, options: o}
 }
 
+// Purpose returns what the verifier's codes are good for: "login", or what was
+// given to For.
+func (v *Verifier) Purpose() string { return v.purpose }
+
 // Send opens a challenge and mails its code.
 //
 // It returns [ErrAddress], a *[LimitError], a *[SendError], or the failure of

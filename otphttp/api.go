@@ -1,0 +1,90 @@
+package otphttp
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/go-mailotp/otp"
+)
+
+// challengeJSON is what the API says of a challenge. Times are in seconds from now, since
+// the clocks of devices are often wrong.
+type challengeJSON struct {
+	ID          string `json:"id,omitempty"` // apps only
+	Masked      string `json:"masked"`
+	Reference   string `json:"reference"`
+	Strong      bool   `json:"strong"`
+	GuessesLeft int    `json:"guesses_left"`
+	ExpiresIn   int    `json:"expires_in"`
+	ResendIn    int    `json:"resend_in"`
+}
+
+// problemJSON is an RFC 9457 problem.
+type problemJSON struct {
+	Type       string         `json:"type"`
+	Title      string         `json:"title"`
+	Status     int            `json:"status"`
+	Detail     string         `json:"detail"` // in the reader's language
+	RetryAfter int            `json:"retry_after,omitempty"`
+	Challenge  *challengeJSON `json:"challenge,omitempty"`
+}
+
+type verifiedJSON struct {
+	Verified bool   `json:"verified"`
+	Device   string `json:"device,omitempty"` // apps only
+}
+
+func (x *exchange) view(c otp.Challenge) *challengeJSON {
+	now := x.h.opts.Now()
+	v := &challengeJSON{
+		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, GuessesLeft: c.GuessesLeft,
+		ExpiresIn: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
+	}
+	if x.fromApp() {
+		v.ID = c.ID
+	}
+	return v
+}
+
+// sent answers a start or a resend.
+func (x *exchange) sent(c otp.Challenge, notice string) {
+	if x.in.json {
+		x.writeJSON(http.StatusAccepted, "application/json", x.view(c))
+		return
+	}
+	x.toCodePage(c.Reference, notice, 0)
+}
+
+// verified answers a right code if the application did not.
+func (x *exchange) verified(c otp.Challenge) {
+	if !x.in.json {
+		x.redirect(Next(x.r, x.h.opts.Home))
+		return
+	}
+	v := verifiedJSON{Verified: true}
+	if x.fromApp() {
+		v.Device = c.Device
+	}
+	x.writeJSON(http.StatusOK, "application/json", v)
+}
+
+func (x *exchange) writeProblem(c otp.Challenge, p problem) {
+	words := x.h.pages.languages.Choose(x.language())
+	x.w.Header().Set("Content-Language", words.lang)
+	answer := problemJSON{
+		Type: problemBase + p.name, Title: p.title, Status: p.status,
+		Detail: words.plain("errors."+p.name, map[string]string{"time": clock(seconds(p.wait))}), RetryAfter: seconds(p.wait),
+	}
+	if c.ID != "" {
+		answer.Challenge = x.view(c)
+	}
+	x.writeJSON(p.status, "application/problem+json", answer)
+}
+
+func (x *exchange) writeJSON(status int, kind string, v any) {
+	x.w.Header().Set("Content-Type", kind)
+	x.w.WriteHeader(status)
+	if err := json.NewEncoder(x.w).Encode(v); err != nil {
+		x.tell(err)
+	}
+}

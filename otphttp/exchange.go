@@ -1,0 +1,226 @@
+package otphttp
+
+import (
+	"errors"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/go-mailotp/otp"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	h        *Handler
+	w        http.ResponseWriter
+	r        *http.Request
+	in       input
+	verifier *otp.Verifier // for the purpose of this request; nil before it is known
+}
+
+// steps are the last segments of paths and how they are served.
+var steps = map[string]struct {
+	method string
+	serve  func(*exchange)
+}{
+	"":       {http.MethodGet, (*exchange).askPage},
+	"code":   {http.MethodGet, (*exchange).codePage},
+	"start":  {http.MethodPost, (*exchange).start},
+	"check":  {http.MethodPost, (*exchange).check},
+	"resend": {http.MethodPost, (*exchange).resend},
+	"status": {http.MethodPost, (*exchange).status},
+}
+
+func (x *exchange) serve() {
+	_, last := path.Split(x.r.URL.Path)
+	step, ok := steps[last]
+	switch {
+	case !ok:
+		x.fail(otp.Challenge{}, &requestError{status: http.StatusNotFound, text: "no such path"})
+		return
+	case x.r.Method == step.method, x.r.Method == http.MethodHead && step.method == http.MethodGet:
+	default:
+		allow := step.method
+		if allow == http.MethodGet {
+			allow = "GET, HEAD"
+		}
+		x.w.Header().Set("Allow", allow)
+		x.fail(otp.Challenge{}, &requestError{status: http.StatusMethodNotAllowed, text: "wrong method"})
+		return
+	}
+	if step.method == http.MethodPost {
+		// A form of another site must not sign anybody in (OWASP ASVS 3.5.1).
+		if err := x.h.origins.Check(x.r); err != nil {
+			x.fail(otp.Challenge{}, ErrForbidden)
+			return
+		}
+		if err := x.read(); err != nil {
+			x.fail(otp.Challenge{}, err)
+			return
+		}
+	}
+	x.verifier = x.h.verifier
+	if x.h.opts.Purpose != nil {
+		purpose, err := x.h.opts.Purpose(x.r)
+		if err != nil {
+			x.fail(otp.Challenge{}, err)
+			return
+		}
+		x.verifier = x.verifier.For(purpose)
+	}
+	step.serve(x)
+}
+
+// request is what start asks the verifier for.
+func (x *exchange) request() (otp.Request, error) {
+	o := &x.h.opts
+	request := otp.Request{Locale: x.language(), Client: x.client(), Device: x.in.device}
+	if request.Device == "" {
+		request.Device = deviceCookie(x.r)
+	}
+	if o.Address != nil {
+		var err error
+		if request.To, err = o.Address(x.r); err != nil {
+			return request, err
+		}
+	} else if !x.in.hasAddress {
+		return request, &requestError{status: http.StatusBadRequest, text: "address is missing"}
+	} else {
+		request.To = x.in.address
+	}
+	if o.Prepare != nil {
+		if err := o.Prepare(x.r, &request); err != nil {
+			return request, err
+		}
+	}
+	return request, nil
+}
+
+func (x *exchange) start() {
+	request, err := x.request()
+	if err != nil {
+		x.fail(otp.Challenge{}, err)
+		return
+	}
+	c, err := x.verifier.Send(x.r.Context(), request)
+	if err = x.settle(c, err); err != nil {
+		x.fail(otp.Challenge{}, err)
+		return
+	}
+	x.keep(c.ID, c)
+	x.sent(c, "")
+}
+
+// settle hides what became of a mail where the challenge stands all the same: a
+// stranger must not learn which mailbox exists.
+func (x *exchange) settle(c otp.Challenge, err error) error {
+	var failed *otp.SendError
+	if c.ID != "" && errors.As(err, &failed) && (failed.MaybeSent || !failed.Temporary) {
+		x.tell(err)
+		return nil
+	}
+	return err
+}
+
+func (x *exchange) resend() {
+	id := x.challengeID()
+	c, err := x.verifier.Resend(x.r.Context(), id)
+	if err = x.settle(c, err); err != nil {
+		if c.ID == "" {
+			c = x.standing(err)
+		}
+		x.fail(c, err)
+		return
+	}
+	notice := "sentAgain"
+	if c.ID != id {
+		notice = "sentNew"
+		x.keep(id, c)
+	}
+	x.sent(c, notice)
+}
+
+func (x *exchange) check() {
+	c, err := x.verifier.Check(x.r.Context(), x.challengeID(), x.in.code)
+	if err != nil {
+		if c.ID == "" { // what is no code at all is refused without looking
+			c = x.standing(err)
+		}
+		x.fail(c, err)
+		return
+	}
+	x.drop(c.ID)
+	x.keepDevice(c.Device)
+	w := &answer{ResponseWriter: x.w}
+	x.h.opts.OnVerified(w, x.r, c)
+	if !w.written {
+		x.verified(c)
+	}
+}
+
+// standing is the challenge as it stands, for an error that came without it; the
+// zero one if there is none.
+func (x *exchange) standing(err error) otp.Challenge {
+	if errors.Is(err, otp.ErrMalformed) || errors.Is(err, otp.ErrLimited) || errors.Is(err, otp.ErrSend) {
+		c, _ := x.verifier.Status(x.r.Context(), x.challengeID())
+		return c
+	}
+	return otp.Challenge{}
+}
+
+func (x *exchange) status() {
+	c, err := x.verifier.Status(x.r.Context(), x.challengeID())
+	if err != nil {
+		x.fail(c, err)
+		return
+	}
+	x.writeJSON(http.StatusOK, "application/json", x.view(c))
+}
+
+// challengeID is the challenge that a request is about: the one in its body, or
+// the one in the browser's cookie that has the reference of the page.
+func (x *exchange) challengeID() string {
+	if x.in.id != "" {
+		return x.in.id
+	}
+	return challengeCookie(x.r).find(x.in.reference)
+}
+
+// language is the reader's wish.
+func (x *exchange) language() string {
+	if x.h.opts.Language != nil {
+		return x.h.opts.Language(x.r)
+	}
+	return strings.Join(x.r.Header.Values("Accept-Language"), ",")
+}
+
+func (x *exchange) tell(err error) {
+	if x.h.opts.OnError != nil {
+		x.h.opts.OnError(x.r, err)
+	}
+}
+
+// answer notes whether an answer was written.
+type answer struct {
+	http.ResponseWriter
+	written bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.written = a.written || status >= 200
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.written = true
+	return a.ResponseWriter.Write(b)
+}
+
+// FlushError sends the header.
+func (a *answer) FlushError() error {
+	a.written = true
+	return http.NewResponseController(a.ResponseWriter).Flush()
+}
+
+// Unwrap is for [http.ResponseController].
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

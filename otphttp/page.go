@@ -1,0 +1,357 @@
+package otphttp
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/phrases"
+)
+
+// Page is what the template of a page is given. Its methods give the words.
+type Page struct {
+	// Lang and Dir are the language's tag and direction, "ltr" or "rtl".
+	Lang, Dir string
+
+	// Brand is the name at the top; empty for none.
+	Brand string
+
+	// Step is what the page is for: "address" asks for the address, or only for
+	// a press of the button where Masked is set; "code" asks for the code;
+	// "new" says that the code is over and offers another; "over" says
+	// that nothing is left but to start again.
+	Step string
+
+	// Error names the problem, as the end of its type in docs/problems.md; empty
+	// for none.
+	Error string
+
+	// Notice is "sentAgain" or "sentNew" after a resend; else empty.
+	Notice string
+
+	// Address is what was typed, after an error.
+	Address string
+
+	// Masked is where the code goes or went, such as a***@example.com.
+	Masked string
+
+	// Reference is the word that the mail shows too. A form about a challenge
+	// brings it along in its field "reference".
+	Reference string
+
+	// Strong says that the code has letters.
+	Strong bool
+
+	// GuessesLeft is how many wrong codes may still be typed, if Error is "wrong".
+	GuessesLeft int
+
+	// TimeLeft, ResendIn and RetryIn are in seconds; 0 is now, or not known.
+	TimeLeft, ResendIn, RetryIn int
+
+	// CanChange says that the person chose the address and may choose another.
+	CanChange bool
+
+	// HaveCode is the reference of a challenge that this browser has already; empty for none.
+	HaveCode string
+
+	// Next is the path to go to in the end, for the field "next"; empty for none.
+	Next string
+
+	// Style and Script are the page's own. They must stand alone in their
+	// elements, unchanged, or the browser will not use them.
+	Style  template.CSS
+	Script template.JS
+
+	kind  string // of the purpose
+	words *words
+}
+
+// Say returns a sentence of the page's language by its key, as in words/en.json.
+func (p Page) Say(key string) template.HTML {
+	return p.words.html(key, map[string]template.HTML{
+		"address":   template.HTML(template.HTMLEscapeString(p.Masked)),
+		"reference": template.HTML(template.HTMLEscapeString(p.Reference)),
+		"number":    template.HTML(strconv.Itoa(p.GuessesLeft)),
+		"time":      p.timer(key),
+	})
+}
+
+// timer is the time of a sentence, which the script counts down.
+func (p Page) timer(key string) template.HTML {
+	left := map[string]int{"timeLeft": p.TimeLeft, "resendIn": p.ResendIn}[key]
+	if strings.HasPrefix(key, "errors.") {
+		left = p.RetryIn
+	}
+	return template.HTML(fmt.Sprintf(`<span role="timer" dir="ltr" data-left="%d">%s</span>`, left, clock(left)))
+}
+
+// Title is the page's heading, without the brand.
+func (p Page) Title() string {
+	switch p.Step {
+	case "code", "new":
+		return p.words.plain("checkMail", nil)
+	}
+	if _, ok := p.words.sentences["title."+p.kind]; !ok {
+		return p.words.plain("title.", nil)
+	}
+	return p.words.plain("title."+p.kind, nil)
+}
+
+// TabTitle is the title of the document: that of the page, after an error
+// (WCAG 2.4.2), with the brand.
+func (p Page) TabTitle() string {
+	title := p.Title()
+	if p.Error != "" {
+		title = p.words.plain("errorTitle", map[string]string{"title": title})
+	}
+	if p.Brand != "" {
+		title += " – " + p.Brand
+	}
+	return title
+}
+
+// Query is what a link to "code" or "./" takes along: empty or "?next=...".
+func (p Page) Query() template.URL {
+	if p.Next == "" {
+		return ""
+	}
+	return template.URL("?" + url.Values{"next": {p.Next}}.Encode())
+}
+
+// CodeLink leads to the page of the challenge named by HaveCode.
+func (p Page) CodeLink() template.URL {
+	return template.URL(codePath(p.HaveCode, p.Next, "", 0))
+}
+
+// pages renders them.
+type pages struct {
+	languages *phrases.Chooser[words]
+	template  *template.Template
+	style     template.CSS
+	script    template.JS
+	policy    string // the Content-Security-Policy
+}
+
+func newPages(o *Options) (*pages, error) {
+	var err error
+	p := &pages{}
+	if p.languages, err = newLanguages(o.Files, o.Locale); err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for _, name := range []string{"page.html.tmpl", "style.css", "theme.css", "script.js"} {
+		text, err := fs.ReadFile(builtin, name)
+		if o.Files != nil && name != "script.js" {
+			own, ownErr := fs.ReadFile(o.Files, name)
+			if ownErr == nil {
+				text, err = own, nil
+			} else if !errors.Is(ownErr, fs.ErrNotExist) {
+				return nil, fmt.Errorf("%s: %w", name, ownErr)
+			}
+		}
+		if err != nil && name != "theme.css" {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		files[name] = string(text)
+	}
+	p.style = template.CSS(files["style.css"] + files["theme.css"])
+	if strings.Contains(strings.ToLower(string(p.style)), "</style") {
+		return nil, errors.New("style.css or theme.css: has the end of the element")
+	}
+	p.script = template.JS(files["script.js"])
+	if p.template, err = template.New("page.html.tmpl").Parse(files["page.html.tmpl"]); err != nil {
+		return nil, err
+	}
+	if p.policy = o.ContentSecurityPolicy; p.policy == "" {
+		p.policy = "default-src 'none'; style-src " + hashSource(string(p.style)) + "; script-src " + hashSource(string(p.script)) +
+			"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	}
+	return p, p.probe(o.Brand)
+}
+
+// hashSource is how a policy names an inline style or script.
+func hashSource(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// probe renders every kind of page, so that a faulty template is found when the
+// program starts.
+func (p *pages) probe(brand string) error {
+	for _, step := range []string{"address", "code", "new", "over"} {
+		for _, problem := range []string{"", "wrong", "limited"} {
+			page := Page{
+				Step: step, Error: problem, Brand: brand, Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
+				TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next",
+			}
+			if _, err := p.render(page, p.languages.Choose("")); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *pages) render(page Page, w *words) ([]byte, error) {
+	page.words, page.Lang, page.Dir = w, w.lang, w.dir
+	page.Style, page.Script = p.style, p.script
+	var b bytes.Buffer
+	if err := p.template.Execute(&b, page); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// show writes a page.
+func (x *exchange) show(status int, page Page) {
+	page.Brand, page.CanChange = x.h.opts.Brand, x.h.opts.Address == nil
+	if page.Next == "" {
+		page.Next = x.next()
+	}
+	if x.verifier != nil {
+		page.kind, _, _ = strings.Cut(x.verifier.Purpose(), ":")
+	}
+	words := x.h.pages.languages.Choose(x.language())
+	body, err := x.h.pages.render(page, words)
+	if err != nil {
+		x.tell(err)
+		http.Error(x.w, "Internal Server Error", http.StatusInternalServerError)
+		return
+	}
+	x.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	x.w.Header().Set("Content-Language", words.lang)
+	x.w.WriteHeader(status)
+	x.w.Write(body)
+}
+
+// next is where to go in the end, from the form or the page's address.
+func (x *exchange) next() string {
+	if x.in.next != "" {
+		return x.in.next
+	}
+	return local(x.r.URL.Query().Get("next"))
+}
+
+// askPage asks for the address.
+func (x *exchange) askPage() {
+	masked, err := x.known()
+	if err != nil {
+		x.fail(otp.Challenge{}, err)
+		return
+	}
+	x.show(http.StatusOK, Page{Step: "address", Masked: masked})
+}
+
+// known is the address that the application knows, masked; empty if it knows none.
+func (x *exchange) known() (masked string, err error) {
+	if x.h.opts.Address == nil {
+		return "", nil
+	}
+	to, err := x.h.opts.Address(x.r)
+	if err != nil {
+		return "", err
+	}
+	address, err := otp.ParseEmail(to)
+	if err != nil {
+		return "", errors.New("otphttp: Options.Address returned no address")
+	}
+	return address.Masked(), nil
+}
+
+// says are what a redirect may have the code page say.
+var says = []string{"malformed", "wrong", "limited", "send", "server", "sentAgain", "sentNew"}
+
+// codePage shows how the challenge stands. It sends and counts nothing.
+func (x *exchange) codePage() {
+	query := x.r.URL.Query()
+	c, err := x.verifier.Status(x.r.Context(), challengeCookie(x.r).find(query.Get("ref")))
+	if err != nil && c.ID == "" {
+		x.fail(c, err)
+		return
+	}
+	now := x.h.opts.Now()
+	page := Page{
+		Step: "code", Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, GuessesLeft: c.GuessesLeft,
+		TimeLeft: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
+	}
+	say := query.Get("say")
+	switch {
+	case err != nil:
+		page.Step, page.Error = "new", explain(err).name
+		if say == "limited" || say == "send" || say == "server" {
+			page.Error = say
+		}
+	case !slices.Contains(says, say):
+	case strings.HasPrefix(say, "sent"):
+		page.Notice = say
+	default:
+		page.Error = say
+	}
+	if page.Error == "limited" {
+		page.RetryIn, _ = strconv.Atoi(query.Get("wait"))
+		page.RetryIn = min(max(page.RetryIn, page.ResendIn), int(31*24*time.Hour/time.Second))
+	}
+	x.show(http.StatusOK, page)
+}
+
+// failPage shows a problem to a person. Where there is a challenge to go on with,
+// its own page says it, so that a reload repeats nothing.
+func (x *exchange) failPage(c otp.Challenge, p problem) {
+	if reference := c.Reference; x.r.Method == http.MethodPost {
+		if reference == "" && p.system && challengeCookie(x.r).find(x.in.reference) != "" {
+			reference = x.in.reference
+		}
+		if reference != "" {
+			x.toCodePage(reference, p.name, seconds(p.wait))
+			return
+		}
+	}
+	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
+	if strings.HasSuffix(x.r.URL.Path, "/start") && p.name != "forbidden" && p.name != "request" {
+		page.Step, page.Address = "address", x.in.address
+		page.Masked, _ = x.known()
+		if held := challengeCookie(x.r); p.name == "limited" && len(held) > 0 {
+			page.HaveCode, _, _ = strings.Cut(held[0], ".")
+		}
+	}
+	x.show(p.status, page)
+}
+
+// toCodePage sends the browser to the page of a challenge.
+func (x *exchange) toCodePage(reference, say string, wait int) {
+	x.w.Header().Del("Retry-After") // would delay the redirect (RFC 9110 10.2.3)
+	x.redirect(codePath(reference, x.in.next, say, wait))
+}
+
+// codePath is that page's address, relative to those of the other steps.
+func codePath(reference, next, say string, wait int) string {
+	query := url.Values{"ref": {reference}}
+	if next != "" {
+		query.Set("next", next)
+	}
+	if say != "" {
+		query.Set("say", say)
+	}
+	if wait > 0 {
+		query.Set("wait", strconv.Itoa(wait))
+	}
+	return "code?" + query.Encode()
+}
+
+// redirect goes to a path, also a relative one: http.Redirect would make it
+// absolute by a path that http.StripPrefix has cut.
+func (x *exchange) redirect(to string) {
+	x.w.Header().Set("Location", to)
+	x.w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,116 @@
+package otphttp_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otphttp"
+)
+
+func TestPages_flow(t *testing.T) { // H3, H7
+	s := newSite(t, otphttp.Options{Brand: "Acme"}, nil)
+	b := s.browser()
+	answer, body := b.get("/login/?next=/cart")
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Contains(t, body, "<h1>Sign in</h1>")
+	require.Contains(t, body, `name="next" value="/cart"`)
+
+	_, body = b.post("start", url.Values{"address": {"bob@example.com"}, "next": {"/cart"}})
+	m, ok := s.inbox.Last("bob@example.com")
+	require.True(t, ok)
+	require.Contains(t, body, "b***@example.com")
+	require.Contains(t, body, m.Reference)
+	require.Contains(t, body, `name="next" value="/cart"`)
+	require.Equal(t, 1, strings.Count(body, `autocomplete="one-time-code"`))
+	require.NotContains(t, body, m.Code)
+
+	_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {wrong(m.Code)}, "next": {"/cart"}})
+	require.Contains(t, body, "That code is not right.")
+	require.Contains(t, body, "Tries left: <bdi>4</bdi>")
+	_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {"hello"}})
+	require.Contains(t, body, "That is not a code.")
+	require.Empty(t, s.verified)
+
+	answer, _ = b.post("check", url.Values{"reference": {m.Reference}, "code": {" " + m.Code[:3] + " " + m.Code[3:]}, "next": {"/cart"}}) // H1
+	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+	require.Equal(t, "/cart", answer.Header.Get("Location"))
+	require.Len(t, s.verified, 1)
+	require.Equal(t, "bob@example.com", s.verified[0].To.String())
+	require.NotContains(t, b.cookies, "__Host-otp")
+	require.Equal(t, s.verified[0].Device, b.cookies["__Host-otp-device"])
+
+	// The back button, and the code once more.
+	answer, body = b.get("/login/code?ref=" + m.Reference)
+	require.Equal(t, http.StatusNotFound, answer.StatusCode)
+	require.Contains(t, body, "has been used already")
+	require.Len(t, s.verified, 1)
+	require.Empty(t, s.errors)
+}
+
+func TestPages_states(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	s := newSite(t, otphttp.Options{Now: clock}, &otp.Options{Now: clock})
+	b := s.browser()
+	code, reference := b.start("bob@example.com")
+
+	// Too early, then again, with the same code.
+	_, body := b.post("resend", url.Values{"reference": {reference}})
+	require.Contains(t, body, "Too many requests.")
+	require.Contains(t, body, `data-left="60">1:00</span>`)
+	require.Equal(t, 1, s.inbox.Len())
+	now = now.Add(time.Minute)
+	_, body = b.post("resend", url.Values{"reference": {reference}})
+	require.Contains(t, body, "We sent the email again.")
+	require.Equal(t, code, s.inbox.Code("bob@example.com"))
+
+	// Starting again within the minute tells of the code that is there.
+	answer, body := b.post("start", url.Values{"address": {"bob@example.com"}})
+	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
+	require.Equal(t, "60", answer.Header.Get("Retry-After")) // C14
+	require.Contains(t, body, `href="code?ref=`+reference+`"`)
+
+	// Expired: one press gives a new code (H10).
+	now = now.Add(10 * time.Minute)
+	_, body = b.get("/login/code?ref=" + reference)
+	require.Contains(t, body, "has expired")
+	require.NotContains(t, body, `name="code"`)
+	_, body = b.post("resend", url.Values{"reference": {reference}})
+	require.Contains(t, body, "We sent a new code.")
+	m, _ := s.inbox.Last("bob@example.com")
+	require.NotEqual(t, reference, m.Reference)
+
+	// Exhausted by five wrong guesses, escalated by ten.
+	for range 5 {
+		_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {wrong(m.Code)}})
+	}
+	require.Contains(t, body, "Too many wrong tries with this code.")
+	now = now.Add(time.Minute)
+	b.post("resend", url.Values{"reference": {m.Reference}})
+	m, _ = s.inbox.Last("bob@example.com")
+	for range 5 {
+		_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {wrong(m.Code)}})
+	}
+	now = now.Add(time.Minute)
+	_, body = b.post("resend", url.Values{"reference": {m.Reference}})
+	m, _ = s.inbox.Last("bob@example.com")
+	require.Len(t, m.Code, 14)
+	require.Contains(t, body, `inputmode="text"`)
+	require.Contains(t, body, "may have letters in it")
+	answer, _ = b.post("check", url.Values{"reference": {m.Reference}, "code": {strings.ToLower(m.Code)}})
+	require.Equal(t, "/", answer.Header.Get("Location"))
+	require.Len(t, s.verified, 1)
+	require.Empty(t, s.errors)
+}
+
+// wrong is another code of the same length.
+func wrong(code string) string {
+	last := code[len(code)-1]
+	return code[:len(code)-1] + string('0'+(last-'0'+1)%10)
+}

@@ -68,9 +68,11 @@ type Page struct {
 	// Next is the path to go to in the end, for the field "next"; empty for none.
 	Next string
 
-	// Style and Script are the page's own. They must stand alone in their
-	// elements, unchanged, or the browser will not use them.
-	Style  template.CSS
+	// Style is the page's own. It must stand alone in its element, unchanged, or
+	// the browser will not use it (the policy names its hash).
+	Style template.CSS
+
+	// Script is the page's own, like Style.
 	Script template.JS
 
 	kind  string // of the purpose

@@ -16,7 +16,7 @@ import (
 func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.Challenge, replaces *[16]byte) (Challenge, error) {
 	if c.Lane == ledger.Stranger && c.Client != [16]byte{} {
 		if err := v.start(ctx, c.Client); err != nil {
-			v.observeError(ctx, key, &c, err)
+			v.observeError(ctx, key, &c, err, "")
 			return Challenge{}, err
 		}
 	}
@@ -25,7 +25,7 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 		admitted, err := v.core.admit(ctx, to)
 		if err != nil {
 			err = fmt.Errorf("otp: Options.Admit: %w", masked(err, Message{To: to}))
-			v.observeError(ctx, key, &c, err)
+			v.observeError(ctx, key, &c, err, "")
 			return Challenge{}, err
 		}
 		c.Decoy = !admitted
@@ -69,7 +69,7 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 		return true, nil
 	})
 	if err != nil {
-		v.observeError(ctx, key, &c, err)
+		v.observeError(ctx, key, &c, err, view.Masked)
 		return Challenge{}, err
 	}
 	return v.deliver(ctx, key, to, &c, view, reserved, true)

@@ -3,7 +3,6 @@ package otp
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"time"
 
 	"github.com/go-mailotp/otp/internal/ledger"
@@ -84,11 +83,12 @@ type Event struct {
 	Domain string
 	// AddressHash is a keyed hash of the address's throttle key: equal for all its
 	// spellings, different under another index secret or namespace.
-	AddressHash string
+	AddressHash Hash
 	// ClientHash is a keyed hash of the client, where one was named.
-	ClientHash string
-	// ChallengeHash is equal for the events of one challenge.
-	ChallengeHash string
+	ClientHash Hash
+	// ChallengeHash is equal for the events of one challenge. Events of a start, before the
+	// challenge is there, have none.
+	ChallengeHash Hash
 	// Message is the ID of the mail.
 	Message string
 	// Locale is the locale asked for.
@@ -101,11 +101,30 @@ type Event struct {
 	Resend bool
 	// GuessesLeft is how many guesses the challenge has left.
 	GuessesLeft int
+	// WrongGuesses is how many wrong codes the challenge has had.
+	WrongGuesses int
+	// Age is how long ago the challenge was opened; never negative.
+	Age time.Duration
 	// RetryAfter is how long to wait, for EventLimited.
 	RetryAfter time.Duration
 	// Err is the failure, for EventSendFailed and EventFailed.
 	Err error
 }
+
+// Hash stands for an address, a client or a challenge in an [Event], without
+// naming it. Hashes of the same one are equal. The zero value stands for none.
+type Hash [16]byte
+
+// String returns 22 characters of [A-Za-z0-9_-], nothing for the zero value.
+func (h Hash) String() string {
+	if h == (Hash{}) {
+		return ""
+	}
+	return seal.Key(h).String()
+}
+
+// MarshalText gives what String returns, for encoding/json and its like. It never fails.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
 // observe tells the observer of an event about a challenge; more holds the
 // fields that do not follow from it.
@@ -115,30 +134,33 @@ func (v *Verifier) observe(ctx context.Context, kind EventKind, key seal.Key, c 
 	}
 	e := more
 	e.Kind, e.Time, e.Purpose = kind, v.core.clock(), kindOf(v.purpose)
-	if key != (seal.Key{}) {
-		e.AddressHash = key.String()
-	}
+	e.AddressHash, e.ClientHash = Hash(key), Hash(c.Client)
 	to := Address{deliver: c.To}
-	e.Masked, e.Domain = to.Masked(), to.Domain()
-	e.Locale, e.Known, e.Strong, e.GuessesLeft = c.Locale, c.Lane == ledger.Known, c.Strong, c.Left()
-	if c.Client != [16]byte{} {
-		e.ClientHash = seal.Key(c.Client).String()
+	e.Domain = to.Domain()
+	if e.Masked == "" {
+		e.Masked = to.Masked()
 	}
+	e.Locale, e.Known, e.Strong, e.GuessesLeft, e.WrongGuesses = c.Locale, c.Lane == ledger.Known, c.Strong, c.Left(), c.Wrong
 	if c.Nonce != [16]byte{} {
 		sum := sha256.Sum256(c.Nonce[:])
-		e.ChallengeHash = hex.EncodeToString(sum[:8])
+		e.ChallengeHash = Hash(sum[:16])
+		e.Age = max(0, e.Time.Sub(time.UnixMilli(c.SentAt)))
 	}
 	v.core.observer.Observe(ctx, e)
 }
 
 // observeFailure is observeError where no challenge is at hand.
 func (v *Verifier) observeFailure(ctx context.Context, key seal.Key, err error) {
-	v.observeError(ctx, key, &ledger.Challenge{}, err)
+	v.observeError(ctx, key, &ledger.Challenge{}, err, "")
 }
 
-// observeError tells the observer why a request was refused or failed.
-func (v *Verifier) observeError(ctx context.Context, key seal.Key, c *ledger.Challenge, err error) {
-	var more Event
+// observeError tells the observer why a request was refused or failed; masked is
+// the address if that was done already, which saves an allocation.
+func (v *Verifier) observeError(ctx context.Context, key seal.Key, c *ledger.Challenge, err error, masked string) {
+	if v.core.observer == nil {
+		return
+	}
+	more := Event{Masked: masked}
 	kind := EventFailed
 	// By value: an error of a store that wraps one of ours is a failure.
 	switch err {

@@ -106,8 +106,16 @@ type Options struct {
 	// and then return the same one. May be called concurrently.
 	ParseAddress func(string) (Address, error)
 
-	// Observer is told of everything that happens. Default: nobody.
+	// Observer is told of everything that happens; see [Observers] for several.
+	// Default: nobody.
 	Observer Observer
+
+	// Span is called at the beginning of each call of a Verifier, for traces: the
+	// operation is "send", "resend", "check", "status" or "forget". The context that
+	// it returns goes to store, sender and Admit; the function, not nil, is called
+	// at the end with the error that the call returns. May be called
+	// concurrently. Default: nothing.
+	Span func(ctx context.Context, operation string) (context.Context, func(err error))
 
 	// Now is the clock. Default [time.Now]. Verifiers on one store must agree
 	// to a minute. May be called concurrently.
@@ -162,6 +170,7 @@ type core struct {
 	ownParse bool     // parse is ParseEmail, which takes what it gives
 	recent   *recent  // nil over a MemoryStore, which is as fast
 	observer Observer // nil for nobody
+	span     func(context.Context, string) (context.Context, func(error))
 	clock    func() time.Time
 }
 
@@ -179,7 +188,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		o = *opts
 	}
 	c := &core{
-		store: store, sender: sender, admit: o.Admit, observer: o.Observer,
+		store: store, sender: sender, admit: o.Admit, observer: o.Observer, span: o.Span,
 		parse: o.ParseAddress, clock: o.Now, guesses: o.Guesses, strong: o.StrongGenerator,
 		purposes: make(map[string]PurposeOptions, len(o.Purposes)),
 		standard: PurposeOptions{TTL: o.TTL, Generator: o.Generator},

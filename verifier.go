@@ -68,7 +68,12 @@ func (v *Verifier) Purpose() string { return v.purpose }
 // it returns a usable Challenge where the mail may have gone out, a decoy after
 // a permanent refusal (show it as if all was well, so as not to tell who has a
 // mailbox), else the zero Challenge.
-func (v *Verifier) Send(ctx context.Context, r Request) (Challenge, error) {
+func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error) {
+	if v.core.span != nil {
+		var end func(error)
+		ctx, end = v.core.span(ctx, "send")
+		defer func() { end(err) }()
+	}
 	to, c, err := v.request(r)
 	if err != nil {
 		return Challenge{}, err
@@ -90,7 +95,12 @@ func (v *Verifier) Send(ctx context.Context, r Request) (Challenge, error) {
 //
 // It returns what Send returns. After a failed attempt to mail the same code
 // the challenge stands as it was and comes back with the error.
-func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
+func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err error) {
+	if v.core.span != nil {
+		var end func(error)
+		ctx, end = v.core.span(ctx, "resend")
+		defer func() { end(err) }()
+	}
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
@@ -117,7 +127,7 @@ func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
 		v.observe(ctx, EventAsked, key, &c, Event{})
 	}
 	if err != nil {
-		v.observeError(ctx, key, &c, err)
+		v.observeError(ctx, key, &c, err, view.Masked)
 		return Challenge{}, err
 	}
 	if re.Renew {
@@ -135,7 +145,12 @@ func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
 // kind of code, and [ErrCode]. Only ErrCode is counted as a guess. The Challenge
 // as it stands comes with all of them but ErrUnknown and the first ErrMalformed,
 // which is decided without the store; ask [Verifier.Status] then.
-func (v *Verifier) Check(ctx context.Context, id, code string) (Challenge, error) {
+func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err error) {
+	if v.core.span != nil {
+		var end func(error)
+		ctx, end = v.core.span(ctx, "check")
+		defer func() { end(err) }()
+	}
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
@@ -163,7 +178,7 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (Challenge, error
 		return verdict == ledger.Wrong || verdict == ledger.Right, verdictError(verdict)
 	})
 	if err != nil {
-		v.observeError(ctx, key, &c, err)
+		v.observeError(ctx, key, &c, err, view.Masked)
 		if !isVerdict(err) {
 			return Challenge{}, err
 		}
@@ -174,7 +189,7 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (Challenge, error
 	}
 	view.To, view.Vars = to, c.Vars
 	view.Device = v.core.keys.NewDevice(key, to.deliver, time.UnixMilli(at))
-	v.observe(ctx, EventVerified, key, &c, Event{})
+	v.observe(ctx, EventVerified, key, &c, Event{Masked: view.Masked})
 	return view, nil
 }
 
@@ -182,7 +197,12 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (Challenge, error
 // what a page needs after a reload. nil means that a guess can be made. It
 // returns [ErrUnknown], or with the Challenge [ErrExpired], [ErrExhausted] or
 // [ErrEscalated].
-func (v *Verifier) Status(ctx context.Context, id string) (Challenge, error) {
+func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err error) {
+	if v.core.span != nil {
+		var end func(error)
+		ctx, end = v.core.span(ctx, "status")
+		defer func() { end(err) }()
+	}
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
@@ -210,7 +230,12 @@ func (v *Verifier) Status(ctx context.Context, id string) (Challenge, error) {
 // the erasure of an account; not something to offer on request, since it gives
 // guesses back. Device tokens survive. It returns [ErrAddress], or an error of
 // the store, after which the erasure may have happened or not.
-func (v *Verifier) Forget(ctx context.Context, address string) error {
+func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
+	if v.core.span != nil {
+		var end func(error)
+		ctx, end = v.core.span(ctx, "forget")
+		defer func() { end(err) }()
+	}
 	to, err := v.parse(address)
 	if err != nil {
 		return err

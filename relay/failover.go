@@ -32,7 +32,9 @@ type FailoverOptions struct {
 	Rest time.Duration
 
 	// Attempt is how long one provider may take before the next is asked, if its
-	// sender then says that nothing went out. 0 means no bound but the context's.
+	// sender then says that nothing went out. 0 means no bound but the context's:
+	// then the next is only asked once the one that hangs rests. Behind a [Queue]
+	// make it shorter than QueueOptions.Attempt.
 	Attempt time.Duration
 
 	// RetryUnknown asks the next provider also where a mail may have gone out
@@ -126,9 +128,10 @@ func refused(err error) bool {
 	return !e.Temporary && !e.MaybeSent
 }
 
-// errGivenUp marks a failure that came with the end of the caller's context: it
-// says nothing about the provider.
-var errGivenUp = errors.New("the context has ended")
+// errGivenUp marks a failure of a caller who has given up: it says nothing about
+// the provider. One whose time has run out does: a provider that hangs must rest
+// some day, also where only its callers bound their time.
+var errGivenUp = errors.New("the caller has given up")
 
 // Send asks the providers in turn. It returns nil once one of them took the mail,
 // else an *otp.SendError: the refusal for good, the failure after which nothing
@@ -141,8 +144,8 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 			last = &otp.SendError{Temporary: true, MaybeSent: maybe, Stage: "failover", Err: err}
 			break
 		}
-		err := f.ask(ctx, p, m)
-		if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		asked, err := f.ask(ctx, p, m)
+		if !asked {
 			continue
 		}
 		if err == nil {
@@ -161,17 +164,19 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 	return last
 }
 
-// ask asks one provider, if it is not resting.
-func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) error {
+// ask asks one provider, if it is not resting. Its errors do not tell which: the
+// provider may have a breaker of its own.
+func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) (asked bool, err error) {
 	began := time.Now()
-	_, err := p.breaker.Execute(func() (struct{}, error) {
+	_, err = p.breaker.Execute(func() (struct{}, error) {
+		asked = true
 		attempt, cancel := ctx, context.CancelFunc(func() {})
 		if f.opts.Attempt > 0 {
 			attempt, cancel = context.WithTimeout(ctx, f.opts.Attempt)
 		}
 		defer cancel()
 		err := heard(p.Sender.Send(attempt, m))
-		if err != nil && ctx.Err() != nil && !refused(err) {
+		if err != nil && ctx.Err() == context.Canceled && !refused(err) {
 			err = &givenUp{err}
 		}
 		return struct{}{}, err
@@ -180,11 +185,10 @@ func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) error {
 	if errors.As(err, &ended) {
 		err = ended.error
 	}
-	resting := errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
 	f.opts.Observe(ctx, Attempt{
-		Message: m.ID, Provider: p.Name, Resting: resting, Took: time.Since(began), Err: masked(err, m),
+		Message: m.ID, Provider: p.Name, Resting: !asked, Took: time.Since(began), Err: masked(err, m),
 	})
-	return err
+	return asked, err
 }
 
 // givenUp is an error that the breaker does not count.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
@@ -168,6 +169,37 @@ func TestFailover_nilInAnError(t *testing.T) {
 	f, told := newFailover(t, relay.FailoverOptions{}, says((*otp.SendError)(nil)), says(nil))
 	require.ErrorContains(t, f.Send(t.Context(), message(t, 1)), "nil")
 	require.Equal(t, []string{"a failed"}, told.all)
+}
+
+// What a provider says of a breaker of its own is its failure, not our rest.
+func TestFailover_breakerOfTheProvider(t *testing.T) {
+	for _, open := range []error{gobreaker.ErrOpenState, gobreaker.ErrTooManyRequests} {
+		spare := says(nil)
+		f, told := newFailover(t, relay.FailoverOptions{}, says(fmt.Errorf("no answer, and then: %w", open)), spare)
+		require.ErrorIs(t, f.Send(t.Context(), message(t, 1)), open)
+		require.Equal(t, []string{"a failed"}, told.all)
+		require.Zero(t, spare.count(), "it may have gone out")
+	}
+}
+
+// A provider on which callers' time runs out is one that fails: behind a queue
+// nobody else would ever be asked.
+func TestFailover_hangsBehindQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := &book{answer: func(_ int, ctx context.Context, _ otp.Message) (bool, error) {
+			<-ctx.Done()
+			return false, &otp.SendError{Temporary: true, Stage: "connect", Err: ctx.Err()}
+		}}
+		f, _ := newFailover(t, relay.FailoverOptions{}, hangs, says(nil))
+		q, told := newQueue(t, f, relay.QueueOptions{})
+		for i := range 10 {
+			require.NoError(t, q.Send(t.Context(), message(t, i)))
+		}
+		require.NoError(t, q.Close(t.Context()))
+		for id, outcomes := range told.final() {
+			require.Equal(t, []relay.Outcome{relay.Sent}, outcomes, id)
+		}
+	})
 }
 
 func TestNewFailover_refuses(t *testing.T) {

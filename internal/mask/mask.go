@@ -3,6 +3,7 @@
 package mask
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +25,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Format prints the masked text, whatever the verb.
 func (e *Error) Format(f fmt.State, _ rune) { io.WriteString(f, e.Text) }
+
+// MarshalJSON encodes the masked text: the fields of the cause may hold more.
+func (e *Error) MarshalJSON() ([]byte, error) { return json.Marshal(e.Text) }
 
 // Text masks a code and an address in a text and makes it printable.
 func Text(text, code, address, masked string) string {

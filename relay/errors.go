@@ -7,13 +7,22 @@ import (
 	"github.com/go-mailotp/otp/internal/mask"
 )
 
-// heard is what a sender answered. A nil *otp.SendError in an error is not nil and
-// has no text; nobody knows what it means.
-func heard(err error) error {
+// heard is what a sender answered. A nil pointer in an error is not nil, and its
+// methods may panic; nobody knows what it means.
+func heard(err error) (said error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if recover() != nil {
+			said = errors.New("relay: the sender returned an error that cannot be read")
+		}
+	}()
 	var e *otp.SendError
 	if errors.As(err, &e) && e == nil {
 		return errors.New("relay: the sender returned a nil *SendError")
 	}
+	_ = err.Error()
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ type QueueOptions struct {
 	RetryUnknown bool
 
 	// Observe is told what becomes of each mail. It is called by many goroutines
-	// at once, must be quick, and may not call the queue. Nil is nobody.
+	// at once, must be quick, and may not call the queue. A panic in it is
+	// recovered: what it did not note is lost, the mail is not. Nil is nobody.
 	Observe func(Report)
 }
 
@@ -105,6 +107,7 @@ type item struct {
 	taken    time.Time
 	deadline time.Time
 	attempts int
+	maybe    bool // an attempt may have sent it
 }
 
 // NewQueue returns a queue before sender; opts may be nil.
@@ -152,6 +155,7 @@ func (q *Queue) Send(ctx context.Context, m otp.Message) error {
 		return &otp.SendError{Temporary: true, Stage: "queue", Err: err}
 	}
 	now := time.Now()
+	m.Vars = maps.Clone(m.Vars) // the caller's again once Send has returned
 	it := &item{ctx: context.WithoutCancel(ctx), message: m, taken: now, deadline: m.ExpiresAt}
 	if it.deadline.IsZero() {
 		it.deadline = now.Add(lifetime)
@@ -207,9 +211,13 @@ func (q *Queue) attempt(it *item) {
 	}
 	it.attempts++
 	err := q.ask(it)
-	switch sendError := asSendError(err); {
-	case err == nil:
+	if err == nil {
 		q.settle(it, Sent, nil)
+		return
+	}
+	sendError := asSendError(err)
+	it.maybe = it.maybe || sendError.MaybeSent
+	switch {
 	case sendError.MaybeSent && !q.opts.RetryUnknown:
 		q.settle(it, Unknown, err)
 	case !sendError.MaybeSent && !sendError.Temporary:
@@ -236,13 +244,16 @@ func (q *Queue) ask(it *item) (err error) {
 
 // again lets a mail wait for another attempt, unless its code ends before that.
 func (q *Queue) again(it *item, err error) {
-	pause := min(q.opts.Backoff<<min(it.attempts-1, 16), time.Minute)
+	pause := min(min(q.opts.Backoff, time.Minute)<<min(it.attempts-1, 16), time.Minute)
 	var chance [1]byte
 	rand.Read(chance[:])
 	pause += pause / 512 * time.Duration(int(chance[0])-128)
 	if !time.Now().Add(pause).Before(it.deadline) {
 		q.settle(it, Expired, err)
 		return
+	}
+	if q.life.Err() == nil {
+		q.report(it, Delayed, err) // first: once it waits it is another worker's
 	}
 	q.mu.Lock()
 	if q.life.Err() != nil {
@@ -259,11 +270,13 @@ func (q *Queue) again(it *item, err error) {
 		}
 	})
 	q.mu.Unlock()
-	q.report(it, Delayed, err)
 }
 
 // settle ends a mail.
 func (q *Queue) settle(it *item, outcome Outcome, err error) {
+	if it.maybe && outcome != Sent {
+		outcome = Unknown // a later failure does not take it back
+	}
 	q.report(it, outcome, err)
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -274,6 +287,7 @@ func (q *Queue) settle(it *item, outcome Outcome, err error) {
 }
 
 func (q *Queue) report(it *item, outcome Outcome, err error) {
+	defer func() { _ = recover() }() // nobody is above a worker to catch it
 	q.opts.Observe(Report{
 		Outcome: outcome, Message: it.message.ID, Masked: it.message.To.Masked(),
 		Attempts: it.attempts, Age: time.Since(it.taken), Err: masked(err, it.message),
@@ -307,12 +321,17 @@ func (q *Queue) Close(ctx context.Context) error {
 	}
 	q.mu.Lock()
 	q.end()
+	rest := q.ready
+	q.ready = nil
 	for it, timer := range q.waiting {
 		timer.Stop()
 		delete(q.waiting, it)
-		q.push(it) // to be dropped, and told, by a worker
+		rest = append(rest, it)
 	}
 	q.mu.Unlock()
+	for _, it := range rest { // here, since a sender may hold all workers
+		q.settle(it, Dropped, nil)
+	}
 	select {
 	case <-q.empty:
 	case <-time.After(grace): // a sender does not obey its context

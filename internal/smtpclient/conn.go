@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/textproto"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -243,7 +245,7 @@ const stageDot = "dot"
 // without a flight: nothing is to be heard on one that waits. A transaction that
 // was refused is ended first.
 func (c *conn) ready(ctx context.Context) bool {
-	if c.replies.R.Buffered() > 0 || spoke(c.wire.raw) {
+	if c.replies.R.Buffered() > 0 || c.decrypted() || spoke(c.wire.raw) {
 		return false
 	}
 	if !c.dirty {
@@ -257,6 +259,20 @@ func (c *conn) ready(ctx context.Context) bool {
 	c.lost = !stop()
 	c.dirty = false
 	return err == nil && !c.lost && c.replies.R.Buffered() == 0
+}
+
+// decrypted reports whether TLS holds something to read that it took from the
+// socket together with the last reply. A deadline that is over keeps it from the
+// socket, and it forgets that error.
+func (c *conn) decrypted() bool {
+	secure, ok := c.wire.Conn.(*tls.Conn)
+	if !ok {
+		return false
+	}
+	secure.SetReadDeadline(time.Unix(1, 0))
+	_, err := secure.Read(make([]byte, 1))
+	secure.SetReadDeadline(time.Time{})
+	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // quit says goodbye and closes, without waiting for an answer that changes

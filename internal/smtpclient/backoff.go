@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -84,30 +85,72 @@ func (b *backoff) note(round int, err error) {
 }
 
 // turn waits until a new connection may be opened, or until one is unused if reuse
-// is set, and returns that.
+// is set, and returns that. Who waits longest gets it: nobody who comes later does.
 func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err error) {
-	freed := p.freed
-	if !reuse {
-		freed = nil
-	}
+	var handed chan *conn // nil until it waits
+	defer func() {
+		if late := p.leave(handed); late != nil {
+			p.keep(late)
+		}
+	}()
 	for {
 		wait, over, round := p.backoff.next()
 		if wait == 0 {
 			return nil, round, nil
 		}
-		if reuse {
-			if c := p.popIdle(); c != nil {
+		if reuse && handed == nil {
+			if c, handed = p.line(); c != nil {
 				return c, 0, nil
 			}
 		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-freed:
+		case c = <-handed:
+			if ctx.Err() != nil { // it would only be lost with it
+				p.keep(c)
+				c, err = nil, newError(ctx, StageConnect, ctx.Err())
+			}
 		case <-over:
-		case <-time.After(wait):
+		case <-timer.C:
 		case <-p.done:
-			return nil, 0, &Error{Stage: StageConnect, Err: ErrClosed}
+			err = &Error{Stage: StageConnect, Err: ErrClosed}
 		case <-ctx.Done():
-			return nil, 0, newError(ctx, StageConnect, ctx.Err())
+			err = newError(ctx, StageConnect, ctx.Err())
 		}
+		timer.Stop()
+		if c != nil || err != nil {
+			return c, 0, err
+		}
+	}
+}
+
+// line returns an unused connection or, if there is none, where the next that is
+// not for somebody else will come.
+func (p *Pool) line() (*conn, chan *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.pop(); c != nil {
+		return c, nil
+	}
+	handed := make(chan *conn, 1)
+	p.turns = append(p.turns, handed)
+	return nil, handed
+}
+
+// leave ends waiting and returns what came too late to be seen.
+func (p *Pool) leave(handed chan *conn) *conn {
+	if handed == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.Index(p.turns, handed); i >= 0 {
+		p.turns = slices.Delete(p.turns, i, i+1)
+	}
+	select {
+	case c := <-handed:
+		return c
+	default:
+		return nil
 	}
 }

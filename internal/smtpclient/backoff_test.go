@@ -118,3 +118,39 @@ func TestPool_heldBackEnds(t *testing.T) {
 		require.ErrorIs(t, <-done, smtpclient.ErrClosed)
 	})
 }
+
+// Of a server that allows one connection each sender gets its turn, those too who
+// hold a slot and are held back.
+func TestPool_turns(t *testing.T) {
+	const senders, mails = 12, 100
+	server := busy(t, smtptest.Connect)
+	pool := newPool(t, server.Addr, func(c *smtpclient.Config) { c.MaxConns, c.MaxPerConn, c.Backoff = 4, 1<<20, time.Hour })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	sent, most := 0, 0
+	round := func(mails int) {
+		var wg sync.WaitGroup
+		for range senders {
+			wg.Go(func() {
+				for range mails {
+					mu.Lock()
+					before := sent
+					mu.Unlock()
+					if err := pool.Send(ctx, envelope, content); err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					sent++
+					most = max(most, sent-before)
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	round(1) // the server says 421 to all but one
+	most = 0
+	round(mails)
+	require.Less(t, most, senders*mails/4) // without order it is nearly all of them
+}

@@ -24,12 +24,12 @@ const (
 type Pool struct {
 	cfg     Config
 	slots   chan struct{} // one for each connection in use; who waits longest is next
-	freed   chan struct{} // tells those whose turn has not come of an unused connection
 	done    chan struct{} // closed by Close
 	backoff backoff
 
 	mu     sync.Mutex
-	idle   []*conn // the last one was used last
+	idle   []*conn      // the last one was used last
+	turns  []chan *conn // of those who are held back, in order; none while one is idle
 	closed bool
 }
 
@@ -38,7 +38,6 @@ func NewPool(cfg Config) *Pool {
 	return &Pool{
 		cfg:     cfg,
 		slots:   make(chan struct{}, cfg.MaxConns),
-		freed:   make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		backoff: backoff{first: cfg.Backoff},
 	}
@@ -201,6 +200,11 @@ func (p *Pool) release() { <-p.slots }
 func (p *Pool) popIdle() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.pop()
+}
+
+// pop is popIdle with p.mu held.
+func (p *Pool) pop() *conn {
 	n := len(p.idle) - 1
 	if n < 0 {
 		return nil
@@ -208,18 +212,7 @@ func (p *Pool) popIdle() *conn {
 	c := p.idle[n]
 	p.idle = p.idle[:n]
 	c.idle.Stop()
-	if n > 0 {
-		p.tell() // the next one, of those that are left
-	}
 	return c
-}
-
-// tell wakes one of those that wait for their turn, or the next to do so.
-func (p *Pool) tell() {
-	select {
-	case p.freed <- struct{}{}:
-	default:
-	}
 }
 
 // makeRoom closes the oldest unused connection if a new one would be one too
@@ -238,7 +231,8 @@ func (p *Pool) makeRoom() {
 	}
 }
 
-// keep puts c back for the next send, unless it has done its share.
+// keep hands c to who is held back longest or else puts it back for the next send,
+// unless it has done its share.
 func (p *Pool) keep(c *conn) {
 	if c.sent >= p.cfg.MaxPerConn {
 		c.quit()
@@ -246,10 +240,14 @@ func (p *Pool) keep(c *conn) {
 	}
 	p.mu.Lock()
 	closed := p.closed
-	if !closed {
+	switch {
+	case closed:
+	case len(p.turns) > 0:
+		p.turns[0] <- c
+		p.turns = p.turns[1:]
+	default:
 		c.idle = time.AfterFunc(p.cfg.IdleTimeout, func() { p.expire(c) })
 		p.idle = append(p.idle, c)
-		p.tell()
 	}
 	p.mu.Unlock()
 	if closed {

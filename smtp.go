@@ -244,6 +244,9 @@ func (s *SMTPSender) signed(ctx context.Context, mail []byte) ([]byte, error) {
 	if err := mimemsg.CheckLines(out); err != nil {
 		return nil, fmt.Errorf("signed mail: %w", err)
 	}
+	if bytes.IndexByte(out, 0) >= 0 || isASCII(string(mail)) && !isASCII(string(out)) {
+		return nil, errors.New("signed mail: NUL or a byte that is not ASCII") // BODY=8BITMIME is not asked for
+	}
 	end := []byte("\r\n\r\n")
 	_, body, _ := bytes.Cut(mail, end)
 	header, rest, found := bytes.Cut(out, end)

@@ -126,10 +126,11 @@ type SMTPOptions struct {
 	// returns what is sent in its place: the same with a DKIM-Signature on top,
 	// as the module github.com/go-mailotp/otp/dkim makes it. It may add header
 	// fields and parts, but keeps the body; lines end in CRLF and have no other
-	// CR or LF. Anything else, or an error, means that the mail is not sent: a
-	// temporary [SendError] of the stage "sign". It may be called by many
-	// goroutines at once, returns when ctx ends, and may keep and change the
-	// slice. The mail holds the code: do not log it. Default: nil.
+	// CR or LF; a mail that is ASCII stays so. Anything else, or an error, means
+	// that the mail is not sent: a temporary [SendError] of the stage "sign". It
+	// may be called by many goroutines at once, returns when ctx ends, and may
+	// keep and change the slice. The mail holds the code: do not log it. Default:
+	// nil.
 	Sign func(ctx context.Context, mail []byte) ([]byte, error)
 
 	// MaxConns is how many connections may be open at once; further sends

@@ -53,6 +53,8 @@ func TestSMTPSender_signRefuses(t *testing.T) {
 		"long line": func(mail []byte) ([]byte, error) {
 			return append([]byte("A: "+strings.Repeat("b", 996)+"\r\n"), mail...), nil
 		},
+		"8 bits":    func(mail []byte) ([]byte, error) { return append([]byte("A: \xc3\xa9\r\n"), mail...), nil },
+		"NUL":       func(mail []byte) ([]byte, error) { return append([]byte("A: \x00\r\n"), mail...), nil },
 		"open end":  func(mail []byte) ([]byte, error) { return append(mail, '.'), nil },
 		"all LF":    func(mail []byte) ([]byte, error) { return bytes.ReplaceAll(mail, []byte("\r\n"), []byte("\n")), nil },
 		"body lost": func(mail []byte) ([]byte, error) { return mail[:len(mail)-len(body(mail))+4], nil },

@@ -146,19 +146,19 @@ func (s *Signer) Sign(ctx context.Context, mail []byte) ([]byte, error) {
 }
 
 // Record is the name and the text of the TXT record that DNS must have.
-func (s *Signer) Record() (name, text string) {
+func (s Signer) Record() (name, text string) {
 	return s.selector + "._domainkey." + s.domain,
 		"v=DKIM1; k=" + s.algorithm + "; p=" + base64.StdEncoding.EncodeToString(s.public)
 }
 
 // String names the record and the algorithm.
-func (s *Signer) String() string {
+func (s Signer) String() string {
 	name, _ := s.Record()
 	return fmt.Sprintf("Signer{%s, %s}", name, s.algorithm)
 }
 
 // Format prints what String returns, whatever the verb.
-func (s *Signer) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+func (s Signer) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
 // ParseKey reads a private key in PEM, PKCS #8 or for RSA also PKCS #1, as openssl
 // and opendkim-genkey write them. Errors do not repeat it.

@@ -296,7 +296,10 @@ func TestSigner_showsNoKey(t *testing.T) { // D1
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "signer", s)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
 		fmt.Fprintf(&log, verb, s)
+		fmt.Fprintf(&log, verb, *s)
+		fmt.Fprintf(&log, verb, []dkim.Signer{*s})
 	}
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "signer", *s)
 	require.Contains(t, log.String(), "Signer{codes._domainkey.acme.example, ed25519}")
 	require.NotContains(t, log.String(), fmt.Sprint(key[0])+" "+fmt.Sprint(key[1]))
 	require.NotContains(t, log.String(), "key:")

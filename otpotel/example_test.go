@@ -2,16 +2,44 @@ package otpotel_test
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"log"
+	"testing"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/readme"
 	"github.com/go-mailotp/otp/otpotel"
 	"github.com/go-mailotp/otp/otptest"
 )
+
+//go:embed example_test.go
+var examples string
+
+func TestREADME(t *testing.T) { readme.Check(t, examples, readme.Blocks(t, "go")) }
+
+// With the global providers.
+func ExampleTelemetry() {
+	store, sender, secrets := otp.NewMemoryStore(nil), new(otptest.Inbox), [][]byte{[]byte("32 bytes or more from a vault...")}
+
+	telemetry, err := otpotel.New(nil) // the global providers
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := otp.NewVerifier(telemetry.Store(store), telemetry.Sender("smtp", sender), &otp.Options{
+		Secrets:  secrets,
+		Observer: telemetry,
+		Span:     telemetry.Span,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(verifier.Purpose())
+	// Output: login
+}
 
 // A Verifier under telemetry. The provider of an application has an exporter in place of the
 // reader.

@@ -64,6 +64,7 @@ type Telemetry struct {
 	age       metric.Float64Histogram
 	purposes  names
 	stages    names
+	all       sync.Map // of *series by seriesKey
 }
 
 var _ otp.Observer = (*Telemetry)(nil)
@@ -98,13 +99,39 @@ func New(opts *Options) (*Telemetry, error) {
 
 // Observe counts an event.
 func (t *Telemetry) Observe(ctx context.Context, e otp.Event) {
-	purpose := attribute.String("otp.purpose", t.purposes.bounded(e.Purpose))
-	t.events.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(
-		attribute.String("otp.event", string(e.Kind)), purpose, attribute.Bool("otp.known", e.Known), attribute.Bool("otp.strong", e.Strong),
-	)))
+	series := t.series(seriesKey{e.Kind, t.purposes.bounded(e.Purpose), e.Known, e.Strong})
+	t.events.Add(ctx, 1, series.event...)
 	if e.Kind == otp.EventVerified {
-		t.age.Record(ctx, e.Age.Seconds(), metric.WithAttributeSet(attribute.NewSet(purpose)))
+		t.age.Record(ctx, e.Age.Seconds(), series.age...)
 	}
+}
+
+// seriesKey is what tells the series of events apart.
+type seriesKey struct {
+	kind          otp.EventKind
+	purpose       string
+	known, strong bool
+}
+
+// series are the attributes of an event, made once: Observe runs in the caller of Check.
+type series struct {
+	event []metric.AddOption
+	age   []metric.RecordOption
+}
+
+func (t *Telemetry) series(key seriesKey) *series {
+	if s, ok := t.all.Load(key); ok {
+		return s.(*series)
+	}
+	purpose := attribute.String("otp.purpose", key.purpose)
+	s := &series{
+		event: []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("otp.event", string(key.kind)), purpose, attribute.Bool("otp.known", key.known), attribute.Bool("otp.strong", key.strong),
+		))},
+		age: []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(purpose))},
+	}
+	t.all.Store(key, s)
+	return s
 }
 
 // Span is for [otp.Options].Span: a span and a duration for each call.

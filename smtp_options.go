@@ -107,7 +107,8 @@ type SMTPOptions struct {
 	HelloName string
 
 	// Brand is the name that mails show as theirs; the request's Vars["brand"]
-	// goes before it. Default: the name in from, else its domain.
+	// goes before it. Six digits in a row are refused: they look like a code.
+	// Default: the name in from, else its domain.
 	Brand string
 
 	// ReplyTo is an address "a@b.c" or "Name <a@b.c>" for answers. Default:
@@ -115,7 +116,8 @@ type SMTPOptions struct {
 	ReplyTo string
 
 	// Support is shown as where to turn to with questions: an address, a
-	// telephone number. Default: empty, not shown.
+	// telephone number. Six digits in a row are refused: write a number with
+	// spaces. Default: empty, not shown.
 	Support string
 
 	// Letter writes the words. Default: nil, the built-in ones of
@@ -193,10 +195,10 @@ func (o SMTPOptions) withDefaults() (SMTPOptions, error) {
 	if o.MaxConns < 0 || o.MaxPerConn < 0 || o.IdleTimeout < 0 || o.ConnectTimeout < 0 || o.Timeout < 0 {
 		return o, errors.New("negative limit")
 	}
-	if err := oneline.Check(o.Brand); err != nil {
+	if err := oneline.CheckBesideCode(o.Brand); err != nil {
 		return o, fmt.Errorf("brand: %w", err)
 	}
-	if err := oneline.Check(o.Support); err != nil {
+	if err := oneline.CheckBesideCode(o.Support); err != nil {
 		return o, fmt.Errorf("support: %w", err)
 	}
 	if o.HelloName == "" {

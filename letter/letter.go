@@ -82,7 +82,8 @@ type Data struct {
 	// line out.
 	Reference string
 
-	// Brand is who sends the mail. Required, here or in Vars.
+	// Brand is who sends the mail. Required, here or in Vars. Six digits in a row
+	// are refused, here and in Support: they look like a code.
 	Brand string
 
 	// Minutes is how long the code works; at least 1.
@@ -276,7 +277,7 @@ func (d *Data) check() error {
 		{"support", d.Support},
 		{"reference", d.Reference},
 	} {
-		if err := oneline.Check(v.value); err != nil {
+		if err := oneline.CheckBesideCode(v.value); err != nil {
 			return fmt.Errorf("%s: %w", v.name, err)
 		}
 	}

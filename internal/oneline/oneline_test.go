@@ -20,3 +20,12 @@ func TestCheck(t *testing.T) { // F1
 		require.Error(t, oneline.Check(bad+"x"), "%q", bad)
 	}
 }
+
+func TestCheckBesideCode(t *testing.T) { // I6
+	for _, good := range []string{"", "Acme 24", "+49 30 12345 678", "12345", "2026-11-23"} {
+		require.NoError(t, oneline.CheckBesideCode(good), good)
+	}
+	for _, bad := range []string{"123456", "call 0800123456", "\u0661\u0662\u0663\u0664\u0665\u0666", "a\nb"} {
+		require.Error(t, oneline.CheckBesideCode(bad), bad)
+	}
+}

@@ -71,6 +71,12 @@ func Letters(n int) Generator {
 	return codes{name: "Letters", symbols: letterSymbols, n: n, least: 5, most: maxSymbols}
 }
 
+// isDigits reports whether all codes of g are digits for sure.
+func isDigits(g Generator) bool {
+	c, ok := g.(codes)
+	return ok && c.symbols == digitSymbols
+}
+
 // codes is a fixed number of symbols out of an alphabet.
 type codes struct {
 	name, symbols  string

@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/go-mailotp/otp"
+	"github.com/stretchr/testify/require"
 )
 
 const (
@@ -433,5 +435,30 @@ func BenchmarkGenerator(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Challenge.Letters goes by the generator and not by the code, which may have no
+// letter by chance.
+func TestChallenge_Letters(t *testing.T) {
+	own := struct{ otp.Generator }{otp.Digits(6)}
+	for _, c := range []struct {
+		short, strong otp.Generator
+		want          [2]bool // short, strong
+	}{
+		{nil, nil, [2]bool{false, true}},
+		{otp.Digits(8), otp.Letters(20), [2]bool{false, true}},
+		{otp.Letters(6), nil, [2]bool{true, true}},
+		{own, nil, [2]bool{true, true}},
+	} {
+		r := newRig(t, otp.Options{Generator: c.short, StrongGenerator: c.strong, Guesses: 10, Sends: []otp.Limit{{N: 10, Per: time.Hour}}})
+		ch, code := r.ask(otp.Request{To: bob})
+		require.Equal(t, c.want[0], ch.Letters)
+		for range 10 {
+			r.Check(ctx, ch.ID, wrong(code))
+		}
+		ch, _ = r.ask(otp.Request{To: bob})
+		require.True(t, ch.Strong)
+		require.Equal(t, c.want[1], ch.Letters)
 	}
 }

@@ -130,8 +130,12 @@ type Challenge struct {
 	// Vars are the request's. Set only by a right Check.
 	Vars map[string]string `json:"vars,omitempty"`
 
-	// Strong says that letters are expected, not only digits.
+	// Strong says that the code is a strong one, which is longer.
 	Strong bool `json:"strong"`
+
+	// Letters says that codes of this kind may have letters, or come from a
+	// Generator of the application's own: show a keyboard that has them.
+	Letters bool `json:"letters"`
 
 	// SentAt is when the challenge was opened.
 	SentAt time.Time `json:"sent_at"`

@@ -320,6 +320,7 @@ func (v *Verifier) view(id string, l *ledger.Ledger, c *ledger.Challenge) Challe
 		Purpose:     c.Purpose,
 		Reference:   c.Reference,
 		Strong:      c.Strong,
+		Letters:     c.Strong && !isDigits(v.core.strong) || !c.Strong && !isDigits(v.options.Generator),
 		SentAt:      time.UnixMilli(c.SentAt),
 		ExpiresAt:   time.UnixMilli(c.Deadline),
 		ResendAt:    time.UnixMilli(l.ResendAt(v.core.rules, c)),

@@ -195,6 +195,6 @@ label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit}i
 <p>We sent a code to {{.Masked}}. Look for the reference {{.Reference}}.</p>
 {{if .SentAgain}}<p role="status">We sent it again.</p>{{end}}{{with .Problem}}<p id="problem" role="alert">{{.}}</p>{{end}}
 <form method="post" action="/code"><label for="code">Code from the mail</label>
-<input id="code" name="code" type="text" inputmode="{{if .Strong}}text{{else}}numeric{{end}}" autocomplete="one-time-code" autocapitalize="off" spellcheck="false"{{if .Problem}} aria-describedby="problem"{{end}} required>
+<input id="code" name="code" type="text" inputmode="{{if .Letters}}text{{else}}numeric{{end}}" autocomplete="one-time-code" autocapitalize="off" spellcheck="false"{{if .Problem}} aria-describedby="problem"{{end}} required>
 <button>Continue</button></form>
 <form method="post" action="/resend"><button>Send it again</button></form>{{end}}`))

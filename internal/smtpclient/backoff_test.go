@@ -111,7 +111,7 @@ func TestPool_heldBackEnds(t *testing.T) {
 		ctx := watched{context.Background(), make(chan struct{})}
 		done := make(chan error, 1)
 		go func() { done <- pool.Send(ctx, envelope, content) }()
-		for range 3 { // before it waits for a slot, as it would, and as it waits for its turn
+		for range 2 { // before it takes a slot, and as it waits for its turn
 			<-ctx.asked
 		}
 		pool.Close()

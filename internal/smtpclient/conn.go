@@ -97,6 +97,8 @@ type conn struct {
 	wire    *wire
 	hello   string
 	replies *textproto.Reader
+	out     []byte      // room for what is written, empty in between
+	spoke   func() bool // whether there is something to read
 
 	pipelining, chunking, utf8 bool // what the server offers
 
@@ -119,7 +121,7 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	if err != nil {
 		return nil, newError(ctx, StageConnect, err)
 	}
-	c := &conn{wire: &wire{Conn: raw, raw: raw}, hello: cfg.Hello}
+	c := &conn{wire: &wire{Conn: raw, raw: raw}, hello: cfg.Hello, spoke: listen(raw)}
 	if c.hello == "" {
 		c.hello = addressLiteral(raw.LocalAddr())
 	}
@@ -245,14 +247,14 @@ const stageDot = "dot"
 // without a flight: nothing is to be heard on one that waits. A transaction that
 // was refused is ended first.
 func (c *conn) ready(ctx context.Context) bool {
-	if c.replies.R.Buffered() > 0 || c.decrypted() || spoke(c.wire.raw) {
+	if c.replies.R.Buffered() > 0 || c.decrypted() || c.spoke() {
 		return false
 	}
 	if !c.dirty {
 		return true
 	}
 	stop := c.wire.guard(ctx)
-	err := c.write([]byte("RSET\r\n"))
+	err := c.write(append(c.out[:0], "RSET\r\n"...))
 	if err == nil {
 		err, _ = c.read(250)
 	}

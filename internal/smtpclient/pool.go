@@ -52,12 +52,12 @@ func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 	var before error
 	for attempt := 0; ; attempt++ {
 		err := p.try(ctx, env, content, attempt > 0)
-		var e *Error
-		if before != nil && ctx.Err() != nil && errors.As(err, &e) && e.Stage == StageConnect {
+		e, failed := errors.AsType[*Error](err)
+		if before != nil && ctx.Err() != nil && failed && e.Stage == StageConnect {
 			return before // which tells more than that time is up
 		}
 		before = err
-		if err == nil || attempt == maxRetries || !errors.As(err, &e) || !e.retryable() {
+		if !failed || attempt == maxRetries || !e.retryable() {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -153,16 +153,14 @@ func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool
 
 // gone reports whether a kept connection turned out to be closed.
 func gone(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Stage == StageMail && (e.dropped() || e.replyCode() == 421)
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Stage == StageMail && (e.dropped() || e.replyCode() == 421)
 }
 
 // use sends over c and then keeps or closes it.
 func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) error {
 	err := c.send(ctx, env, content)
-	var e *Error
-	errors.As(err, &e)
-	switch {
+	switch e, _ := errors.AsType[*Error](err); {
 	case c.lost, c.broken:
 		c.wire.Close()
 	case err == nil || e.Permanent:
@@ -180,8 +178,16 @@ func (p *Pool) acquire(ctx context.Context) error {
 	select {
 	case <-p.done:
 		return &Error{Stage: StageConnect, Err: ErrClosed}
+	default:
+	}
+	select {
 	case <-ctx.Done():
 		return newError(ctx, StageConnect, ctx.Err())
+	default:
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return nil // nobody waits then
 	default:
 	}
 	select {
@@ -246,7 +252,11 @@ func (p *Pool) keep(c *conn) {
 		p.turns[0] <- c
 		p.turns = p.turns[1:]
 	default:
-		c.idle = time.AfterFunc(p.cfg.IdleTimeout, func() { p.expire(c) })
+		if c.idle == nil {
+			c.idle = time.AfterFunc(p.cfg.IdleTimeout, func() { p.expire(c) })
+		} else {
+			c.idle.Reset(p.cfg.IdleTimeout)
+		}
 		p.idle = append(p.idle, c)
 	}
 	p.mu.Unlock()

@@ -4,5 +4,5 @@ package smtpclient
 
 import "net"
 
-// spoke cannot tell here; a connection that is gone fails at its next MAIL.
-func spoke(net.Conn) bool { return false }
+// listen cannot tell here; a connection that is gone fails at its next MAIL.
+func listen(net.Conn) (spoke func() bool) { return func() bool { return false } }

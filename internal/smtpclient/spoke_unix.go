@@ -3,28 +3,32 @@
 package smtpclient
 
 import (
-	"errors"
 	"net"
 	"syscall"
 )
 
-// spoke reports whether there is something to read on a connection on which
-// nobody should speak: a farewell or its end. It does not wait.
-func spoke(c net.Conn) bool {
+// listen returns a function, not for concurrent use, that reports whether there is
+// something to read on a connection on which nobody should speak: a farewell or its
+// end. It does not wait.
+func listen(c net.Conn) (spoke func() bool) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
-		return false
+		return func() bool { return false }
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return true
+		return func() bool { return true }
 	}
-	spoke := true
-	err = raw.Read(func(fd uintptr) bool {
+	quiet := false
+	look := func(fd uintptr) bool {
 		var b [1]byte
 		_, err := syscall.Read(int(fd), b[:])
-		spoke = !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EWOULDBLOCK)
+		quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
 		return true
-	})
-	return spoke || err != nil
+	}
+	return func() bool {
+		quiet = false
+		err := raw.Read(look)
+		return !quiet || err != nil
+	}
 }

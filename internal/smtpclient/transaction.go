@@ -2,16 +2,17 @@ package smtpclient
 
 import (
 	"bytes"
-	"fmt"
 	"net/textproto"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// step is a command of a transaction and the beginning of the reply code that
-// it hopes for.
+// step is a command of a transaction, in parts, and the beginning of the reply
+// code that it hopes for.
 type step struct {
 	stage   string
-	command string
+	command [3]string
 	want    int
 }
 
@@ -33,18 +34,20 @@ func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent
 	}
 	c.sent++
 	c.dirty = true
-	parameter := ""
+	end := ">\r\n"
 	if env.UTF8 {
-		parameter = " SMTPUTF8"
+		end = "> SMTPUTF8\r\n"
 	}
-	steps := []step{
-		{StageMail, "MAIL FROM:<" + env.From + ">" + parameter, 250},
-		{StageRcpt, "RCPT TO:<" + env.To + ">", 25},
+	steps := [3]step{
+		{StageMail, [3]string{"MAIL FROM:<", env.From, end}, 250},
+		{StageRcpt, [3]string{"RCPT TO:<", env.To, ">\r\n"}, 25},
+		{StageData, [3]string{"DATA\r\n"}, 354},
 	}
 	if c.pipelining && c.chunking {
-		stage, contentSent, err = c.chunk(steps, content)
+		steps[2] = step{stageDot, [3]string{"BDAT ", strconv.Itoa(len(content)), " LAST\r\n"}, 250}
+		stage, contentSent, err = c.chunk(steps[:], content)
 	} else {
-		stage, contentSent, err = c.data(append(steps, step{StageData, "DATA", 354}), content)
+		stage, contentSent, err = c.data(steps[:], content)
 	}
 	if err == nil {
 		c.dirty = false
@@ -58,14 +61,14 @@ func (c *conn) data(steps []step, content []byte) (stage string, contentSent boo
 		if waiting {
 			// The server waits for a mail that nobody gets, so it gets an
 			// empty one (RFC 2920 section 3.1).
-			c.broken = c.write([]byte(".\r\n")) != nil
+			c.broken = c.write(append(c.out[:0], ".\r\n"...)) != nil
 			if _, heard := c.read(2); !heard {
 				c.broken = true
 			}
 		}
 		return stage, false, err
 	}
-	if err := c.write(stuffed(content)); err != nil {
+	if err := c.write(stuffed(c.out[:0], content)); err != nil {
 		return StageData, true, err
 	}
 	err, _ = c.read(250)
@@ -77,13 +80,13 @@ func (c *conn) data(steps []step, content []byte) (stage string, contentSent boo
 // though an earlier one was refused.
 func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	if c.pipelining {
-		if err := c.write(lines(nil, steps)); err != nil {
+		if err := c.write(lines(c.out[:0], steps)); err != nil {
 			return StageMail, false, err
 		}
 	}
 	for i, s := range steps {
 		if !c.pipelining {
-			if err := c.write(lines(nil, steps[i:i+1])); err != nil {
+			if err := c.write(lines(c.out[:0], steps[i:i+1])); err != nil {
 				return s.stage, false, err
 			}
 		}
@@ -102,14 +105,13 @@ func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	return stage, err != nil && waiting, err
 }
 
-// chunk does the steps and sends the content in the same write.
+// chunk does the steps, of which the last is BDAT, with the content in the same
+// write.
 func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bool, err error) {
-	batch := lines(make([]byte, 0, len(content)+600), steps)
-	batch = fmt.Appendf(batch, "BDAT %d LAST\r\n", len(content))
-	if err := c.write(append(batch, content...)); err != nil {
+	if err := c.write(append(lines(slices.Grow(c.out[:0], len(content)+600), steps), content...)); err != nil {
 		return StageMail, false, err // some of it did not get out
 	}
-	for _, s := range append(steps, step{stageDot, "", 250}) {
+	for _, s := range steps {
 		refused, heard := c.read(s.want)
 		if refused != nil && err == nil {
 			stage, err = s.stage, refused
@@ -130,13 +132,26 @@ func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bo
 	return stage, contentSent, err
 }
 
+// write writes b, for which it keeps the room but not the bytes: a code is among
+// them.
 func (c *conn) write(b []byte) error {
 	_, err := c.wire.Write(b)
+	clear(b)
+	c.out = b
 	return err
 }
 
 // read reads one reply. heard reports that it was one, if not the one hoped for.
 func (c *conn) read(want int) (err error, heard bool) {
+	in := c.replies.R
+	if _, err := in.Peek(1); err != nil {
+		return err, false
+	}
+	buffered, _ := in.Peek(in.Buffered())
+	if n := simple(buffered, want); n > 0 {
+		in.Discard(n)
+		return nil, true
+	}
 	_, _, err = c.replies.ReadResponse(want)
 	if refusal, ok := err.(*textproto.Error); ok {
 		return err, refusal.Code >= 400 && refusal.Code < 600
@@ -144,23 +159,50 @@ func (c *conn) read(want int) (err error, heard bool) {
 	return err, err == nil
 }
 
-// lines appends the commands to b, each with its end.
+// simple returns the length of the reply at the beginning of b if it is all there,
+// of one line and the one hoped for, as most are; else 0.
+func simple(b []byte, want int) int {
+	end := bytes.IndexByte(b, '\n')
+	if end < 4 || b[3] != ' ' {
+		return 0
+	}
+	code, err := strconv.Atoi(string(b[:3]))
+	if err != nil || code < 100 {
+		return 0
+	}
+	for code > want {
+		code /= 10
+	}
+	if code != want {
+		return 0
+	}
+	return end + 1
+}
+
+// lines appends the commands to b.
 func lines(b []byte, steps []step) []byte {
 	for _, s := range steps {
-		b = append(append(b, s.command...), "\r\n"...)
+		for _, part := range s.command {
+			b = append(b, part...)
+		}
 	}
 	return b
 }
 
-// stuffed is the content with its dots doubled where a line begins with one, and
-// the end (RFC 5321 section 4.5.2). Its lines end in CRLF, all of them.
-func stuffed(content []byte) []byte {
-	b := make([]byte, 0, len(content)+64)
-	for line := range bytes.Lines(content) {
-		if line[0] == '.' {
-			b = append(b, '.')
+// stuffed appends to b the content with its dots doubled where a line begins with
+// one, and the end (RFC 5321 section 4.5.2). Its lines end in CRLF, all of them.
+func stuffed(b, content []byte) []byte {
+	b = slices.Grow(b, len(content)+64)
+	if bytes.HasPrefix(content, []byte(".")) {
+		b = append(b, '.')
+	}
+	for found := true; found; {
+		var before []byte
+		before, content, found = bytes.Cut(content, []byte("\n."))
+		b = append(b, before...)
+		if found {
+			b = append(b, "\n.."...)
 		}
-		b = append(b, line...)
 	}
 	if !bytes.HasSuffix(b, []byte("\r\n")) {
 		b = append(b, "\r\n"...)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/smtp"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -256,31 +257,40 @@ func byNetSMTP(addr string, trust *tls.Config, content []byte) error {
 	return client.Quit()
 }
 
-// bareSMTP writes the bytes of a transaction and reads the replies, on connections
-// that are open already.
+// bareSMTP puts the commands and the content of a mail together, writes them and
+// reads the replies, on connections that are open already. It starts from where
+// Pool.Send does: no two mails are the same, so that no flight is made beforehand,
+// and none waits for ever. That the dots are doubled already is in its favour.
 func bareSMTP(addr string, trust *tls.Config, lines string, content []byte) (*variant, error) {
-	commands := "MAIL FROM:<login@example.com>\r\n,RCPT TO:<bob@example.org>\r\n,DATA\r\n"
+	const from, to = "login@example.com", "bob@example.org"
 	var stuffed bytes.Buffer
 	w := textproto.NewWriter(bufio.NewWriter(&stuffed)).DotWriter()
 	w.Write(content)
 	w.Close()
-	var flights [][]byte
+	mail := func(b []byte) []byte { return append(append(append(b, "MAIL FROM:<"...), from...), ">\r\n"...) }
+	rcpt := func(b []byte) []byte { return append(append(append(b, "RCPT TO:<"...), to...), ">\r\n"...) }
+	data := func(b []byte) []byte { return append(b, "DATA\r\n"...) }
+	dotted := func(b []byte) []byte { return append(b, stuffed.Bytes()...) }
+	type flight struct {
+		append  func(b []byte) []byte
+		replies int
+	}
+	var flights []flight
 	switch {
 	case strings.Contains(lines, "CHUNKING"):
-		begin := strings.ReplaceAll(strings.TrimSuffix(commands, "DATA\r\n"), ",", "")
-		flights = [][]byte{fmt.Appendf(nil, "%sBDAT %d LAST\r\n%s", begin, len(content), content)}
+		flights = []flight{{func(b []byte) []byte {
+			b = strconv.AppendInt(append(rcpt(mail(b)), "BDAT "...), int64(len(content)), 10)
+			return append(append(b, " LAST\r\n"...), content...)
+		}, 3}}
 	case strings.Contains(lines, "PIPELINING"):
-		flights = [][]byte{[]byte(strings.ReplaceAll(commands, ",", "")), stuffed.Bytes()}
+		flights = []flight{{func(b []byte) []byte { return data(rcpt(mail(b))) }, 3}, {dotted, 1}}
 	default:
-		for command := range strings.SplitSeq(commands, ",") {
-			flights = append(flights, []byte(command))
-		}
-		flights = append(flights, stuffed.Bytes())
+		flights = []flight{{mail, 1}, {rcpt, 1}, {data, 1}, {dotted, 1}}
 	}
-	replies := map[int][]int{1: {3}, 2: {3, 1}, 4: {1, 1, 1, 1}}[len(flights)]
 	type open struct {
 		conn net.Conn
 		in   *bufio.Reader
+		out  []byte
 	}
 	var mu sync.Mutex
 	var free []open
@@ -296,7 +306,7 @@ func bareSMTP(addr string, trust *tls.Config, lines string, content []byte) (*va
 		if err != nil {
 			return open{}, err
 		}
-		o := open{conn, bufio.NewReader(conn)}
+		o := open{conn, bufio.NewReader(conn), nil}
 		o.in.ReadString('\n')
 		fmt.Fprintf(conn, "EHLO bench.example.org\r\n")
 		for line := ""; !strings.HasPrefix(line, "250 "); {
@@ -311,11 +321,13 @@ func bareSMTP(addr string, trust *tls.Config, lines string, content []byte) (*va
 		if err != nil {
 			return err
 		}
-		for i, flight := range flights {
-			if _, err := o.conn.Write(flight); err != nil {
+		o.conn.SetDeadline(time.Now().Add(time.Minute))
+		for _, flight := range flights {
+			o.out = flight.append(o.out[:0])
+			if _, err := o.conn.Write(o.out); err != nil {
 				return err
 			}
-			for range replies[i] {
+			for range flight.replies {
 				line, err := o.in.ReadString('\n')
 				if err != nil || line[0] != '2' && line[0] != '3' {
 					return wanted(false, err)

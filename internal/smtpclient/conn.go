@@ -95,10 +95,10 @@ func (w *wire) guard(ctx context.Context) (stop func() bool) {
 // conn is one connection, greeted and authenticated. Not for concurrent use.
 type conn struct {
 	wire    *wire
+	socket  *socket // under the wire
 	hello   string
 	replies *textproto.Reader
-	out     []byte      // room for what is written, empty in between
-	spoke   func() bool // whether there is something to read
+	out     []byte // room for what is written, empty in between
 
 	pipelining, chunking, utf8 bool // what the server offers
 
@@ -107,6 +107,12 @@ type conn struct {
 	broken bool        // the replies are out of step, or over
 	lost   bool        // the context that ruled it ended: it is being closed
 	idle   *time.Timer // closes it; set while it is in the pool
+}
+
+// newConn returns one that has done nothing yet.
+func newConn(raw net.Conn, hello string) *conn {
+	s := &socket{Conn: raw, look: looker(raw)}
+	return &conn{wire: &wire{Conn: s, raw: raw}, socket: s, hello: hello}
 }
 
 // dial connects, secures, greets and authenticates.
@@ -121,7 +127,7 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	if err != nil {
 		return nil, newError(ctx, StageConnect, err)
 	}
-	c := &conn{wire: &wire{Conn: raw, raw: raw}, hello: cfg.Hello, spoke: listen(raw)}
+	c := newConn(raw, cfg.Hello)
 	if c.hello == "" {
 		c.hello = addressLiteral(raw.LocalAddr())
 	}
@@ -148,7 +154,7 @@ func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) 
 		c.wire.greeting = "220 \r\n"
 	}
 	if cfg.TLS != nil {
-		secure := tls.Client(c.wire.raw, cfg.TLS)
+		secure := tls.Client(c.socket, cfg.TLS)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			return StageTLS, err
 		}
@@ -247,7 +253,7 @@ const stageDot = "dot"
 // without a flight: nothing is to be heard on one that waits. A transaction that
 // was refused is ended first.
 func (c *conn) ready(ctx context.Context) bool {
-	if c.replies.R.Buffered() > 0 || c.decrypted() || c.spoke() {
+	if c.replies.R.Buffered() > 0 || c.spoke() {
 		return false
 	}
 	if !c.dirty {
@@ -263,18 +269,32 @@ func (c *conn) ready(ctx context.Context) bool {
 	return err == nil && !c.lost && c.replies.R.Buffered() == 0
 }
 
-// decrypted reports whether TLS holds something to read that it took from the
-// socket together with the last reply. A deadline that is over keeps it from the
-// socket, and it forgets that error.
-func (c *conn) decrypted() bool {
-	secure, ok := c.wire.Conn.(*tls.Conn)
-	if !ok {
-		return false
+// spoke reports whether there is something to be heard, on the socket or in
+// what TLS took from it together with the last reply: a farewell, a reply too
+// many, or the end. It does not wait.
+func (c *conn) spoke() bool {
+	c.socket.looking, c.socket.heard = true, false
+	_, err := c.wire.Conn.Read(c.socket.one[:])
+	c.socket.looking = false
+	return c.socket.heard || !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// socket is a TCP connection that can be read without waiting.
+type socket struct {
+	net.Conn
+	looking bool    // Read does not wait: os.ErrDeadlineExceeded says that there is nothing, and TLS forgets that one
+	heard   bool    // such a Read had bytes, if only half a record of TLS
+	one     [1]byte // where spoke reads to
+	look    func(b []byte) (int, error)
+}
+
+func (s *socket) Read(b []byte) (int, error) {
+	if !s.looking {
+		return s.Conn.Read(b)
 	}
-	secure.SetReadDeadline(time.Unix(1, 0))
-	_, err := secure.Read(make([]byte, 1))
-	secure.SetReadDeadline(time.Time{})
-	return !errors.Is(err, os.ErrDeadlineExceeded)
+	n, err := s.look(b)
+	s.heard = s.heard || n > 0
+	return n, err
 }
 
 // quit says goodbye and closes, without waiting for an answer that changes

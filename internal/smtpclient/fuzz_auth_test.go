@@ -66,7 +66,7 @@ func FuzzSMTPAuth(f *testing.F) {
 		cfg := &Config{Auth: func(context.Context, func(string) bool) (sasl.Client, error) { return client, nil }}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		c := &conn{wire: &wire{Conn: server, raw: server}, hello: "app.acme.example"}
+		c := newConn(server, "app.acme.example")
 		stage, err := c.open(ctx, cfg)
 		require.NoError(t, ctx.Err())
 		heard := server.heard.String()

@@ -72,7 +72,7 @@ func FuzzSMTPReplies(f *testing.F) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		c := &conn{wire: &wire{Conn: server, raw: server}, hello: "app.acme.example"}
+		c := newConn(server, "app.acme.example")
 		stage, err := c.open(ctx, cfg)
 		if startTLS {
 			require.Error(t, err, "nobody here can shake hands")

@@ -3,32 +3,48 @@
 package smtpclient
 
 import (
+	"io"
 	"net"
+	"os"
 	"syscall"
 )
 
-// listen returns a function, not for concurrent use, that reports whether there is
-// something to read on a connection on which nobody should speak: a farewell or its
-// end. It does not wait.
-func listen(c net.Conn) (spoke func() bool) {
+// looker returns a function, not for concurrent use, that reads what is there
+// and does not wait: os.ErrDeadlineExceeded if nothing is.
+func looker(c net.Conn) func(b []byte) (int, error) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
-		return func() bool { return false }
+		return nothing
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return func() bool { return true }
+		return nothing
 	}
-	quiet := false
-	look := func(fd uintptr) bool {
-		var b [1]byte
-		_, err := syscall.Read(int(fd), b[:])
-		quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
+	var (
+		buf    []byte
+		n      int
+		failed error
+	)
+	read := func(fd uintptr) bool { // made once: it would be allocated for each look
+		n, failed = syscall.Read(int(fd), buf)
 		return true
 	}
-	return func() bool {
-		quiet = false
-		err := raw.Read(look)
-		return !quiet || err != nil
+	return func(b []byte) (int, error) {
+		buf = b
+		err := raw.Read(read)
+		buf = nil
+		switch {
+		case err != nil:
+			return 0, err
+		case failed == syscall.EAGAIN || failed == syscall.EWOULDBLOCK:
+			return 0, os.ErrDeadlineExceeded
+		case failed != nil:
+			return 0, failed
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
 	}
 }
+
+func nothing([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }

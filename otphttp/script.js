@@ -1,27 +1,36 @@
 "use strict";
-// Nothing here is needed: it counts down, and takes a code out of pasted text.
+// Nothing here is needed: it counts down, takes a code out of pasted text, and
+// lets a double click send once.
 (() => {
-  const began = performance.now();
+  const began = Date.now(); // other clocks stop while the device sleeps
   const timers = [...document.querySelectorAll("[data-left]")];
+  const two = (n) => String(n).padStart(2, "0");
   const tick = () => {
-    const passed = Math.floor((performance.now() - began) / 1000);
+    const passed = Math.max(0, Math.floor((Date.now() - began) / 1000));
     for (const timer of timers) {
       const left = Math.max(0, Number(timer.dataset.left) - passed);
-      const two = (n) => String(n).padStart(2, "0");
       const hours = Math.floor(left / 3600), minutes = Math.floor(left / 60) % 60;
       timer.textContent = (hours ? hours + ":" + two(minutes) : minutes) + ":" + two(left % 60);
       const wait = timer.closest("[data-until]");
-      if (wait && left === 0) wait.hidden = true;
+      if (wait) wait.hidden = left === 0;
     }
   };
   if (timers.length) {
-    tick();
     setInterval(tick, 1000);
+    addEventListener("visibilitychange", tick); // of a tab that slept
   }
+  let sent;
+  addEventListener("pageshow", () => { sent = -Infinity; }); // also of a page gone back to
+  addEventListener("submit", (event) => {
+    if (performance.now() - sent < 3000) event.preventDefault();
+    else sent = performance.now();
+  });
   const code = document.getElementById("code");
-  if (code && code.inputMode === "numeric") {
+  if (code) {
+    const digits = /(?<!\p{Nd})\p{Nd}{6,12}(?!\p{Nd})/gu;
+    const letters = /\b(?=\w*\d)[0-9B-DF-HJ-NP-TV-Z]{10,32}\b/gi;
     code.addEventListener("paste", (event) => {
-      const found = event.clipboardData.getData("text").match(/(?<!\p{Nd})\p{Nd}{6,12}(?!\p{Nd})/gu);
+      const found = event.clipboardData.getData("text").match(code.inputMode === "numeric" ? digits : letters);
       if (found && found.length === 1) {
         event.preventDefault();
         code.setRangeText(found[0], 0, code.value.length, "end");

@@ -1,0 +1,229 @@
+package browser_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+)
+
+const bob = "bob@example.com"
+
+// start asks for a code and returns it.
+func (b *tab) start(address string) string {
+	b.t.Helper()
+	require.Equal(b.t, http.StatusOK, b.open("/login/?next=/cart"))
+	b.fill("#address", address)
+	require.Equal(b.t, http.StatusOK, b.press("button"))
+	code := b.inbox.Code(address)
+	require.NotEmpty(b.t, code)
+	return code
+}
+
+func TestFlow(t *testing.T) { // H3, H7
+	for name, scripts := range map[string]bool{"with scripts": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newTab(t, newSite(t, plain))
+			b.scripts(scripts)
+			code := b.start(bob)
+			b.says("Check your email", "b***@example.com", "Time left", "10:00", "can be sent again", "1:00")
+
+			b.pass(time.Minute)
+			b.press(resend)
+			b.says("We sent the email again.")
+			require.Equal(t, 2, b.inbox.Len())
+
+			b.fill("#code", "what?")
+			b.press(check)
+			b.says("That is not a code.")
+			b.fill("#code", wrong(code))
+			b.press(check)
+			b.says("That code is not right.", "Tries left: 4")
+			b.fill("#code", code)
+			require.Equal(t, http.StatusOK, b.press(check))
+			b.says("Hello bob@example.com at /cart")
+			require.Equal(t, 1, b.signedIn())
+
+			// The second time the browser is known, and its cookie is good for it.
+			b.pass(time.Minute)
+			b.fillIn(b.start(bob))
+			require.Equal(t, 2, b.signedIn())
+			require.Empty(t, b.failures)
+		})
+	}
+}
+
+// fillIn types the code and continues.
+func (b *tab) fillIn(code string) {
+	b.t.Helper()
+	b.fill("#code", code)
+	require.Equal(b.t, http.StatusOK, b.press(check))
+}
+
+func TestFlow_cookies(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	code := b.start(bob)
+	cookies := func() map[string]string {
+		found := map[string]string{}
+		for _, c := range call(b, network.GetCookies, network.GetCookiesParams{}).Cookies {
+			require.True(t, c.Secure && c.HTTPOnly && c.Path == "/" && c.Domain == "localhost", c.Name)
+			found[c.Name] = c.Value
+		}
+		return found
+	}
+	require.Contains(t, cookies(), "__Host-otp")
+	require.NotContains(t, b.html(), cookies()["__Host-otp"])
+	require.Empty(t, js[string](b, "document.cookie"))
+	b.fillIn(code)
+	require.NotContains(t, cookies(), "__Host-otp")
+	require.Contains(t, cookies(), "__Host-otp-device")
+}
+
+// html is the page's source as it is now.
+func (b *tab) html() string { b.t.Helper(); return js[string](b, "document.documentElement.outerHTML") }
+
+func TestFlow_keyboard(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	focus := func() string { return js[string](b, "document.activeElement.id || document.activeElement.innerText") }
+	b.open("/login/")
+	b.key(kb.Tab)
+	require.Equal(t, "address", focus())
+	b.key("bob@example")
+	require.Equal(t, http.StatusUnprocessableEntity, b.leads(chromedp.KeyEvent(kb.Enter)))
+	run(b, chromedp.Poll[bool](`document.activeElement.id === "problem"`))
+	b.key(kb.Tab)
+	require.Equal(t, "address", focus())
+	require.Equal(t, "bob@example", js[string](b, "document.activeElement.value"))
+	b.key(kb.End + ".com" + kb.Tab)
+	require.Equal(t, "Send code", focus())
+	require.Equal(t, http.StatusOK, b.leads(chromedp.KeyEvent(" ")))
+
+	var order []string
+	for range 4 {
+		b.key(kb.Tab)
+		require.Equal(t, "3px", js[string](b, "getComputedStyle(document.activeElement).outlineWidth")) // WCAG 2.4.7
+		order = append(order, focus())
+	}
+	require.Equal(t, []string{"code", "Continue", "Send the email again", "Use another address"}, order)
+	b.do(chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
+	require.Equal(t, "Send the email again", focus())
+	for range 2 {
+		b.do(chromedp.KeyEvent(kb.Tab, chromedp.KeyModifiers(chromedp.ModifierShift)))
+	}
+	b.key(b.inbox.Code(bob))
+	b.leads(chromedp.KeyEvent(kb.Enter))
+	b.says("Hello bob@example.com at /")
+}
+
+// Loading a page again, and going back to one, sends nothing and counts nothing.
+func TestFlow_reloadAndBack(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	code := b.start(bob)
+	posts := b.asked("POST")
+	again := func(text string) {
+		t.Helper()
+		for range 2 {
+			require.Equal(t, http.StatusOK, b.reload())
+			b.says(text)
+		}
+		require.Equal(t, posts, b.asked("POST"))
+	}
+	again("We sent a code")
+	b.fill("#code", wrong(code))
+	b.press(check)
+	posts++
+	again("Tries left: 4")
+	b.fill("#code", "?")
+	b.press(check)
+	posts++
+	again("That is not a code.")
+	b.press(resend)
+	posts++
+	again("Too many requests.")
+	b.pass(time.Minute)
+	b.press(resend)
+	posts++
+	again("We sent the email again.")
+	require.Equal(t, 2, b.inbox.Len())
+
+	// Back to where a wrong code was told, and on with the right one.
+	for range 3 {
+		b.back()
+	}
+	b.says("That code is not right.", "Tries left: 4")
+	b.fillIn(code)
+	posts++
+	again("Hello bob@example.com")
+	b.back()
+	b.says("has been used already")
+	require.Equal(t, posts, b.asked("POST"))
+	require.Equal(t, 1, b.signedIn())
+	require.Equal(t, 2, b.inbox.Len())
+	b.press(".button")
+	b.says("Sign in")
+	require.Equal(t, "/cart", js[string](b, "document.forms[0].next.value"))
+}
+
+func TestFlow_twoTabs(t *testing.T) {
+	t.Parallel()
+	one := newTab(t, newSite(t, plain))
+	two := one.another()
+	first, second := one.start(bob), two.start("eve@example.com")
+	one.fill("#code", wrong(first))
+	one.press(check)
+	one.says("b***@example.com", "Tries left: 4")
+	two.reload()
+	two.says("e***@example.com")
+	one.fillIn(first)
+	one.says("Hello bob@example.com")
+	two.fillIn(second)
+	two.says("Hello eve@example.com")
+	require.Equal(t, 2, one.signedIn())
+}
+
+// Who starts again too early is led to the code that is there.
+func TestFlow_haveCode(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	code := b.start(bob)
+	b.press("p.more a")
+	b.fill("#address", bob)
+	require.Equal(t, http.StatusTooManyRequests, b.press("button"))
+	b.says("Too many requests.", "I already have a code")
+	require.Equal(t, bob, js[string](b, "document.forms[0].address.value"))
+	b.press("p.more a")
+	b.says("b***@example.com")
+	b.fillIn(code)
+	b.says("Hello bob@example.com at /cart")
+	require.Equal(t, 1, b.inbox.Len())
+}
+
+// One press leads from each end to a new code, and that one is right.
+func TestFlow_ends(t *testing.T) { // H10
+	for name, end := range map[string]func(b *tab){
+		"expired":   func(b *tab) { b.expired(bob) },
+		"exhausted": func(b *tab) { b.guessWrong(b.start(bob)); b.pass(time.Minute) },
+		"escalated": func(b *tab) { b.escalated(bob) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newTab(t, newSite(t, plain))
+			end(b)
+			require.False(t, b.has("#code"))
+			require.Equal(t, http.StatusOK, b.press(resend))
+			b.says("We sent a new code.")
+			mode := js[string](b, `document.getElementById("code").inputMode`) // H4
+			require.Equal(t, map[bool]string{true: "text", false: "numeric"}[name == "escalated"], mode)
+			b.fillIn(b.inbox.Code(bob))
+			b.says("Hello bob@example.com at /cart")
+		})
+	}
+}

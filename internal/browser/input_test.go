@@ -1,0 +1,183 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// clipboard is the browser's only one.
+var clipboard sync.Mutex
+
+// paste brings text into the code's field by the clipboard. It is copied in another tab.
+func (b *tab) paste(from *tab, text string) {
+	b.t.Helper()
+	clipboard.Lock()
+	defer clipboard.Unlock()
+	js[bool](from, fmt.Sprintf(`(document.body.innerHTML = "<textarea></textarea>", document.querySelector("textarea").value = %q, document.querySelector("textarea").select(), true)`, text))
+	from.command("copy")
+	js[bool](b, `(document.getElementById("code").focus(), true)`)
+	b.command("paste")
+}
+
+// command does what Ctrl with a key does in a field.
+func (b *tab) command(name string) {
+	b.t.Helper()
+	key := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeRawKeyDown, Key: "Control", Commands: []string{name}}
+	call(b, input.DispatchKeyEvent, key)
+	key.Type, key.Commands = input.DispatchKeyEventTypeKeyUp, nil
+	call(b, input.DispatchKeyEvent, key)
+}
+
+func spaced(code string) string { return code[:3] + " " + code[3:] }
+
+// digits writes a code with those of another script.
+func digits(code string, zero rune) string {
+	return strings.Map(func(r rune) rune { return zero + r - '0' }, code)
+}
+
+// What people paste is taken for the code; shown is what is in the field then.
+func TestInput_paste(t *testing.T) { // H1, H2, H3
+	same := func(code string) string { return code }
+	cases := []struct {
+		name    string
+		pasted  func(code string) string
+		shown   func(code string) string // with scripts
+		scripts bool                     // needed
+	}{
+		{"plain", same, same, false},
+		{"spaced", spaced, spaced, false},
+		{"lines", func(code string) string { return "\n " + code + " \n" }, same, false},
+		{"sentence", func(code string) string { return "Your code is " + code + ". It is good until 9:41, 2026-11-23." }, same, true},
+		{"Arabic sentence", func(code string) string { return "رمزك هو " + digits(code, '٠') + "." }, func(code string) string { return digits(code, '٠') }, true},
+		{"Chinese sentence", func(code string) string { return "您的验证码为" + digits(code, '０') + "。" }, func(code string) string { return digits(code, '０') }, true},
+	}
+	for _, scripts := range []bool{true, false} {
+		t.Run(fmt.Sprintf("scripts %t", scripts), func(t *testing.T) {
+			t.Parallel()
+			b := newTab(t, newSite(t, plain))
+			from := b.another()
+			for i, c := range cases {
+				if c.scripts && !scripts {
+					continue
+				}
+				b.pass(time.Hour)
+				b.scripts(scripts)
+				code := b.start(fmt.Sprintf("bob%d@example.com", i))
+				b.paste(from, c.pasted(code))
+				require.Equal(t, i, b.signedIn(), c.name)
+				if scripts {
+					require.Equal(t, c.shown(code), js[string](b, `document.getElementById("code").value`), c.name)
+				}
+				require.Equal(t, http.StatusOK, b.press(check))
+				b.says("Hello bob")
+			}
+		})
+	}
+}
+
+// A strong code is taken out of its sentence too, and nothing where there are two.
+func TestInput_pasteOther(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	from := b.another()
+	value := func() string { return js[string](b, `document.getElementById("code").value`) }
+	code := b.start(bob)
+	b.paste(from, code+" or "+wrong(code))
+	require.Equal(t, code+" or "+wrong(code), value())
+	b.paste(from, "Your code is "+code+".")
+	require.Equal(t, code, value())
+	b.command("selectAll")
+	b.paste(from, "1234567890123")
+	require.Equal(t, "1234567890123", value())
+
+	b.pass(time.Hour)
+	strong := b.strong("eve@example.com")
+	b.paste(from, "Your verification code is "+strong+".")
+	require.Equal(t, strong, value())
+	b.press(check)
+	b.says("Hello eve@example.com")
+}
+
+// Nothing happens by itself, and what people type is taken as they mean it.
+func TestInput_typed(t *testing.T) { // H1, H2, H6
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	for i, typed := range []func(code string) string{
+		func(code string) string { return code },
+		spaced,
+		func(code string) string { return code[:3] + "-" + code[3:] },
+		func(code string) string { return code[:2] + "–" + code[2:4] + "—" + code[4:] },
+		func(code string) string { return strings.Join(strings.Split(code, ""), " ") },
+		func(code string) string { return digits(code, '٠') },
+		func(code string) string { return digits(code, '۰') },
+		func(code string) string { return digits(code, '०') },
+		func(code string) string { return spaced(digits(code, '０')[:9]) + digits(code, '０')[9:] },
+	} {
+		b.pass(time.Hour)
+		code := b.start(fmt.Sprintf("bob%d@example.com", i))
+		requests := b.asked("")
+		js[bool](b, `(document.getElementById("code").focus(), true)`)
+		b.key(typed(code))
+		require.Equal(t, "code", js[string](b, "document.activeElement.id"))
+		require.Equal(t, typed(code), js[string](b, "document.activeElement.value"))
+		require.Equal(t, requests, b.asked(""))
+		require.Equal(t, http.StatusOK, b.press(check))
+		b.says(fmt.Sprintf("Hello bob%d@example.com", i))
+	}
+}
+
+// A second click on the same button, before the answer is there, sends nothing.
+func TestInput_doubleClick(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	twice := func(selector string) {
+		t.Helper()
+		posts, release := b.asked("POST"), b.hold()
+		t.Cleanup(release) // or the server would not close
+		b.leads(b.click(selector), b.click(selector, chromedp.ClickCount(2)), chromedp.Func(func(context.Context, *chromedp.Target) error {
+			release()
+			return nil
+		}))
+		require.Equal(t, posts+1, b.asked("POST"))
+	}
+	b.open("/login/")
+	b.fill("#address", bob)
+	twice("button")
+	b.says("Check your email")
+	b.fill("#code", wrong(b.inbox.Code(bob)))
+	twice(check)
+	b.says("Tries left: 4")
+	b.fill("#code", b.inbox.Code(bob))
+	twice(check)
+	b.says("Hello bob@example.com")
+}
+
+// The times move where scripts run, and are there where they do not.
+func TestCountdown(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	b.start(bob)
+	const times = `[...document.querySelectorAll("[role=timer]")].map(e => e.textContent).join(" ")`
+	run(b, chromedp.Poll[bool](times+` < "9:59 0:59"`))
+	require.Equal(t, 1, b.asked("POST"))
+
+	// The device sleeps.
+	js[bool](b, `(() => { const now = Date.now; Date.now = () => now() + 3600e3; return document.dispatchEvent(new Event("visibilitychange", {bubbles: true})) })()`)
+	require.Equal(t, "0:00 0:00", js[string](b, times))
+	require.Equal(t, "hidden", js[string](b, `getComputedStyle(document.querySelector("form[action=resend] .hint")).visibility`))
+	require.Equal(t, 1, b.asked("POST"))
+
+	b.scripts(false)
+	b.pass(30 * time.Second)
+	b.reload()
+	require.Equal(t, "9:30 0:30", js[string](b, times))
+}

@@ -349,6 +349,12 @@ func (q *Queue) Len() int {
 	return q.held
 }
 
+// Full reports whether less than a tenth of Size is left, so for a Size under ten
+// whether nothing is. Ask it before a mail is wanted, and refuse everybody while it
+// is true: [ErrFull] comes only for mails that would go out, and so tells which
+// addresses those are. The tenth is for those who asked just before.
+func (q *Queue) Full() bool { return q.Len() >= q.opts.Size-q.opts.Size/10 }
+
 // String tells how much the queue holds.
 func (q *Queue) String() string { return fmt.Sprintf("Queue{Len: %d, Size: %d}", q.Len(), q.opts.Size) }
 

@@ -51,6 +51,25 @@ func TestQueue_returnsAtOnce(t *testing.T) {
 	})
 }
 
+// C3: it says so while it still takes mails, to refuse known and unknown alike.
+func TestQueue_full(t *testing.T) {
+	for size, from := range map[int]int{1: 1, 9: 9, 10: 9, 40: 36} {
+		synctest.Test(t, func(t *testing.T) {
+			open := make(chan struct{})
+			stuck := &book{answer: func(int, context.Context, otp.Message) (bool, error) { <-open; return true, nil }}
+			q, _ := newQueue(t, stuck, relay.QueueOptions{Size: size})
+			for i := range size {
+				require.Equal(t, i >= from, q.Full(), "%d of %d", i, size)
+				require.NoError(t, q.Send(t.Context(), message(t, i)))
+			}
+			require.True(t, q.Full())
+			close(open)
+			require.NoError(t, q.Close(t.Context()))
+			require.False(t, q.Full())
+		})
+	}
+}
+
 func TestQueue_outcomes(t *testing.T) {
 	for name, c := range map[string]struct {
 		sender   otp.Sender

@@ -96,7 +96,19 @@ func (x *exchange) request() (otp.Request, error) {
 	return request, nil
 }
 
+// busy answers everybody alike while no mail can be taken.
+func (x *exchange) busy() bool {
+	if x.h.opts.Busy == nil || !x.h.opts.Busy() {
+		return false
+	}
+	x.fail(otp.Challenge{}, &otp.SendError{Temporary: true, Stage: "busy"})
+	return true
+}
+
 func (x *exchange) start() {
+	if x.busy() {
+		return
+	}
 	request, err := x.request()
 	if err != nil {
 		x.fail(otp.Challenge{}, err)
@@ -123,6 +135,9 @@ func (x *exchange) settle(c otp.Challenge, err error) error {
 }
 
 func (x *exchange) resend() {
+	if x.busy() {
+		return
+	}
 	id := x.challengeID()
 	c, err := x.verifier.Resend(x.r.Context(), id)
 	if err = x.settle(c, err); err != nil {

@@ -39,8 +39,8 @@
 //
 // Answers to start and resend are alike whether the address is known, admitted by
 // Options.Admit or refused by its mail server. The time they take, and temporary
-// failures to send, are alike only if the verifier's sender is a relay.Queue; let
-// [Options.Prepare] refuse everybody while the queue is full.
+// failures to send, are alike only if the verifier's sender is a relay.Queue whose
+// Full is [Options.Busy].
 //
 // # Sessions
 //
@@ -86,6 +86,12 @@ type Options struct {
 	// or a Locale, or refuse it, as after a failed CAPTCHA whose answer is in
 	// r.PostForm (which holds the JSON's fields too). To, Locale, Client and Device are filled in. Default: nothing.
 	Prepare func(r *http.Request, request *otp.Request) error
+
+	// Busy says that no mail can be taken now, as the method Full of a relay.Queue
+	// does. It is asked before anything is looked at that start and resend would
+	// mail for, so that everybody gets the same 503, also those who would get no mail.
+	// Default: never.
+	Busy func() bool
 
 	// ClientKey says who asks: an IP address, an IP:port, or a name of at most
 	// 128 bytes, never from a header that the client can set. Default: the

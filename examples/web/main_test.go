@@ -1,0 +1,296 @@
+package main
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/servers"
+)
+
+const (
+	alice = "alice@example.com"
+	anna  = "anna@example.com" // looks like alice, masked
+)
+
+func TestSignUpInOut(t *testing.T) { // C9, C15
+	g := start(t)
+	v := g.visitor()
+	require.Contains(t, v.get("/").body, "Create an account")
+	require.Empty(t, v.session())
+	require.Contains(t, v.enter("/signup/", alice).body, "signed in as <strong>"+alice)
+	require.Contains(t, g.mail(alice).HTML, "Acme")
+	first := v.session()
+	require.NotEmpty(t, first)
+
+	require.Contains(t, v.post("/logout").body, "Create an account")
+	require.Empty(t, v.session())
+	g.dead(first)
+
+	require.Contains(t, v.enter("/login/", alice).body, "signed in as <strong>"+alice)
+	second := v.session()
+	require.NotEqual(t, first, second)
+	require.Contains(t, v.get("/").body, "inv-1", "the account of before")
+
+	v.enter("/login/", alice) // once more, without signing out
+	require.NotEqual(t, second, v.session())
+	g.dead(second)
+
+	g.passed.Add(int64(sessionLife + time.Second))
+	require.NotContains(t, v.get("/").body, "signed in")
+}
+
+func TestLogin_next(t *testing.T) {
+	g := start(t)
+	g.member(alice)
+	v := g.visitor()
+	page := v.get("/pay/inv-1/")
+	require.Equal(t, "/login/", page.path)
+	require.Contains(t, page.body, `name="next" value="/pay/inv-1/"`)
+	m := v.ask("/login/", alice)
+	page = v.post("/login/check", "reference", m.reference, "code", m.code, "next", "/pay/inv-1/")
+	require.Equal(t, "/pay/inv-1/", page.path)
+}
+
+func TestEmail(t *testing.T) { // C15
+	g := start(t)
+	v := g.member(alice)
+	elsewhere := g.visitor()
+	elsewhere.enter("/login/", alice)
+	old, other := v.session(), elsewhere.session()
+
+	const fresh = "alice@example.net"
+	require.Contains(t, v.enter("/email/", fresh).body, "signed in as <strong>"+fresh)
+	require.Contains(t, g.mail(fresh).Text, "change")
+	require.NotEqual(t, old, v.session())
+	g.dead(old)
+	g.dead(other)
+	notice := g.app.inbox.newest(alice)[0]
+	require.Contains(t, notice.Subject, "was changed")
+	require.Empty(t, notice.code)
+	require.NotContains(t, notice.Text, fresh, "masked")
+
+	stranger := g.visitor() // the old address opens nothing
+	stranger.post("/login/start", "address", alice)
+	g.settled()
+	require.Equal(t, notice, g.app.inbox.newest(alice)[0])
+	stranger.enter("/signup/", alice)
+	require.Contains(t, stranger.get("/").body, "inv-2", "another account")
+}
+
+func TestEmail_taken(t *testing.T) {
+	g := start(t)
+	g.member(anna)
+	v := g.member(alice)
+	g.passed.Add(int64(time.Minute))
+	page := v.post("/email/start", "address", anna)
+	require.Equal(t, "/email/code", page.path, "a decoy")
+	require.Contains(t, page.body, "a***@example.com")
+	g.settled()
+	require.Len(t, g.app.inbox.newest(anna), 1, "that of the sign-up")
+
+	// Free when the code is mailed, taken when it is typed.
+	const both = "both@example.com"
+	m := v.ask("/email/", both)
+	g.member(both)
+	before := v.session()
+	page = v.post("/email/check", "reference", m.reference, "code", m.code)
+	require.Equal(t, http.StatusConflict, page.StatusCode)
+	require.Contains(t, page.body, "cannot be used")
+	require.Equal(t, before, v.session())
+	require.Contains(t, v.get("/").body, alice)
+}
+
+// A code for one account changes no other one, and nobody changes anything long after
+// signing in.
+func TestEmail_whose(t *testing.T) {
+	g := start(t)
+	v := g.member(alice)
+	m := v.ask("/email/", "new@example.com")
+	v.post("/logout")
+	require.Equal(t, http.StatusForbidden, v.post("/email/check", "reference", m.reference, "code", m.code).StatusCode)
+	v.enter("/signup/", anna)
+	page := v.post("/email/check", "reference", m.reference, "code", m.code)
+	require.Equal(t, http.StatusNotFound, page.StatusCode)
+	require.Contains(t, v.get("/").body, anna)
+
+	require.Equal(t, "/email/", v.get("/email/").path)
+	g.passed.Add(int64(recent + time.Second))
+	require.Equal(t, "/login/", v.get("/email/").path)
+	require.Equal(t, http.StatusForbidden, v.post("/email/start", "address", "new@example.com").StatusCode)
+	require.Contains(t, v.get("/").body, anna, "still signed in")
+}
+
+func TestPay(t *testing.T) { // C15
+	g := start(t)
+	v := g.member(alice)
+	before := v.session()
+	require.Contains(t, v.get("/pay/inv-1/").body, "a***@example.com")
+	m := v.ask("/pay/inv-1/", alice)
+	require.Contains(t, m.Text, "99.00 EUR")
+	v.post("/pay/inv-1/check", "reference", m.reference, "code", wrong(m.code))
+	page := v.post("/pay/inv-1/check", "reference", m.reference, "code", m.code)
+	require.Contains(t, page.body, "Paid")
+	require.NotEqual(t, before, v.session())
+	g.dead(before)
+	require.Equal(t, http.StatusForbidden, v.get("/pay/inv-1/").StatusCode, "paid is paid")
+
+	require.Equal(t, http.StatusForbidden, g.member(anna).get("/pay/inv-1/").StatusCode, "somebody else's")
+	require.Equal(t, http.StatusForbidden, g.visitor().post("/pay/inv-2/start").StatusCode)
+}
+
+func TestPay_changed(t *testing.T) {
+	g := start(t)
+	v := g.member(alice)
+	m := v.ask("/pay/inv-1/", alice)
+	cost := func(cents int) {
+		g.app.accounts.mu.Lock()
+		defer g.app.accounts.mu.Unlock()
+		i := g.app.accounts.invoices["inv-1"]
+		i.cents = cents
+		g.app.accounts.invoices["inv-1"] = i
+	}
+	cost(9901)
+	page := v.post("/pay/inv-1/check", "reference", m.reference, "code", m.code)
+	require.Equal(t, http.StatusNotFound, page.StatusCode)
+	require.NotContains(t, v.get("/").body, "Paid")
+
+	// Even if it changes between the check and the booking.
+	require.ErrorIs(t, g.app.accounts.pay("inv-1", otp.Challenge{To: g.app.accounts.users["user-1"].address, Purpose: "pay:inv-1:99.00EUR"}), errNone)
+	cost(9900)
+	require.ErrorIs(t, g.app.accounts.pay("inv-1", otp.Challenge{Purpose: "pay:inv-1:99.00EUR"}), errNone)
+	require.Contains(t, v.post("/pay/inv-1/check", "reference", m.reference, "code", m.code).body, "Paid")
+}
+
+// C1, C2: neither sign-in nor sign-up tells who has an account, from the first page to
+// the last guess.
+func TestNoEnumeration(t *testing.T) {
+	g := start(t)
+	for path, addresses := range map[string][]string{"/login/": {alice, anna}, "/signup/": {"bob@example.com", "bea@example.com"}} {
+		g.member(addresses[0])
+		g.passed.Add(int64(time.Minute))
+		var seen [2][]string
+		for i, address := range addresses {
+			v := g.visitor()
+			note := func(a answer) {
+				for _, name := range []string{"Date", "Content-Length"} {
+					a.Header.Del(name)
+				}
+				a.Header["Set-Cookie"] = []string{cookieValue.ReplaceAllString(strings.Join(a.Header.Values("Set-Cookie"), "\n"), "=…")}
+				text := strings.ReplaceAll(a.Status+"\n"+a.path+"\n"+headerText(a.Header)+a.body, address, "…") // as it was typed
+				seen[i] = append(seen[i], reference.ReplaceAllString(text, "…"))
+			}
+			page := v.post(path+"start", "address", address)
+			note(page)
+			ref := reference.FindString(page.Request.URL.RawQuery + ">")
+			require.NotEmpty(t, ref)
+			ref = strings.Trim(ref, "=&>")
+			for range 7 {
+				note(v.post(path+"check", "reference", ref, "code", "000000"))
+			}
+			note(v.post(path+"resend", "reference", ref))
+			note(v.post(path+"start", "address", address))
+		}
+		require.Len(t, seen[0], 10)
+		for n := range seen[0] {
+			require.Equal(t, seen[0][n], seen[1][n], path)
+		}
+		require.Contains(t, seen[0][5], "Too many wrong tries")
+		g.settled()
+		if path == "/signup/" {
+			require.Len(t, g.app.inbox.newest(addresses[0]), 1, "that of the sign-up")
+		} else {
+			require.Empty(t, g.app.inbox.newest(addresses[1]))
+		}
+	}
+}
+
+var (
+	reference   = regexp.MustCompile(`[=>"][B-Z]{4}[&<">]`)
+	cookieValue = regexp.MustCompile(`=[A-Z]{4}\.[A-Za-z0-9_-]+`)
+)
+
+func headerText(h http.Header) string {
+	var b strings.Builder
+	h.Write(&b)
+	return b.String()
+}
+
+// C3: a full queue refuses everybody alike.
+func TestFullQueue(t *testing.T) {
+	g := start(t)
+	g.member(alice)
+	g.passed.Add(int64(time.Minute))
+	open := make(chan struct{})
+	t.Cleanup(func() { close(open) })
+	g.fill(open)
+	for _, address := range []string{alice, anna} {
+		page := g.visitor().post("/login/start", "address", address)
+		require.Equal(t, http.StatusServiceUnavailable, page.StatusCode)
+		require.Equal(t, "60", page.Header.Get("Retry-After"))
+	}
+}
+
+// C8: forms of other sites change nothing.
+func TestCrossSite(t *testing.T) {
+	g := start(t)
+	v := g.member(alice)
+	before := v.session()
+	for _, path := range []string{"/logout", "/pay/inv-1/start", "/email/start", "/login/start"} {
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader("address=alice%40example.com"))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.AddCookie(&http.Cookie{Name: sessionCookie, Value: before})
+		w := httptest.NewRecorder()
+		g.app.ServeHTTP(w, r)
+		require.Equal(t, http.StatusForbidden, w.Code, path)
+	}
+	g.settled()
+	require.Len(t, g.app.inbox.newest(""), 1)
+	require.Contains(t, v.get("/").body, "signed in")
+}
+
+func TestInbox(t *testing.T) {
+	g := start(t)
+	v := g.member(alice)
+	page := v.get("/inbox")
+	require.Contains(t, page.body, `<iframe sandbox srcdoc="&lt;!DOCTYPE html&gt;`)
+	require.Contains(t, page.body, g.mail(alice).code)
+	require.NotContains(t, v.get("/inbox?to=anna@example.com").body, "iframe")
+	for range 60 {
+		g.app.inbox.keep(mail{})
+	}
+	require.Len(t, g.app.inbox.newest(""), 50)
+}
+
+func TestConfiguration(t *testing.T) {
+	_, _, err := openStore(t.Context(), "redis://127.0.0.1:1", "")
+	require.ErrorContains(t, err, "OTP_SECRET")
+	secret := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	_, _, err = openStore(t.Context(), "://secret@", secret)
+	require.ErrorContains(t, err, "no Redis URL")
+	require.NotContains(t, err.Error(), "secret@")
+	store, _, err := openStore(t.Context(), "redis://"+servers.Redis(t), secret)
+	require.NoError(t, err)
+	require.NotNil(t, store)
+
+	_, _, err = newSender("smtps://u:p@mail.example.com:465", "")
+	require.ErrorContains(t, err, "both")
+	sender, inbox, err := newSender("smtps://u:p@mail.example.com:465", "Acme <codes@example.com>")
+	require.NoError(t, err)
+	require.Nil(t, inbox)
+	require.IsType(t, &otp.SMTPSender{}, sender)
+
+	networks, err := parseProxies("10.0.0.0/8, ::1/128,")
+	require.NoError(t, err)
+	require.Len(t, networks, 2)
+	_, err = parseProxies("10.0.0.1")
+	require.Error(t, err)
+}

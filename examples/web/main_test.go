@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
@@ -268,6 +269,19 @@ func TestInbox(t *testing.T) {
 		g.app.inbox.keep(mail{})
 	}
 	require.Len(t, g.app.inbox.newest(""), 50)
+}
+
+// It starts, and ends in order.
+func TestRun(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, run(ended, "127.0.0.1:0"))
+	t.Setenv("OTP_FROM", "Acme <codes@example.com>")
+	require.ErrorContains(t, run(ended, "127.0.0.1:0"), "OTP_SMTP_URL")
+	t.Setenv("OTP_SMTP_URL", "smtps://u:p@mail.example.com:465")
+	require.NoError(t, run(ended, "127.0.0.1:0"))
+	t.Setenv("OTP_PROXIES", "none")
+	require.ErrorContains(t, run(ended, "127.0.0.1:0"), "OTP_PROXIES")
 }
 
 func TestConfiguration(t *testing.T) {

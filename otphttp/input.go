@@ -63,10 +63,15 @@ func (x *exchange) read() error {
 	if err != nil {
 		return err
 	}
-	for name, into := range map[string]*string{
-		"address": &x.in.address, "code": &x.in.code, "id": &x.in.id,
-		"reference": &x.in.reference, "device": &x.in.device, "next": &x.in.next,
-	} {
+	names := map[string]*string{
+		"address": &x.in.address, "code": &x.in.code, "reference": &x.in.reference, "next": &x.in.next,
+	}
+	// A browser has both in its cookies. A form that could bring them along could
+	// sign somebody in as its author, in browsers too old to tell whose it is.
+	if x.in.json {
+		names["id"], names["device"] = &x.in.id, &x.in.device
+	}
+	for name, into := range names {
 		switch values := fields[name]; len(values) {
 		case 0:
 		case 1:

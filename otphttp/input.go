@@ -113,7 +113,7 @@ func readObject(body []byte) (url.Values, error) {
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
 		return nil, badRequest("the body is no JSON object")
 	}
-	fields := url.Values{}
+	fields, seen := url.Values{}, map[string]bool{}
 	for dec.More() {
 		name, err := dec.Token()
 		if err != nil {
@@ -124,9 +124,10 @@ func readObject(body []byte) (url.Values, error) {
 			return nil, badRequest("the JSON is malformed")
 		}
 		key := name.(string)
-		if fields.Has(key) {
+		if seen[key] {
 			return nil, badRequest("a field is there twice")
 		}
+		seen[key] = true
 		switch v := value.(type) {
 		case string:
 			fields.Set(key, v)

@@ -14,6 +14,7 @@ type exchange struct {
 	h        *Handler
 	w        http.ResponseWriter
 	r        *http.Request
+	step     string // the last segment of the path
 	in       input
 	verifier *otp.Verifier // for the purpose of this request; nil before it is known
 }
@@ -32,8 +33,8 @@ var steps = map[string]struct {
 }
 
 func (x *exchange) serve() {
-	_, last := path.Split(x.r.URL.Path)
-	step, ok := steps[last]
+	_, x.step = path.Split(x.r.URL.Path)
+	step, ok := steps[x.step]
 	switch {
 	case !ok:
 		x.fail(otp.Challenge{}, &requestError{status: http.StatusNotFound, text: "no such path"})

@@ -320,7 +320,7 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 		}
 	}
 	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
-	if strings.HasSuffix(x.r.URL.Path, "/start") && p.name != "forbidden" && p.name != "request" {
+	if x.step == "start" && p.name != "forbidden" && p.name != "request" {
 		page.Step, page.Address = "address", x.in.address
 		page.Masked, _ = x.known()
 		if held := challengeCookie(x.r); p.name == "limited" && len(held) > 0 {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/phrases"
@@ -165,7 +166,10 @@ func newPages(o *Options) (*pages, error) {
 		if err != nil && name != "theme.css" {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		files[name] = string(text)
+		if !utf8.Valid(text) {
+			return nil, fmt.Errorf("%s: not valid UTF-8", name)
+		}
+		files[name] = newlines.Replace(string(text))
 	}
 	p.style = template.CSS(files["style.css"] + files["theme.css"])
 	if strings.Contains(strings.ToLower(string(p.style)), "</style") {
@@ -181,6 +185,10 @@ func newPages(o *Options) (*pages, error) {
 	}
 	return p, p.probe(o.Brand)
 }
+
+// newlines makes line ends those that a browser makes of them (HTML 13.2.3.5)
+// before it takes the hash of a style.
+var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // hashSource is how a policy names an inline style or script.
 func hashSource(text string) string {

@@ -33,6 +33,7 @@ var steps = map[string]struct {
 }
 
 func (x *exchange) serve() {
+	x.hurry()
 	_, x.step = path.Split(x.r.URL.Path)
 	step, ok := steps[x.step]
 	switch {

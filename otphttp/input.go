@@ -86,12 +86,17 @@ func (x *exchange) read() error {
 	return nil
 }
 
-// body reads the whole body, from a slow client for a while only.
+// hurry bounds how long a slow client may take over the body. It stands while a
+// request is refused, since the server reads what is left of a body before it
+// sends the answer. Where the connection has no deadlines, the server's count.
+func (x *exchange) hurry() {
+	if x.r.ContentLength != 0 {
+		http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(maxRead))
+	}
+}
+
+// body reads the whole body.
 func (x *exchange) body() ([]byte, error) {
-	// Both fail where the connection has no deadlines; then the server's count.
-	control := http.NewResponseController(x.w)
-	control.SetReadDeadline(time.Now().Add(maxRead))
-	defer control.SetReadDeadline(time.Time{})
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxBody))
 	var large *http.MaxBytesError
 	switch {
@@ -100,6 +105,7 @@ func (x *exchange) body() ([]byte, error) {
 	case err != nil:
 		return nil, &requestError{http.StatusBadRequest, "the body did not arrive"}
 	}
+	http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 

@@ -1,6 +1,7 @@
 package otphttp
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -8,7 +9,7 @@ import (
 	"github.com/go-mailotp/otp/internal/oneline"
 )
 
-// maxNext is the longest path to go on to, in bytes.
+// maxNext is the longest path to go on to, in bytes, escaped.
 const maxNext = 1024
 
 // Next is for [Options.OnVerified]: the path on this site that the visitor wanted
@@ -21,12 +22,25 @@ func Next(r *http.Request, fallback string) string {
 	return fallback
 }
 
-// local returns path if it is one on this site, else nothing.
+// local returns path if it is one on this site, as a header may hold it (RFC 3986
+// 2.5), else nothing.
 func local(path string) string {
 	if !isLocal(path) {
 		return ""
 	}
-	return path
+	// Byte by byte: what the path says already in escapes must stay in them.
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if c <= ' ' || c >= 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	if b.Len() > maxNext {
+		return ""
+	}
+	return b.String()
 }
 
 // isLocal reports whether every browser takes path for one on this site: they

@@ -178,7 +178,7 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if h.opts.Now == nil {
 		h.opts.Now = time.Now
 	}
-	if !isLocal(h.opts.Home) {
+	if h.opts.Home = local(h.opts.Home); h.opts.Home == "" {
 		return nil, errors.New("otphttp: Options.Home is no path on this site")
 	}
 	if err := oneline.Check(opts.Brand); err != nil {

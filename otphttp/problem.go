@@ -36,7 +36,7 @@ var problems = []struct {
 	{otp.ErrExhausted, problem{name: "exhausted", status: http.StatusGone, title: "No guesses left for this code"}},
 	{otp.ErrEscalated, problem{name: "escalated", status: http.StatusGone, title: "A longer code is needed"}},
 	{otp.ErrUnknown, problem{name: "unknown", status: http.StatusNotFound, title: "No such challenge"}},
-	{otp.ErrLimited, problem{name: "limited", status: http.StatusTooManyRequests, title: "Too many requests"}},
+	{otp.ErrLimited, problem{name: "limited", status: http.StatusTooManyRequests, title: "Too many requests", wait: time.Minute}},
 	{ErrForbidden, problem{name: "forbidden", status: http.StatusForbidden, title: "Not allowed"}},
 	{otp.ErrSend, problem{name: "send", status: http.StatusServiceUnavailable, title: "The mail could not be sent", system: true, wait: time.Minute}},
 }
@@ -53,7 +53,7 @@ func explain(err error) problem {
 			continue
 		}
 		var limit *otp.LimitError
-		if errors.As(err, &limit) {
+		if errors.As(err, &limit) && limit.RetryAfter > 0 {
 			p.wait = limit.RetryAfter
 		}
 		return p.problem

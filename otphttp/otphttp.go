@@ -172,6 +172,12 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 			return nil, fmt.Errorf("otphttp: Options.TrustedOrigins: %w", err)
 		}
 	}
+	for _, network := range opts.TrustedProxies {
+		// A mapped one would fit no address, since those are compared as IPv4.
+		if !network.IsValid() || network.Addr().Is4In6() {
+			return nil, fmt.Errorf("otphttp: Options.TrustedProxies: %v is no network", network)
+		}
+	}
 	if h.opts.Home == "" {
 		h.opts.Home = "/"
 	}

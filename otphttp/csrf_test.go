@@ -1,0 +1,198 @@
+package otphttp_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/otphttp"
+)
+
+// strangers are the requests that a browser sends for pages of other sites.
+var strangers = map[string]http.Header{
+	"cross-site":           {"Sec-Fetch-Site": {"cross-site"}},
+	"same-site":            {"Sec-Fetch-Site": {"same-site"}},
+	"cross-site, Origin":   {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"http://example.com"}},
+	"unheard of":           {"Sec-Fetch-Site": {"x"}},
+	"Origin":               {"Origin": {"https://evil.example"}},
+	"Origin of the suffix": {"Origin": {"https://example.com.evil.example"}},
+	"Origin of a subname":  {"Origin": {"https://evil.example.com"}},
+	"Origin, other port":   {"Origin": {"http://example.com:8080"}},
+	"Origin null":          {"Origin": {"null"}},
+	"Origin, broken":       {"Origin": {"://"}},
+}
+
+// C8: what another site posts is refused before it is read: no mail, no guess, no sign-in.
+func TestCrossSite(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	b := s.browser()
+	code, reference := b.start("bob@example.com")
+	for name, header := range strangers {
+		for step, form := range map[string]url.Values{
+			"start":  {"address": {"eve@example.com"}},
+			"check":  {"code": {code}, "reference": {reference}},
+			"resend": {"reference": {reference}},
+			"status": {"reference": {reference}},
+		} {
+			for _, content := range []string{formContent, jsonContent, "text/plain"} {
+				body := form.Encode()
+				if content != formContent {
+					fields := map[string]string{}
+					for field := range form {
+						fields[field] = form.Get(field)
+					}
+					body = jsonBody(fields)
+				}
+				r := request(http.MethodPost, "/login/"+step, content, body)
+				for cookie, value := range b.cookies {
+					r.AddCookie(&http.Cookie{Name: cookie, Value: value})
+				}
+				for field, values := range header {
+					r.Header[field] = values
+				}
+				answer, text := s.do(r)
+				require.Equal(t, http.StatusForbidden, answer.StatusCode, "%s, %s, %s", name, step, content)
+				require.Empty(t, answer.Cookies())
+				if content == jsonContent {
+					require.Contains(t, text, "problems.md#forbidden")
+				}
+			}
+		}
+	}
+	require.Equal(t, 1, s.inbox.Len())
+	require.Empty(t, s.verified)
+	require.Empty(t, s.errors)
+	answer, _ := b.post("check", url.Values{"code": {code}, "reference": {reference}}) // nothing was used up
+	require.Equal(t, "/", answer.Header.Get("Location"))
+}
+
+// C8: those who come from here, or from a trusted origin, are served.
+func TestCrossSite_allowed(t *testing.T) {
+	s := newSite(t, otphttp.Options{TrustedOrigins: []string{"https://app.example.com"}}, nil)
+	for name, header := range map[string]http.Header{
+		"same-origin":    {"Sec-Fetch-Site": {"same-origin"}},
+		"typed":          {"Sec-Fetch-Site": {"none"}},
+		"Origin":         {"Origin": {"http://example.com"}},
+		"trusted":        {"Origin": {"https://app.example.com"}, "Sec-Fetch-Site": {"same-site"}},
+		"old or no page": {},
+	} {
+		r := request(http.MethodPost, "/login/start", jsonContent, `{"address":"a`+strings.Map(onlyLetters, name)+`@example.com"}`)
+		for field, values := range header {
+			r.Header[field] = values
+		}
+		answer, text := s.do(r)
+		require.Equal(t, http.StatusAccepted, answer.StatusCode, "%s: %s", name, text)
+		app := name == "trusted" || name == "old or no page"
+		require.Equal(t, app, strings.Contains(text, `"id"`), name)
+		require.Equal(t, app, len(answer.Cookies()) == 0, name)
+	}
+}
+
+func onlyLetters(r rune) rune {
+	if r >= 'a' && r <= 'z' {
+		return r
+	}
+	return -1
+}
+
+// C8: a browser so old that it tells nothing of where a form came from is signed in only to a
+// challenge of its own: a form cannot bring the challenge of its author along.
+func TestLoginCSRF_boundToCookie(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	_, v := s.api("start", map[string]string{"address": "eve@example.com"})
+	code := s.inbox.Code("eve@example.com")
+	r := request(http.MethodPost, "/login/check", formContent, url.Values{"id": {v["id"].(string)}, "code": {code}}.Encode())
+	answer, body := s.do(r)
+	require.Equal(t, http.StatusNotFound, answer.StatusCode, body)
+	require.Empty(t, answer.Cookies())
+	require.Empty(t, s.verified)
+
+	// Nor does one tab's page answer the challenge of another.
+	b := s.browser()
+	b.start("bob@example.com")
+	answer, _ = b.post("check", url.Values{"reference": {v["reference"].(string)}, "code": {code}})
+	require.Equal(t, http.StatusNotFound, answer.StatusCode)
+	require.Empty(t, s.verified)
+}
+
+// C9: only the verifier's verdict counts: what a client says of it, or the answer to somebody
+// else's right guess, is nothing.
+func TestVerdict_onlyHere(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	_, v := s.api("start", map[string]string{"address": "bob@example.com"})
+	id, code := v["id"].(string), s.inbox.Code("bob@example.com")
+	for _, body := range []string{
+		`{"verified":"true"}`, `{"verified":true}`, `{"id":"` + id + `","verified":"true"}`,
+		`{"id":"` + id + `","code":"","verified":"true"}`, `{"id":"` + id + `","code":null}`, `{"id":"` + id + `","code":"%"}`,
+		`{"id":"` + id + `","code":"*"}`, `{"id":"","code":"` + code + `"}`, `{"code":"` + code + `"}`,
+		`{"id":"` + strings.Repeat("A", 64) + `","code":"` + code + `"}`, `{"id":"` + id + `x","code":"` + code + `"}`,
+		`{"id":"` + id + `","code":"` + code + code + `"}`, `{"id":"` + id + `","code":"` + strings.Repeat("0", 1000) + `"}`,
+	} {
+		for _, content := range []string{jsonContent, formContent} {
+			answer, _ := s.do(request(http.MethodPost, "/login/check", content, body))
+			require.GreaterOrEqual(t, answer.StatusCode, 400, body)
+			require.Empty(t, s.verified, body)
+		}
+	}
+	answer, right := s.do(request(http.MethodPost, "/login/check", jsonContent, jsonBody(map[string]string{"id": id, "code": code})))
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Len(t, s.verified, 1)
+	for _, step := range []string{"check", "status", "resend", "start"} {
+		answer, _ := s.do(request(http.MethodPost, "/login/"+step, jsonContent, strings.ReplaceAll(right, "true", `"true"`)))
+		require.GreaterOrEqual(t, answer.StatusCode, 400)
+		answer, _ = s.do(request(http.MethodPost, "/login/"+step, jsonContent, right))
+		require.Equal(t, http.StatusBadRequest, answer.StatusCode)
+	}
+	require.Len(t, s.verified, 1)
+	require.Equal(t, 1, s.inbox.Len())
+}
+
+// C7: a code in an address does nothing, and no other method does anything.
+func TestMethods(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	b := s.browser()
+	code, reference := b.start("bob@example.com")
+	_, id, _ := strings.Cut(b.cookies["__Host-otp"], ".")
+	query := "?" + url.Values{"code": {code}, "id": {id}, "reference": {reference}, "ref": {reference}, "address": {"eve@example.com"}}.Encode()
+	for step, allow := range map[string]string{"": "GET, HEAD", "code": "GET, HEAD", "start": "POST", "check": "POST", "resend": "POST", "status": "POST"} {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "POST", "post", "QUERY"} {
+			if strings.Contains(allow, method) {
+				continue
+			}
+			for _, content := range []string{"", formContent, jsonContent} {
+				r := httptest.NewRequest(method, "/login/"+step+query, strings.NewReader(query[1:]))
+				if content != "" {
+					r.Header.Set("Content-Type", content)
+				}
+				r.Header.Set("X-HTTP-Method-Override", "POST")
+				answer, _ := b.do(r)
+				require.Equal(t, http.StatusMethodNotAllowed, answer.StatusCode, "%s %s", method, step)
+				require.Equal(t, allow, answer.Header.Get("Allow"))
+				require.Empty(t, answer.Cookies())
+			}
+		}
+	}
+	for _, step := range []string{"start", "check", "resend"} { // all that is asked for stands in the address only
+		for content, body := range map[string]string{formContent: "", jsonContent: "{}"} {
+			r := request(http.MethodPost, "/login/"+step+query, content, body)
+			answer, _ := s.do(r) // without the cookies
+			require.GreaterOrEqual(t, answer.StatusCode, 400, step)
+		}
+	}
+	r := request(http.MethodPost, "/login/check"+query, formContent, "reference="+reference)
+	_, body := b.do(r)
+	require.NotContains(t, body, code)
+	_, body = b.get("/login/code" + query) // C13: a link that opens the page is no guess
+	require.Contains(t, body, reference)
+	require.NotContains(t, body, code)
+	require.NotContains(t, body, id)
+	require.Empty(t, s.verified)
+	require.Equal(t, 1, s.inbox.Len())
+	c, err := s.verifier.Status(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, 5, c.GuessesLeft)
+}

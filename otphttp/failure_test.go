@@ -115,6 +115,7 @@ func TestStoreDown(t *testing.T) {
 	answer, _ = s.do(r)
 	store.down.Store(false)
 	require.Equal(t, "code?ref="+reference+"&say=server&wait=30", answer.Header.Get("Location"))
+	require.Empty(t, answer.Header.Get("Retry-After")) // it would delay the redirect (RFC 9110 10.2.3)
 	_, text = b.get("/login/" + answer.Header.Get("Location"))
 	require.Contains(t, text, "Something went wrong. Try again later.")
 	require.Contains(t, text, `name="code"`)

@@ -64,7 +64,10 @@ func TestHeaders_everywhere(t *testing.T) {
 			for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "DELETE"} {
 				for _, origin := range []string{"", "https://evil.example"} {
 					for _, accept := range []string{"", "text/html"} {
-						for _, b := range bodies {
+						for i, b := range bodies {
+							if method != http.MethodPost && i%5 != 0 {
+								continue
+							}
 							r := request(method, path, b.content, b.body)
 							r.Header.Set("Origin", origin)
 							if accept != "" {

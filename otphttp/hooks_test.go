@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ func TestHooks_errors(t *testing.T) {
 		"limited, none":   {&otp.LimitError{}, 429, "60", 0, "Time until the next try: 1:00"},
 		"limited, wrong":  {&otp.LimitError{RetryAfter: -time.Hour}, 429, "60", 0, "Time until the next try: 1:00"},
 		"limited, hardly": {&otp.LimitError{RetryAfter: 1}, 429, "1", 0, "Time until the next try: 0:01"},
+		"address":         {fmt.Errorf("no freemail: %w", otp.ErrAddress), 422, "", 0, "Enter an email address"},
 		"others":          {errors.New("secret of the database"), 503, "30", 1, "Something went wrong."},
 	} {
 		fail := func(*http.Request) (string, error) { return "", c.err }
@@ -102,16 +104,18 @@ func TestOnVerified_answers(t *testing.T) {
 		body   string
 		own    bool
 	}{
-		"nothing":   {func(http.ResponseWriter) {}, 200, "{\"verified\":true}\n", false},
-		"header":    {func(w http.ResponseWriter) { w.Header().Set("X-Own", "x") }, 200, "{\"verified\":true}\n", false},
-		"hint":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, 200, "{\"verified\":true}\n", false},
-		"status":    {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, 204, "", true},
-		"body":      {func(w http.ResponseWriter) { io.WriteString(w, "hello") }, 200, "hello", true},
-		"no bytes":  {func(w http.ResponseWriter) { w.Write(nil) }, 200, "", true},
-		"error":     {func(w http.ResponseWriter) { http.Error(w, "account closed", http.StatusForbidden) }, 403, "account closed\n", true},
-		"flush":     {func(w http.ResponseWriter) { http.NewResponseController(w).Flush() }, 200, "", true},
-		"copy":      {func(w http.ResponseWriter) { io.Copy(w, io.LimitReader(zeros{}, 5)) }, 200, "00000", true},
-		"unwrapped": {func(w http.ResponseWriter) { http.NewResponseController(w).SetWriteDeadline(time.Time{}) }, 200, "{\"verified\":true}\n", false},
+		"nothing":  {func(http.ResponseWriter) {}, 200, "{\"verified\":true}\n", false},
+		"header":   {func(w http.ResponseWriter) { w.Header().Set("X-Own", "x") }, 200, "{\"verified\":true}\n", false},
+		"hint":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, 200, "{\"verified\":true}\n", false},
+		"status":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, 204, "", true},
+		"body":     {func(w http.ResponseWriter) { io.WriteString(w, "hello") }, 200, "hello", true},
+		"no bytes": {func(w http.ResponseWriter) { w.Write(nil) }, 200, "", true},
+		"error":    {func(w http.ResponseWriter) { http.Error(w, "account closed", http.StatusForbidden) }, 403, "account closed\n", true},
+		"flush":    {func(w http.ResponseWriter) { http.NewResponseController(w).Flush() }, 200, "", true},
+		"copy":     {func(w http.ResponseWriter) { io.Copy(w, io.LimitReader(zeros{}, 5)) }, 200, "00000", true},
+		"unwrapped": {func(w http.ResponseWriter) {
+			require.NoError(t, http.NewResponseController(w).SetWriteDeadline(time.Time{}))
+		}, 200, "{\"verified\":true}\n", false},
 	} {
 		s := newSite(t, otphttp.Options{OnVerified: func(w http.ResponseWriter, r *http.Request, _ otp.Challenge) { c.write(w) }}, nil)
 		server := httptest.NewServer(s.handler)
@@ -148,9 +152,10 @@ func (zeros) Read(b []byte) (int, error) {
 // A hook that panics leaves no verdict: the connection ends without an answer, and a code that was
 // right is used up.
 func TestHooks_panic(t *testing.T) {
-	when := ""
+	var when atomic.Value
+	when.Store("")
 	check := func(name string) {
-		if name == when {
+		if name == when.Load() {
 			panic(http.ErrAbortHandler)
 		}
 	}
@@ -167,19 +172,21 @@ func TestHooks_panic(t *testing.T) {
 	post := func(step string, fields map[string]string) (*http.Response, error) {
 		return http.Post(server.URL+"/login/"+step, jsonContent, strings.NewReader(jsonBody(fields)))
 	}
-	for _, when = range []string{"Purpose", "Prepare", "ClientKey", "Language"} {
+	for _, name := range []string{"Purpose", "Prepare", "ClientKey", "Language"} {
+		when.Store(name)
 		_, err := post("start", map[string]string{"address": "bob@example.com"})
-		require.Error(t, err, when)
+		require.Error(t, err, name)
 	}
 	require.Zero(t, s.inbox.Len())
-	when = ""
+	when.Store("")
 	_, v := s.api("start", map[string]string{"address": "bob@example.com"})
 	fields := map[string]string{"id": v["id"].(string), "code": s.inbox.Code("bob@example.com")}
-	for _, when = range []string{"Purpose", "OnVerified"} {
+	for _, name := range []string{"Purpose", "OnVerified"} {
+		when.Store(name)
 		_, err := post("check", fields)
-		require.Error(t, err, when)
+		require.Error(t, err, name)
 	}
-	when = ""
+	when.Store("")
 	answer, err := post("check", fields)
 	require.NoError(t, err)
 	answer.Body.Close()

@@ -62,8 +62,8 @@ import (
 
 // Options are the choices of [New]. OnVerified is required; every other field's
 // zero value is its default. The functions are called by many goroutines at once. Their
-// errors become 403 with [ErrForbidden], 429 with [otp.ErrLimited] and 503 with all
-// others.
+// errors become 403 with [ErrForbidden], what the verifier's own would with those of
+// package otp (429 with [otp.ErrLimited]) and 503 with all others.
 type Options struct {
 	// OnVerified is called once for each right code, after the verifier has
 	// consumed it. c.To is the proven address, c.Purpose what the code was for.

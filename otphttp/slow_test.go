@@ -146,7 +146,7 @@ func TestSlowSender(t *testing.T) {
 	})
 }
 
-// C7: a client that goes away while its mail is sent ends the sending; nothing is verified.
+// A client that goes away while its mail is sent ends the sending; nothing is verified.
 func TestClient_disconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32

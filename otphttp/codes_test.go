@@ -198,6 +198,19 @@ func TestMarkup(t *testing.T) {
 		require.Equal(t, "-1", attributes(problem)["tabindex"])
 		require.Contains(t, text(problem), map[bool]string{true: "That code is not right.", false: "That is not a code."}[len(guess) == 6])
 	}
+	_, page = b.post("resend", about) // too early, but the code can still be typed
+	code(page)
+	require.Contains(t, page, "Too many requests.")
+	for link, want := range map[string]string{
+		"&say=nothing": "", "&say=expired": "", "&say=": "", // only what a redirect may say
+		"&say=limited&wait=90": `data-left="90">1:30<`, "&say=limited&wait=-5": `data-left="60">1:00<`, "&say=limited&wait=x": `data-left="60">1:00<`,
+		"&say=limited&wait=999999999999": `data-left="2678400"`, "&say=limited&wait=9999999999999999999999": `data-left="2678400"`,
+	} {
+		_, page = b.get("/login/code?ref=" + m.Reference + link)
+		code(page)
+		require.Equal(t, want != "", strings.Contains(page, `role="alert"`), link)
+		require.Contains(t, page, want, link)
+	}
 	now = now.Add(time.Minute)
 	_, page = b.post("resend", about)
 	code(page)

@@ -189,6 +189,7 @@ func TestEnumeration_sameBytes(t *testing.T) {
 		x.post("resend", about("")) // the hour is spent
 		x.post("start", map[string]string{"address": address})
 		require.Empty(t, x.verified)
+		require.Equal(t, fates[fate].err == nil, len(x.errors) == 0) // the operator is told
 		require.Equal(t, fate == "unknown", x.inbox.Len() == 0)
 		return x.text()
 	}

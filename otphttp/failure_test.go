@@ -150,6 +150,19 @@ func TestResend_cannotSend(t *testing.T) {
 	require.Equal(t, "60", answer.Header.Get("Retry-After"))
 	answer, _ = b.post("check", url.Values{"reference": {reference}, "code": {code}})
 	require.Equal(t, "/", answer.Header.Get("Location"))
+
+	// So it is where a new code was to be mailed: the old one's page stays.
+	s.inbox.FailWith(nil)
+	now = now.Add(time.Minute)
+	_, reference = b.start("bob@example.com")
+	now = now.Add(11 * time.Minute)
+	s.inbox.FailWith(&otp.SendError{Temporary: true, Err: errors.New("busy")})
+	_, body = b.post("resend", url.Values{"reference": {reference}})
+	require.Contains(t, body, "We could not send the email. Try again later.")
+	require.Contains(t, body, "Send a new code")
+	now = now.Add(time.Minute)
+	_, text = b.do(request(http.MethodPost, "/login/resend", jsonContent, `{}`))
+	require.Contains(t, text, `"challenge":{"masked":"b***@example.com","reference":"`+reference+`"`)
 }
 
 // A sender that hangs is given up with the request; nobody is verified.

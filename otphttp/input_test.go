@@ -95,6 +95,8 @@ func TestOneRecipient(t *testing.T) {
 		require.Equal(t, want, answer.StatusCode, body)
 		require.Equal(t, "application/problem+json", answer.Header.Get("Content-Type"))
 		require.NotRegexp(t, `\b[ab]@example.com`, text)
+		require.NotContains(t, text, `"challenge"`)
+		require.Equal(t, "en", answer.Header.Get("Content-Language"))
 	}
 	require.Zero(t, s.inbox.Len())
 	require.Empty(t, s.errors)

@@ -140,7 +140,7 @@ func TestHTTP_fullQueue(t *testing.T) {
 // Times of answers, compared: printed, not asserted, since a busy machine says anything. The
 // cases take turns, and the p value is that of two equal distributions. C3
 func TestTiming(t *testing.T) {
-	const runs = 400
+	const runs = 150
 	for _, step := range []string{"start", "resend"} {
 		times := map[string][]float64{}
 		handlers, ids := map[string]http.Handler{}, map[string]string{}

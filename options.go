@@ -96,9 +96,10 @@ type Options struct {
 
 	// Admit, where set, is asked before a challenge is opened. false gives a
 	// decoy: a challenge that looks real, sends nothing and can never be
-	// passed; use it for addresses without an account. An error stops the
-	// request. May be called concurrently; must answer within ctx. Default:
-	// every address.
+	// passed; use it for addresses without an account. It does not know the
+	// purpose: where sign-up and sign-in admit different ones, make a Verifier for
+	// each over the same store and secrets. An error stops the request. May be called
+	// concurrently; must answer within ctx. Default: every address.
 	Admit func(ctx context.Context, to Address) (bool, error)
 
 	// ParseAddress turns what was typed into an [Address]. Default

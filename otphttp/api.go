@@ -14,6 +14,7 @@ type challengeJSON struct {
 	Masked      string `json:"masked"`
 	Reference   string `json:"reference"`
 	Strong      bool   `json:"strong"`
+	Letters     bool   `json:"letters"`
 	GuessesLeft int    `json:"guesses_left"`
 	ExpiresIn   int    `json:"expires_in"`
 	ResendIn    int    `json:"resend_in"`
@@ -37,7 +38,7 @@ type verifiedJSON struct {
 func (x *exchange) view(c otp.Challenge) *challengeJSON {
 	now := x.h.opts.Now()
 	v := &challengeJSON{
-		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, GuessesLeft: c.GuessesLeft,
+		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, GuessesLeft: c.GuessesLeft,
 		ExpiresIn: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
 	}
 	if x.fromApp() {

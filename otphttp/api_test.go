@@ -17,7 +17,7 @@ func TestAPI_app(t *testing.T) {
 	id, m := v["id"].(string), s.inbox.Messages()[0]
 	require.Len(t, id, 64)
 	require.Equal(t, map[string]any{
-		"id": id, "masked": "b***@example.com", "reference": m.Reference, "strong": false,
+		"id": id, "masked": "b***@example.com", "reference": m.Reference, "strong": false, "letters": false,
 		"guesses_left": 5.0, "expires_in": 600.0, "resend_in": 60.0,
 	}, v)
 

@@ -119,6 +119,11 @@ type Options struct {
 	// Brand is the name at the top of the pages. Default: none.
 	Brand string
 
+	// About says on the pages what is being confirmed, in the application's words: "99.00
+	// EUR to Example Ltd, invoice 42". People must see what their code is for, there
+	// and in the mail (Vars). Default: nothing.
+	About func(r *http.Request) string
+
 	// Home is the path to go to after a right code if the form names no other. Default: "/".
 	Home string
 
@@ -131,7 +136,8 @@ type Options struct {
 
 	// ContentSecurityPolicy replaces the header's value, for templates that load
 	// something. Keep frame-ancestors and form-action in it. Default: nothing is
-	// loaded, and only the page's own style and script are used.
+	// loaded, only the page's own style and script are used, and forms are sent to this
+	// site: some browsers then refuse to be redirected to another one by OnVerified.
 	ContentSecurityPolicy string
 
 	// Now is the verifier's clock, for the times that pages and answers show.

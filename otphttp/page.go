@@ -28,6 +28,9 @@ type Page struct {
 	// Brand is the name at the top; empty for none.
 	Brand string
 
+	// About is what is being confirmed, in the application's words; empty for nothing.
+	About string
+
 	// Step is what the page is for: "address" asks for the address, or only for
 	// a press of the button where Masked is set; "code" asks for the code;
 	// "new" says that the code is over and offers another; "over" says
@@ -51,8 +54,11 @@ type Page struct {
 	// brings it along in its field "reference".
 	Reference string
 
-	// Strong says that the code has letters.
+	// Strong says that the code is a strong one, which is longer.
 	Strong bool
+
+	// Letters says that the code may have letters.
+	Letters bool
 
 	// GuessesLeft is how many wrong codes may still be typed, if Error is "wrong".
 	GuessesLeft int
@@ -202,7 +208,7 @@ func (p *pages) probe(brand string) error {
 	for _, step := range []string{"address", "code", "new", "over"} {
 		for _, problem := range []string{"", "wrong", "limited"} {
 			page := Page{
-				Step: step, Error: problem, Brand: brand, Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
+				Step: step, Error: problem, Brand: brand, About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
 				TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next",
 			}
 			if _, err := p.render(page, p.languages.Choose("")); err != nil {
@@ -226,6 +232,9 @@ func (p *pages) render(page Page, w *words) ([]byte, error) {
 // show writes a page.
 func (x *exchange) show(status int, page Page) {
 	page.Brand, page.CanChange = x.h.opts.Brand, x.h.opts.Address == nil
+	if x.h.opts.About != nil && page.Step != "over" {
+		page.About = x.h.opts.About(x.r)
+	}
 	if page.Next == "" {
 		page.Next = x.next()
 	}
@@ -292,7 +301,7 @@ func (x *exchange) codePage() {
 	}
 	now := x.h.opts.Now()
 	page := Page{
-		Step: "code", Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, GuessesLeft: c.GuessesLeft,
+		Step: "code", Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, GuessesLeft: c.GuessesLeft,
 		TimeLeft: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
 	}
 	say := query.Get("say")

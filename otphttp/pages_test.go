@@ -114,3 +114,16 @@ func wrong(code string) string {
 	last := code[len(code)-1]
 	return code[:len(code)-1] + string('0'+(last-'0'+1)%10)
 }
+
+// What is being confirmed stands on the pages of all steps, as plain text.
+func TestPages_about(t *testing.T) {
+	s := newSite(t, otphttp.Options{About: func(*http.Request) string { return "99.00 EUR <b>" }}, nil)
+	b := s.browser()
+	const want = `<p class="about"><bdi>99.00 EUR &lt;b&gt;</bdi></p>`
+	_, body := b.get("/login/")
+	require.Contains(t, body, want)
+	_, body = b.post("start", url.Values{"address": {"bob@example.com"}})
+	require.Contains(t, body, want)
+	_, body = b.get("/login/code?ref=none")
+	require.NotContains(t, body, "99.00") // nothing is left to confirm
+}

@@ -181,6 +181,10 @@ func (a *app) pay() (http.Handler, error) {
 			u, _, err := bill(r)
 			return u.address.String(), err
 		},
+		About: func(r *http.Request) string { // what is confirmed, before it is
+			_, i, _ := bill(r)
+			return i.Amount() + ", invoice " + i.id
+		},
 		Prepare: func(r *http.Request, request *otp.Request) error {
 			_, i, err := bill(r)
 			request.Proven = true // strangers cannot use up the mails of this account

@@ -58,7 +58,7 @@ func sample(letters *letter.Letter, language, kind, code string) (letter.Mail, e
 		Reference: "KQZT",
 		Brand:     "Acme",
 		Minutes:   10,
-		Support:   "+49 30 901820",
+		Support:   "+49 30 90 18 20",
 		Vars:      map[string]string{"amount": "1,500.00 EUR"},
 	})
 }

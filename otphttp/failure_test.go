@@ -63,7 +63,7 @@ func on(t *testing.T, store otp.Store, sender otp.Sender, opts otphttp.Options) 
 
 // While the store is down every step fails closed with 503 and a time to come back, and goes on
 // afterwards where it was. C14
-func TestStoreDown(t *testing.T) {
+func TestStoreDown(t *testing.T) { // D7
 	store := &shaky{Store: otp.NewMemoryStore(nil)}
 	s := on(t, store, nil, otphttp.Options{})
 	b := s.browser()

@@ -14,13 +14,13 @@ import (
 )
 
 // writeAll writes every mail as dir/<language>-<kind>.txt, .html and .eml.
-func writeAll(letters *letter.Letter, dir string) error {
+func writeAll(samples sampler, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	for _, language := range letters.Languages() {
-		for _, kind := range letters.Kinds() {
-			mail, err := sample(letters, language, kind, "042137")
+	for _, language := range samples.letters.Languages() {
+		for _, kind := range samples.letters.Kinds() {
+			mail, err := samples.mail(language, kind, "042137")
 			if err != nil {
 				return err
 			}

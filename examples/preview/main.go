@@ -3,6 +3,7 @@
 //
 //	go run ./examples/preview                   # http://127.0.0.1:8026
 //	go run ./examples/preview -files my/mail    # with words and templates of your own
+//	go run ./examples/preview -brand "My Shop" -support help@example.com
 //	go run ./examples/preview -out /tmp/mails   # .txt, .html and .eml files
 package main
 
@@ -28,6 +29,8 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("preview", flag.ContinueOnError)
 	out := flags.String("out", "", "write .txt, .html and .eml files into this folder and end")
 	files := flags.String("files", "", "a folder with words and templates of your own")
+	brand := flags.String("brand", "Acme", "who sends the mails")
+	support := flags.String("support", "+49 30 90 18 20", "where to turn to; empty for no such line")
 	addr := flags.String("addr", "127.0.0.1:8026", "where to listen")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -40,25 +43,34 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	samples := sampler{letters, *brand, *support}
+	if _, err := samples.mail("en", "", "042137"); err != nil {
+		return err // what no mail can be made of
+	}
 	if *out != "" {
-		return writeAll(letters, *out)
+		return writeAll(samples, *out)
 	}
 	fmt.Printf("open http://%s\n", *addr)
-	server := &http.Server{Addr: *addr, Handler: handler(letters), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: *addr, Handler: handler(samples), ReadHeaderTimeout: 5 * time.Second}
 	return server.ListenAndServe()
 }
 
-// sample is a mail to look at: all its lines, with the code that the query or
-// the caller wants.
-func sample(letters *letter.Letter, language, kind, code string) (letter.Mail, error) {
-	return letters.Render(letter.Data{
+// sampler makes mails to look at.
+type sampler struct {
+	letters        *letter.Letter
+	brand, support string
+}
+
+// mail is one with all its lines and the given code.
+func (s sampler) mail(language, kind, code string) (letter.Mail, error) {
+	return s.letters.Render(letter.Data{
 		Code:      code,
 		Kind:      kind,
 		Locale:    language,
 		Reference: "KQZT",
-		Brand:     "Acme",
+		Brand:     s.brand,
 		Minutes:   10,
-		Support:   "+49 30 90 18 20",
+		Support:   s.support,
 		Vars:      map[string]string{"amount": "1,500.00 EUR"},
 	})
 }

@@ -20,6 +20,7 @@ import (
 func TestHandler(t *testing.T) {
 	letters, err := letter.New(nil)
 	require.NoError(t, err)
+	samples := sampler{letters, "Acme", "help desk"}
 	for query, mails := range map[string]int{
 		"":                             len(letters.Languages()),
 		"?language=en":                 len(letters.Kinds()),
@@ -28,7 +29,7 @@ func TestHandler(t *testing.T) {
 		"?language=en&code=K7M2QX94TR": len(letters.Kinds()),
 	} {
 		w := httptest.NewRecorder()
-		handler(letters).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/"+query, nil))
+		handler(samples).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/"+query, nil))
 		require.Equal(t, http.StatusOK, w.Code)
 		body := w.Body.String()
 		require.Equal(t, mails, strings.Count(body, "<iframe sandbox srcdoc="), query)
@@ -36,7 +37,7 @@ func TestHandler(t *testing.T) {
 		require.NotContains(t, body, "ZgotmplZ")
 	}
 	w := httptest.NewRecorder()
-	handler(letters).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?code=not+a+code", nil))
+	handler(samples).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?code=not+a+code", nil))
 	require.Equal(t, http.StatusBadRequest, w.Code)
 }
 
@@ -45,10 +46,11 @@ func TestOut(t *testing.T) {
 	own := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(own, "words"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(own, "words", "en.json"), []byte(`{"support": "Call {support}"}`), 0o644))
-	require.NoError(t, run([]string{"-out", dir, "-files", own}))
+	require.NoError(t, run([]string{"-out", dir, "-files", own, "-brand", "My Shop"}))
 	text, err := os.ReadFile(filepath.Join(dir, "en-login.txt"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "\nCall +49")
+	require.Contains(t, string(text), "sign in to My Shop")
 	page, err := os.ReadFile(filepath.Join(dir, "en-other.html"))
 	require.NoError(t, err)
 
@@ -57,7 +59,7 @@ func TestOut(t *testing.T) {
 	defer f.Close()
 	m, err := mail.ReadMessage(f)
 	require.NoError(t, err)
-	require.Equal(t, "Your Acme verification code", m.Header.Get("Subject"))
+	require.Equal(t, "Your My Shop verification code", m.Header.Get("Subject"))
 	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	require.NoError(t, err)
 	parts := multipart.NewReader(m.Body, params["boundary"])
@@ -72,4 +74,5 @@ func TestOut(t *testing.T) {
 
 	require.Error(t, run([]string{"-files", t.TempDir()}))
 	require.Error(t, run([]string{"-nonsense"}))
+	require.ErrorContains(t, run([]string{"-out", dir, "-support", "+493090182000"}), "support: six digits")
 }

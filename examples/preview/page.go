@@ -21,14 +21,14 @@ form { position: sticky; top: 0; display: flex; flex-wrap: wrap; gap: 1rem; padd
 main { display: flex; flex-wrap: wrap; gap: 1rem; padding: 1rem; }
 section { width: {{.Width}}px; max-width: 95vw; }
 h2, p { margin: 0 0 .25rem; font-size: 1rem; }
-iframe { display: block; width: 100%; height: 720px; border: 0; color-scheme: {{.Scheme}}; }
-pre { margin: 0; padding: .5rem; overflow: auto; background: Canvas; color: CanvasText; color-scheme: {{.Scheme}}; unicode-bidi: plaintext; }
+iframe { display: block; width: 100%; height: {{if eq .Width "640"}}640{{else}}960{{end}}px; border: 0; color-scheme: {{.Scheme}}; }
+pre { margin: 0; padding: .5rem; white-space: pre-wrap; overflow-wrap: anywhere; background: Canvas; color: CanvasText; color-scheme: {{.Scheme}}; unicode-bidi: plaintext; }
 </style>
 </head>
 <body>
 <form>
 <label>Language <select name="language"><option value="">all</option>{{range .Languages}}<option{{if eq . $.Language}} selected{{end}}>{{.}}</option>{{end}}</select></label>
-<label>Kind <select name="kind">{{range .Kinds}}<option value="{{.}}"{{if eq . $.Kind}} selected{{end}}>{{or . "(other)"}}</option>{{end}}</select> if all languages</label>
+<label>Kind, for all languages <select name="kind">{{range .Kinds}}<option value="{{.}}"{{if eq . $.Kind}} selected{{end}}>{{or . "(other)"}}</option>{{end}}</select></label>
 <label>Screen <select name="scheme"><option>light</option><option{{if eq .Scheme "dark"}} selected{{end}}>dark</option></select></label>
 <label>Width <select name="width"><option>320</option><option{{if eq .Width "640"}} selected{{end}}>640</option></select></label>
 <label>Code <input name="code" value="{{.Code}}" size="16"></label>
@@ -53,8 +53,8 @@ type shown struct {
 }
 
 // handler serves the overview.
-func handler(letters *letter.Letter) http.Handler {
-	languages, kinds := letters.Languages(), letters.Kinds()
+func handler(samples sampler) http.Handler {
+	languages, kinds := samples.letters.Languages(), samples.letters.Kinds()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()
 		choice := func(name string, from ...string) string {
@@ -85,7 +85,7 @@ func handler(letters *letter.Letter) http.Handler {
 		}
 		for _, language := range forLanguages {
 			for _, kind := range forKinds {
-				mail, err := sample(letters, language, kind, page.Code)
+				mail, err := samples.mail(language, kind, page.Code)
 				if err != nil {
 					http.Error(w, err.Error(), http.StatusBadRequest)
 					return

@@ -117,7 +117,7 @@ type SMTPOptions struct {
 
 	// Support is shown as where to turn to with questions: an address, a
 	// telephone number. Six digits in a row are refused: write a number with
-	// spaces. Default: empty, not shown.
+	// spaces; so are web addresses. Default: empty, not shown.
 	Support string
 
 	// Letter writes the words. Default: nil, the built-in ones of

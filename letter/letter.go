@@ -29,7 +29,9 @@
 // language, such as de-AT, need only say what differs from de. Any other name
 // under "kinds" adds a kind of purpose, with subject, intro and ignore, and
 // amount if it has one; languages that do not have the kind use their general
-// words for it. Templates are given a [Page].
+// words for it. The kind is what stands before the first colon of the purpose:
+// "export" has the words for For("export:42"). Templates are given a [Page]; to
+// leave a line out, write one without it. Files of other names are not read.
 //
 // [New] checks every sentence, makes every mail that words or templates of
 // your own go into, for trial, and refuses them if they lost the code, the
@@ -83,14 +85,15 @@ type Data struct {
 	Reference string
 
 	// Brand is who sends the mail. Required, here or in Vars. Six digits in a row
-	// are refused, here and in Support: they look like a code.
+	// are refused, here and in Support: they look like a code. Brands in Vars are
+	// known only when a mail goes out, so they are not refused for that.
 	Brand string
 
 	// Minutes is how long the code works; at least 1.
 	Minutes int
 
-	// Support is where to turn to, such as an address or a telephone number.
-	// Empty leaves its line out.
+	// Support is where to turn to, such as an address or a telephone number. Web
+	// addresses ("://", "www.") are refused. Empty leaves its line out.
 	Support string
 
 	// Vars are the request's. "brand" is used in place of Brand; "amount" is
@@ -281,6 +284,9 @@ func (d *Data) check() error {
 			return fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
+	if isWebAddress(d.Support) {
+		return fmt.Errorf("support: %w", errWebAddress)
+	}
 	for _, name := range [...]string{"brand", "amount"} {
 		if err := checkVar(d.Vars[name]); err != nil {
 			return fmt.Errorf("%s in vars: %w", name, err)
@@ -297,8 +303,16 @@ func checkVar(v string) error {
 	if utf8.RuneCountInString(v) > maxVar {
 		return fmt.Errorf("more than %d characters", maxVar)
 	}
-	if low := strings.ToLower(v); strings.Contains(low, "://") || strings.Contains(low, "www.") {
-		return errors.New("a web address")
+	if isWebAddress(v) {
+		return errWebAddress
 	}
 	return nil
+}
+
+var errWebAddress = errors.New("a web address")
+
+// isWebAddress reports whether mail programs would surely make a link of v.
+func isWebAddress(v string) bool {
+	low := strings.ToLower(v)
+	return strings.Contains(low, "://") || strings.Contains(low, "www.")
 }

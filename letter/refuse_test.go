@@ -24,6 +24,8 @@ func TestNew_refusesWords(t *testing.T) { // F1, F4, I1, I3, I4, I5, I6, I8
 		"not an object":         {"en", `["en"]`, "object"},
 		"more than an object":   {"en", `{} {}`, "follows"},
 		"not UTF-8":             {"en", "{\"share\": \"{brand} \xff\"}", "UTF-8"},
+		"comma at the end":      {"en", "{\n\"support\": \"Q {support}\",\n}\n", "line 3"},
+		"no comma":              {"en", "{\n\"support\": \"Q {support}\"\n\"share\": \"{brand}\"}\n", "line 3"},
 		"unknown key":           {"en", `{"shared": "{brand}"}`, "shared"},
 		"key in other case":     {"en", `{"Share": "{brand}"}`, "Share"},
 		"key of a kind":         {"en", `{"kinds": {"login": {"intr": "{brand}"}}}`, "kinds.login.intr"},
@@ -127,6 +129,29 @@ func TestNew_refusesTemplates(t *testing.T) { // F4, F6, I1, I4
 			require.Contains(t, err.Error(), c.says)
 		})
 	}
+}
+
+// What stands beside the code is neither a link nor looks like a code.
+func TestRender_refusesBesideCode(t *testing.T) { // I5, I6
+	l := newLetter(t, letter.Options{})
+	for name, c := range map[string]struct {
+		brand, support, says string
+	}{
+		"digits in the brand":   {"Studio 202612", "", "brand: six digits"},
+		"digits in the support": {"Acme", "+493090182000", "support: six digits"},
+		"digits of other signs": {"Acme", "٠٣٠١٢٣٤٥", "support: six digits"},
+		"link":                  {"Acme", "HTTPS://acme.example/help", "support: a web address"},
+		"link without scheme":   {"Acme", "www.acme.example", "support: a web address"},
+	} {
+		d := data("login")
+		d.Brand, d.Support = c.brand, c.support
+		_, err := l.Render(d)
+		require.ErrorContains(t, err, c.says, name)
+	}
+	d := data("login")
+	d.Brand, d.Support = "Studio 2026", "+49 30 90 18 20"
+	_, err := l.Render(d)
+	require.NoError(t, err)
 }
 
 func TestNew_refusesOptions(t *testing.T) {

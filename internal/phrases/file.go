@@ -73,6 +73,10 @@ func read(files fs.FS, name, tag string, groups func(prefix, name string) bool) 
 		return nil, errors.New("not a JSON object")
 	}
 	if err := f.object(dec, "", groups); err != nil {
+		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
+			before := raw[:min(syntax.Offset, int64(len(raw)))]
+			return nil, fmt.Errorf("line %d: %w", 1+bytes.Count(before, []byte("\n")), err)
+		}
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {

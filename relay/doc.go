@@ -4,11 +4,23 @@
 // handler answers in the same time whether a mail goes out or not. A [Failover]
 // asks several providers in turn. They go together: a queue around a failover.
 //
-//	providers, err := relay.NewFailover([]relay.Provider{{"main", smtp}, {"spare", other}}, nil)
-//	queue, err := relay.NewQueue(providers, nil)
+//	providers, err := relay.NewFailover([]relay.Provider{
+//		{Name: "main", Sender: smtp},
+//		{Name: "spare", Sender: other},
+//	}, &relay.FailoverOptions{Attempt: 10 * time.Second})
+//	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
+//		Observe: func(r relay.Report) {
+//			if r.Outcome != relay.Sent {
+//				slog.Warn("mail", "outcome", r.Outcome, "id", r.Message, "to", r.Masked, "attempts", r.Attempts, "err", r.Err)
+//			}
+//		},
+//	})
 //	verifier, err := otp.NewVerifier(store, queue, nil)
 //	...
 //	queue.Close(ctx) // at the end of the program: waits for what is queued
+//	smtp.Close()     // and then the senders
+//
+// Without Observe nobody hears of a mail that failed.
 //
 // Behind a queue Verifier.Send has already returned when a mail fails: nothing is
 // given back to the budget of the address and no challenge becomes a decoy. The

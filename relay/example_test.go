@@ -19,7 +19,10 @@ func Example() {
 	})
 	spare := new(otptest.Inbox) // in an application an *otp.SMTPSender, like the first
 
-	providers, err := relay.NewFailover([]relay.Provider{{"main", down}, {"spare", spare}}, &relay.FailoverOptions{
+	providers, err := relay.NewFailover([]relay.Provider{
+		{Name: "main", Sender: down},
+		{Name: "spare", Sender: spare},
+	}, &relay.FailoverOptions{
 		Observe: func(_ context.Context, a relay.Attempt) { fmt.Println(a.Provider, a.Err) },
 	})
 	if err != nil {

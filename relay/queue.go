@@ -76,7 +76,8 @@ type Report struct {
 	Attempts int
 	// Age is the time since the queue took the mail.
 	Age time.Duration
-	// Err is the last failure, nil for none.
+	// Err is the last failure, also of a mail that was dropped or expired while it
+	// waited; nil for Sent, and for one that was never tried.
 	Err error
 }
 
@@ -108,6 +109,7 @@ type item struct {
 	deadline time.Time
 	attempts int
 	maybe    bool // an attempt may have sent it
+	last     error
 }
 
 // NewQueue returns a queue before sender; opts may be nil.
@@ -202,11 +204,11 @@ func (q *Queue) work() {
 // attempt asks the sender once and settles what follows.
 func (q *Queue) attempt(it *item) {
 	if q.life.Err() != nil {
-		q.settle(it, Dropped, nil)
+		q.settle(it, Dropped, it.last)
 		return
 	}
 	if !time.Now().Before(it.deadline) {
-		q.settle(it, Expired, nil)
+		q.settle(it, Expired, it.last)
 		return
 	}
 	it.attempts++
@@ -244,6 +246,7 @@ func (q *Queue) ask(it *item) (err error) {
 
 // again lets a mail wait for another attempt, unless its code ends before that.
 func (q *Queue) again(it *item, err error) {
+	it.last = err
 	pause := min(min(q.opts.Backoff, time.Minute)<<min(it.attempts-1, 16), time.Minute)
 	var chance [1]byte
 	rand.Read(chance[:])
@@ -330,7 +333,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	}
 	q.mu.Unlock()
 	for _, it := range rest { // here, since a sender may hold all workers
-		q.settle(it, Dropped, nil)
+		q.settle(it, Dropped, it.last)
 	}
 	select {
 	case <-q.empty:

@@ -112,6 +112,20 @@ func TestQueue_outcomes(t *testing.T) {
 	}
 }
 
+// A mail that is dropped while it waits for another attempt is told with the failure
+// that it waited for.
+func TestQueue_dropTellsFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, told := newQueue(t, says(errBusy), relay.QueueOptions{Backoff: time.Minute})
+		require.NoError(t, q.Send(t.Context(), message(t, 1)))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, q.Close(ctx), context.DeadlineExceeded)
+		require.Equal(t, []relay.Outcome{relay.Delayed, relay.Dropped}, told.outcomes())
+		require.ErrorIs(t, told.all[1].Err, errBusy)
+	})
+}
+
 // A mail is tried until its code ends, ever more slowly, and then told as expired.
 func TestQueue_backsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -87,6 +87,37 @@ func ExampleNewSigner() {
 	// Output: SMTPSender{smtp.example.com:465, from codes@example.com}
 }
 
+// Two keys, for receivers that know only one of the algorithms.
+func ExampleSigner_Sign() {
+	key, err := dkim.ParseKey([]byte(privateKey))
+	if err != nil {
+		log.Fatal(err)
+	}
+	first, err := dkim.NewSigner("example.com", "codes2026rsa", key) // in an application an RSA key
+	if err != nil {
+		log.Fatal(err)
+	}
+	second, err := dkim.NewSigner("example.com", "codes2026ed", key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	opts := &otp.SMTPOptions{
+		Sign: func(ctx context.Context, mail []byte) ([]byte, error) {
+			signed, err := first.Sign(ctx, mail)
+			if err != nil {
+				return nil, err
+			}
+			return second.Sign(ctx, signed)
+		},
+	}
+	mail, err := opts.Sign(context.Background(), []byte("From: a@example.com\r\nSubject: x\r\n\r\nHello\r\n"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.Count(string(mail), "DKIM-Signature:"), "signatures")
+	// Output: 2 signatures
+}
+
 // The README's Go stands in an Example.
 func TestREADME(t *testing.T) {
 	code, err := os.ReadFile("example_test.go")

@@ -74,7 +74,7 @@ func FuzzSMTPSender_headers(f *testing.F) {
 			if err == nil {
 				subject = words.Subject
 			}
-			lines = append(lines, reference)
+			lines = append(lines, shown, reference)
 		}
 		headers := []string{name, replyName, subject}
 		m := smtpMessage(t, to)
@@ -141,11 +141,11 @@ func quoted(name string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
 }
 
-// broken tells whether a text is of more than one line, or no text.
-func broken(text string) bool { return oneline.Check(text) != nil }
+// broken tells whether a text cannot stand beside the code: more than one line, no text, digits like a code.
+func broken(text string) bool { return oneline.CheckBesideCode(text) != nil }
 
 // forges tells whether a text could break or forge a header.
-func forges(text string) bool { return broken(text) || strings.Contains(text, "=?") }
+func forges(text string) bool { return oneline.Check(text) != nil || strings.Contains(text, "=?") }
 
 // unfit tells whether a text may be refused in a header: it forges, or has
 // hundreds of bytes where no line can be folded.

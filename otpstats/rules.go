@@ -1,0 +1,82 @@
+package otpstats
+
+import "time"
+
+// AnomalyKind says what is unusual.
+type AnomalyKind string
+
+// The kinds of anomaly.
+const (
+	// DeliveryFalling: fewer of the codes mailed to a domain come back than used to.
+	DeliveryFalling AnomalyKind = "delivery_falling"
+	// DistributedGuessing: wrong guesses at many addresses, and none right.
+	DistributedGuessing AnomalyKind = "distributed_guessing"
+	// ClientSpread: one client asks for many addresses.
+	ClientSpread AnomalyKind = "client_spread"
+	// AddressSpread: many clients ask for one address.
+	AddressSpread AnomalyKind = "address_spread"
+	// EscalationSpike: many guesses at addresses where only strong codes count.
+	EscalationSpike AnomalyKind = "escalation_spike"
+)
+
+// Anomaly is something unusual that begins, or has been.
+type Anomaly struct {
+	Kind    AnomalyKind
+	Subject string    // the domain, or the stored hash of the client or address; empty for all traffic
+	Since   time.Time // the minute in which it was found
+	Until   time.Time // when it was over; zero while it lasts
+	Count   int64     // what was seen: mails sent, unsolved addresses, addresses, clients, escalations
+	Seen    float64   // the number that is unusual: the share verified, or Count
+	Usual   float64   // what it is usually, or the limit
+}
+
+// Rules say what is an anomaly. They are evaluated for each minute of the time of
+// the events, over the events of all processes that write to the database. An anomaly is
+// told once and is over when its rule has been quiet for Calm.
+type Rules struct {
+	// Calm is how long a rule must be quiet for its anomaly to be over. 0 means 30
+	// minutes; negative is an error.
+	Calm time.Duration
+
+	Delivery    DeliveryRule
+	Guessing    GuessingRule
+	Clients     SpreadRule
+	Addresses   SpreadRule
+	Escalations SpikeRule
+}
+
+// DeliveryRule compares, for each domain, the share of the mailed codes that were
+// answered right within five minutes with the same share in the weeks before. Challenges with
+// wrong guesses only are left out: their mail arrived, or a guesser opened them.
+type DeliveryRule struct {
+	Off     bool          // never
+	MinSent int64         // mails that a verdict needs, in the last hour at most. 0 means 20
+	MinPast int64         // mails that the past needs. 0 means 200
+	Drop    float64       // how much of the usual share must be gone. 0 means 0.3
+	Z       float64       // standard errors between the two shares. 0 means 6
+	Window  time.Duration // the shortest stretch looked at; up to an hour where there are fewer mails than MinSent. 0 means 10 minutes
+}
+
+// GuessingRule counts the addresses with wrong guesses and no right one in Window.
+type GuessingRule struct {
+	Off          bool
+	MinAddresses int64         // 0 means 20
+	Factor       float64       // how many times the usual. 0 means 4
+	Window       time.Duration // 0 means 10 minutes, 60 at most
+}
+
+// SpreadRule counts the different addresses that one client asked for, or the
+// different clients that asked for one address, in Window.
+type SpreadRule struct {
+	Off    bool
+	Limit  int64         // how many are unusual. 0 means 20 addresses, 8 clients
+	Window time.Duration // 0 means an hour, which is the most
+}
+
+// SpikeRule counts escalations in Window.
+type SpikeRule struct {
+	Off    bool
+	Min    int64         // 0 means 20
+	Factor float64       // how many times the usual. 0 means 5
+	Window time.Duration // 0 means 10 minutes, 60 at most
+}

@@ -1,6 +1,11 @@
 package otpstats
 
-import "time"
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Filter chooses what a query looks at. Empty texts choose everything.
 type Filter struct {
@@ -139,4 +144,112 @@ type Spread struct {
 // Names are the values that a filter can choose, those with the most traffic first; at most 200 of each.
 type Names struct {
 	Purposes, Languages, Domains, Providers, Apps []string
+}
+
+// scope is what a query reads: the rows from a time until before another.
+type scope struct {
+	Filter
+	from, to time.Time
+	long     bool // by the day
+}
+
+func (s *Stats) scope(f Filter, by Dimension) scope {
+	if f.To.IsZero() {
+		f.To = s.opts.Now()
+	}
+	if f.From.IsZero() {
+		f.From = f.To.AddDate(0, 0, -7)
+	}
+	unit := time.Hour
+	long := f.To.Sub(f.From) > 60*24*time.Hour && by != Hour
+	if long {
+		unit = 24 * time.Hour
+	}
+	// Truncate counts from the year 1, whose hours and days are those of UTC.
+	return scope{f, f.From.UTC().Truncate(unit), f.To.UTC().Add(unit - 1).Truncate(unit), long}
+}
+
+// sum is one row of sums.
+type sum struct {
+	time  int64 // Unix seconds
+	value string
+	tally tally
+}
+
+// sums adds up columns of the roll-ups, by at most one time and one other dimension. It
+// reads the rows of one dimension where the filter leaves it at that, since they are few.
+func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []int) (all []sum, err error) {
+	at, value := "0", "''"
+	grain := grainHour
+	if sc.long {
+		grain = grainDay
+	}
+	var only []Dimension
+	where, args := "", []any{}
+	for d, v := range map[Dimension]string{Purpose: sc.Purpose, Language: sc.Language, Domain: sc.Domain, Provider: sc.Provider, App: sc.App} {
+		if v != "" {
+			only = append(only, d)
+			where += " AND " + dimensionColumns[d] + " = ?"
+			args = append(args, v)
+		}
+	}
+	for _, d := range by {
+		switch d {
+		case None:
+		case Hour:
+			at = "time"
+		case Day:
+			at = "time - time % 86400"
+		default:
+			value = dimensionColumns[d]
+			if !slices.Contains(only, d) {
+				only = append(only, d)
+			}
+		}
+	}
+	switch len(only) {
+	case 0:
+	case 1:
+		grain += int(only[0])
+	default:
+		grain = grainAll
+	}
+	text := "SELECT " + at + ", " + value
+	for _, c := range columns {
+		text += ", sum(" + columnNames[c] + ")"
+	}
+	text += " FROM {p}rollups WHERE grain = ? AND time >= ? AND time < ?" + where + " GROUP BY " + groups(at, value)
+	rows, err := s.query(ctx, s.db, text, append([]any{grain, sc.from.Unix(), sc.to.Unix()}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r sum
+		into := []any{&r.time, &r.value}
+		for _, c := range columns {
+			into = append(into, &r.tally[c])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return all, rows.Err()
+}
+
+// groups is what a query groups by. Constants are none, but a query without any group
+// has a row also for nothing.
+func groups(at, value string) string {
+	var by []string
+	if at != "0" {
+		by = append(by, "1")
+	}
+	if value != "''" {
+		by = append(by, "2")
+	}
+	if by == nil {
+		return "grain"
+	}
+	return strings.Join(by, ", ")
 }

@@ -1,6 +1,11 @@
 package otpstats
 
-import "time"
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+)
 
 // AnomalyKind says what is unusual.
 type AnomalyKind string
@@ -46,7 +51,7 @@ type Rules struct {
 }
 
 // DeliveryRule compares, for each domain, the share of the mailed codes that were
-// answered right within five minutes with the same share in the weeks before. Challenges with
+// answered right within two and a half minutes with the same share in the weeks before. Challenges with
 // wrong guesses only are left out: their mail arrived, or a guesser opened them.
 type DeliveryRule struct {
 	Off     bool          // never
@@ -79,4 +84,41 @@ type SpikeRule struct {
 	Min    int64         // 0 means 20
 	Factor float64       // how many times the usual. 0 means 5
 	Window time.Duration // 0 means 10 minutes, 60 at most
+}
+
+// filled has the defaults.
+func (r Rules) filled() (Rules, error) {
+	var errs []error
+	duration := func(name string, d *time.Duration, standard, most time.Duration) {
+		if *d = cmp.Or(*d, standard); *d < time.Minute || *d > most {
+			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s is not from a minute to %v", name, most))
+		}
+	}
+	count := func(name string, n *int64, standard int64) {
+		if *n = cmp.Or(*n, standard); *n < 0 {
+			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s is negative", name))
+		}
+	}
+	factor := func(name string, x *float64, standard float64) {
+		if *x = cmp.Or(*x, standard); !(*x > 0) {
+			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s is not above 0", name))
+		}
+	}
+	duration("Calm", &r.Calm, 30*time.Minute, 24*time.Hour)
+	count("Delivery.MinSent", &r.Delivery.MinSent, 20)
+	count("Delivery.MinPast", &r.Delivery.MinPast, 200)
+	factor("Delivery.Drop", &r.Delivery.Drop, 0.3)
+	factor("Delivery.Z", &r.Delivery.Z, 6)
+	duration("Delivery.Window", &r.Delivery.Window, 10*time.Minute, time.Hour)
+	count("Guessing.MinAddresses", &r.Guessing.MinAddresses, 20)
+	factor("Guessing.Factor", &r.Guessing.Factor, 4)
+	duration("Guessing.Window", &r.Guessing.Window, 10*time.Minute, time.Hour)
+	count("Clients.Limit", &r.Clients.Limit, 20)
+	duration("Clients.Window", &r.Clients.Window, time.Hour, time.Hour)
+	count("Addresses.Limit", &r.Addresses.Limit, 8)
+	duration("Addresses.Window", &r.Addresses.Window, time.Hour, time.Hour)
+	count("Escalations.Min", &r.Escalations.Min, 20)
+	factor("Escalations.Factor", &r.Escalations.Factor, 5)
+	duration("Escalations.Window", &r.Escalations.Window, 10*time.Minute, time.Hour)
+	return r, errors.Join(errs...)
 }

@@ -1,9 +1,15 @@
 package otpstats
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -12,82 +18,204 @@ import (
 // Stats takes events and answers questions about them. It must be made by [Open] and is
 // safe for concurrent use. Several processes may use the same tables in PostgreSQL;
 // a file of SQLite is for one.
-type Stats struct{}
+type Stats struct {
+	db    *sql.DB
+	opts  Options
+	sql   sqlText
+	id    string // of this writer, new with each Open
+	names map[Dimension]*names
+	watch *watch
 
-var errTodo = errors.New("otpstats: not built yet")
+	queue   chan record
+	calls   chan call
+	dropped atomic.Int64
+
+	closing   chan struct{} // closed by the first Close
+	closed    atomic.Bool
+	closeOnce sync.Once
+	life      context.Context // ends when Close gives up
+	end       context.CancelFunc
+	done      chan struct{} // closed when the writer has ended
+
+	// Of the writer alone.
+	batches int64
+	clock   int64 // Unix milliseconds: all events before it are written
+	tended  int64 // the minute of clock that was last tended to
+	pruned  int64 // the hour
+}
+
+// call is what the writer does between two batches.
+type call struct {
+	ctx  context.Context
+	do   func(context.Context) error
+	done chan error
+}
+
+var errClosed = errors.New("otpstats: closed")
+
+// wrap says what failed.
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("otpstats: %s: %w", what, err)
+}
 
 // Open makes the tables in db if need be, and starts the goroutine that writes, which
 // [Stats.Close] ends. The db stays the caller's, who closes it after that.
+// A context that ends later does not end the writer.
 func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Stats, error) {
-	return &Stats{}, nil
+	if db == nil {
+		return nil, errors.New("otpstats: no database")
+	}
+	s := &Stats{db: db, id: rand.Text(), names: newNames(), closing: make(chan struct{}), done: make(chan struct{}), calls: make(chan call)}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if err := s.opts.fill(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.sql, err = newText(d, s.opts.Prefix); err != nil {
+		return nil, err
+	}
+	if !s.opts.Unmigrated {
+		if err := s.migrate(ctx); err != nil {
+			return nil, wrap("open", err)
+		}
+	}
+	now := s.opts.Now()
+	s.clock = now.UnixMilli()
+	s.watch = newWatch(s.opts.Rules)
+	if err := s.seedNames(ctx, now); err != nil {
+		return nil, wrap("open", err)
+	}
+	if err := s.seedWatch(ctx, now); err != nil {
+		return nil, wrap("open", err)
+	}
+	s.queue = make(chan record, s.opts.Queue)
+	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
+	go s.run()
+	return s, nil
 }
 
-// Schema returns the SQL that makes the tables and indexes where they are missing, for
-// those who migrate with a tool of their own: statements that end with a semicolon. An empty prefix
-// is the default one.
-func Schema(d Dialect, prefix string) (string, error) { return "", errTodo }
+// fill sets the defaults and refuses what makes no sense.
+func (o *Options) fill() error {
+	if len(o.Key) < 16 {
+		return errors.New("otpstats: Options.Key has less than 16 bytes")
+	}
+	o.Key = bytes.Clone(o.Key)
+	o.Queue, o.Batch = cmp.Or(o.Queue, 16384), cmp.Or(o.Batch, 1000)
+	o.Interval, o.Over = cmp.Or(o.Interval, time.Second), cmp.Or(o.Over, 2*time.Hour)
+	o.KeepEvents = cmp.Or(o.KeepEvents, 30*24*time.Hour)
+	o.KeepRollups = cmp.Or(o.KeepRollups, max(o.KeepEvents, 400*24*time.Hour))
+	switch {
+	case o.Queue < 0, o.Batch < 0, o.Interval < 0, o.Over < 0:
+		return errors.New("otpstats: Options.Queue, Batch, Interval or Over is negative")
+	case o.KeepEvents < 24*time.Hour:
+		return errors.New("otpstats: Options.KeepEvents is less than a day")
+	case o.KeepRollups < o.KeepEvents:
+		return errors.New("otpstats: Options.KeepRollups is less than KeepEvents")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	if o.OnAnomaly == nil {
+		o.OnAnomaly = func(Anomaly) {}
+	}
+	var err error
+	o.Rules, err = o.Rules.filled()
+	return err
+}
 
 // Observe takes an event and never waits. It is for [otp.Options].Observer.
 // An [otp.EventForgotten] does what [Stats.Forget] does.
-func (s *Stats) Observe(ctx context.Context, e otp.Event) {}
+func (s *Stats) Observe(ctx context.Context, e otp.Event) {
+	k := kindOf(e.Kind)
+	if k == kindNone {
+		return
+	}
+	r := record{
+		kind: k, resend: e.Resend, time: e.Time.UnixMilli(), age: e.Age, wrongs: int64(e.WrongGuesses),
+		address: e.AddressHash, client: e.ClientHash, challenge: e.ChallengeHash,
+		purpose: e.Purpose, locale: e.Locale, domain: e.Domain, mid: e.Message,
+	}
+	if s.opts.App != nil {
+		r.app = s.opts.App(ctx)
+	}
+	s.put(&r)
+}
 
 // Mail says what became of a mail, by the ID in otp.Event.Message: for the functions that
 // relay.Failover and relay.Queue report to. It may come before or after the event of
 // the send, and never waits. Provider may be empty; outcome is one of those above, and
 // others are ignored.
-func (s *Stats) Mail(message, provider, outcome string) {}
+func (s *Stats) Mail(message, provider, outcome string) {
+	s.put(&record{kind: kindMail, time: s.opts.Now().UnixMilli(), mid: message, provider: provider, outcome: outcome})
+}
+
+func (s *Stats) put(r *record) {
+	if s.closed.Load() {
+		s.dropped.Add(1)
+		return
+	}
+	select {
+	case s.queue <- *r:
+	default:
+		s.dropped.Add(1)
+	}
+}
 
 // Dropped is how many events were lost since Open: the queue was full, or Close had no
 // time for them.
-func (s *Stats) Dropped() int64 { return 0 }
+func (s *Stats) Dropped() int64 { return s.dropped.Load() }
 
 // Flush waits until all that was observed before the call is written and
-// the rules have seen it. It returns the error of ctx.
-func (s *Stats) Flush(ctx context.Context) error { return nil }
+// the rules have seen it. It returns the error of ctx, or what failed beside the writing.
+func (s *Stats) Flush(ctx context.Context) error {
+	return s.call(ctx, func(ctx context.Context) error { return s.tend(ctx) })
+}
+
+// call has the writer do something when all that is in the queue is written.
+func (s *Stats) call(ctx context.Context, do func(context.Context) error) error {
+	c := call{ctx, do, make(chan error, 1)}
+	select {
+	case s.calls <- c:
+	case <-s.done:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-s.done:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Close writes what waits and ends the writer. When ctx ends first, the rest is
 // dropped and the error of ctx returned. Further events are dropped. It may be called more than once.
-func (s *Stats) Close(ctx context.Context) error { return nil }
-
-// Prune deletes what is older at now than Options.KeepEvents and KeepRollups say. The writer does so
-// once an hour by itself.
-func (s *Stats) Prune(ctx context.Context, now time.Time) error { return errTodo }
-
-// Forget erases what is stored about one address, by the AddressHash of its events:
-// single events, challenges and anomalies. Counts without a name stay. What other
-// processes still have in their queues is not reached.
-func (s *Stats) Forget(ctx context.Context, address otp.Hash) error { return errTodo }
-
-// Funnel counts what happened, one row for each value of the dimension that has any:
-// Hour and Day in the order of time, the others by Asked and Sent, the most first.
-func (s *Stats) Funnel(ctx context.Context, f Filter, by Dimension) ([]FunnelRow, error) {
-	return nil, errTodo
+func (s *Stats) Close(ctx context.Context) error {
+	s.closeOnce.Do(func() {
+		s.closed.Store(true)
+		close(s.closing)
+	})
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		s.end()
+		return ctx.Err()
+	}
 }
-
-// AnswerTimes tells how long people take from the opening of a challenge to the right answer.
-func (s *Stats) AnswerTimes(ctx context.Context, f Filter) (AnswerTimes, error) {
-	return AnswerTimes{}, errTodo
-}
-
-// Guesses tells how many wrong guesses and resends come before a right answer.
-func (s *Stats) Guesses(ctx context.Context, f Filter) (Guesses, error) { return Guesses{}, errTodo }
-
-// GaveUp tells at which step people leave.
-func (s *Stats) GaveUp(ctx context.Context, f Filter) (Steps, error) { return Steps{}, errTodo }
-
-// FallenDomains tells which mail domains had fewer right answers in a stretch of the range than
-// at all other times, by the numbers of Rules.Delivery; the most certain first.
-func (s *Stats) FallenDomains(ctx context.Context, f Filter) ([]FallenDomain, error) {
-	return nil, errTodo
-}
-
-// Abuse tells of guessing and flooding. The counts of the hours heed the whole filter, all else
-// only its range.
-func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) { return Abuse{}, errTodo }
-
-// Anomalies returns those that began or lasted in the range, the latest first, at
-// most 200. Of the filter, only the range counts.
-func (s *Stats) Anomalies(ctx context.Context, f Filter) ([]Anomaly, error) { return nil, errTodo }
-
-// Dimensions returns the values that filters can choose in the range.
-func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) { return Names{}, errTodo }

@@ -1,0 +1,125 @@
+package otpstats
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"time"
+
+	"github.com/go-mailotp/otp"
+)
+
+// kind is an otp.EventKind as it is stored: the numbers never change.
+type kind uint8
+
+const (
+	kindNone kind = iota
+	kindAsked
+	kindLimited
+	kindSent
+	kindSendFailed
+	kindDecoy
+	kindVerified
+	kindWrong
+	kindMalformed
+	kindExpired
+	kindExhausted
+	kindEscalated
+	kindUnknown
+	kindClockBack
+	kindUnknownKey
+	kindFailed
+	kindForgotten // not stored
+	kindMail      // not stored: a call of Stats.Mail
+)
+
+func kindOf(k otp.EventKind) kind {
+	switch k {
+	case otp.EventAsked:
+		return kindAsked
+	case otp.EventLimited:
+		return kindLimited
+	case otp.EventSent:
+		return kindSent
+	case otp.EventSendFailed:
+		return kindSendFailed
+	case otp.EventDecoy:
+		return kindDecoy
+	case otp.EventVerified:
+		return kindVerified
+	case otp.EventWrong:
+		return kindWrong
+	case otp.EventMalformed:
+		return kindMalformed
+	case otp.EventExpired:
+		return kindExpired
+	case otp.EventExhausted:
+		return kindExhausted
+	case otp.EventEscalated:
+		return kindEscalated
+	case otp.EventUnknown:
+		return kindUnknown
+	case otp.EventClockBack:
+		return kindClockBack
+	case otp.EventUnknownKey:
+		return kindUnknownKey
+	case otp.EventFailed:
+		return kindFailed
+	case otp.EventForgotten:
+		return kindForgotten
+	}
+	return kindNone
+}
+
+// record is an event, or a call of Mail, on its way to the database. The writer makes
+// it fit to be stored: hashes keyed, values bounded.
+type record struct {
+	kind                        kind
+	resend                      bool
+	time                        int64 // Unix milliseconds
+	age                         time.Duration
+	wrongs                      int64
+	address, client, challenge  otp.Hash
+	message                     otp.Hash // once it is fit
+	purpose, locale, domain     string
+	app, provider, outcome, mid string
+}
+
+// opened is when the record's challenge was, in Unix milliseconds.
+func (r *record) opened() int64 { return r.time - r.age.Milliseconds() }
+
+func (r *record) values() values {
+	return values{purpose: r.purpose, language: r.locale, domain: r.domain, app: r.app}
+}
+
+// hash keys a hash again, told apart by what it stands for.
+func (s *Stats) hash(what byte, b []byte) (h otp.Hash) {
+	mac := hmac.New(sha256.New, s.opts.Key)
+	mac.Write([]byte{what})
+	mac.Write(b)
+	copy(h[:], mac.Sum(nil))
+	return h
+}
+
+func (s *Stats) rehash(what byte, h otp.Hash) otp.Hash {
+	if h == (otp.Hash{}) {
+		return h
+	}
+	return s.hash(what, h[:])
+}
+
+// fit makes the records of a batch fit to be stored.
+func (s *Stats) fit(batch []record) {
+	for i := range batch {
+		r := &batch[i]
+		r.address, r.client, r.challenge = s.rehash('a', r.address), s.rehash('c', r.client), s.rehash('q', r.challenge)
+		if r.mid != "" {
+			r.message, r.mid = s.hash('m', []byte(r.mid)), ""
+		}
+		day, right := r.time/dayMs, r.kind == kindVerified
+		r.purpose = s.names[Purpose].bounded(clean(r.purpose), day, right)
+		r.locale = s.names[Language].bounded(language(r.locale), day, right)
+		r.domain = s.names[Domain].bounded(clean(r.domain), day, right)
+		r.app = s.names[App].bounded(clean(r.app), day, right)
+		r.provider = s.names[Provider].bounded(clean(r.provider), day, r.outcome == MailSent)
+	}
+}

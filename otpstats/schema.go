@@ -1,0 +1,188 @@
+package otpstats
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// The grains of a roll-up: all dimensions together by the hour, and none or one of
+// them (added to the number) by the hour and by the day.
+const (
+	grainAll  = 0
+	grainHour = 10
+	grainDay  = 20
+)
+
+var dimensionColumns = map[Dimension]string{
+	Purpose: "purpose", Language: "language", Domain: "domain", Provider: "provider", App: "app",
+}
+
+var prefixes = regexp.MustCompile(`^([A-Za-z0-9_]{1,40}\.)?[A-Za-z0-9_]{1,40}$`)
+
+// sqlText writes a text for a dialect: {p}name is a table, {i}name an index that
+// is made, {t}name its table, ? an argument.
+type sqlText struct {
+	dialect Dialect
+	prefix  string
+}
+
+var placeholder = regexp.MustCompile(`\{[pit]\}\w+|\?`)
+
+func (q sqlText) text(text string) string {
+	schema, prefix, found := strings.Cut(q.prefix, ".")
+	if !found {
+		schema, prefix = "", q.prefix
+	}
+	if schema != "" {
+		schema = `"` + schema + `".`
+	}
+	argument := 0
+	return placeholder.ReplaceAllStringFunc(text, func(m string) string {
+		if m == "?" {
+			if argument++; q.dialect == PostgreSQL {
+				return fmt.Sprintf("$%d", argument)
+			}
+			return m
+		}
+		name := `"` + prefix + m[3:] + `"`
+		// The schema goes with the table in PostgreSQL, with the index in SQLite.
+		if m[1] == 'i' && q.dialect == PostgreSQL || m[1] == 't' && q.dialect == SQLite {
+			return name
+		}
+		return schema + name
+	})
+}
+
+// Schema returns the SQL that makes the tables and indexes where they are missing, for
+// those who migrate with a tool of their own: statements that end with a
+// semicolon. An empty prefix is the default one.
+func Schema(d Dialect, prefix string) (string, error) {
+	q, err := newText(d, prefix)
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(q.schema(), ";\n") + ";\n", nil
+}
+
+func newText(d Dialect, prefix string) (sqlText, error) {
+	if prefix == "" {
+		prefix = "otp_stats_"
+	}
+	if !prefixes.MatchString(prefix) {
+		return sqlText{}, errors.New("otpstats: Options.Prefix is not of [A-Za-z0-9_], nor two such with a dot")
+	}
+	if d != SQLite && d != PostgreSQL {
+		return sqlText{}, fmt.Errorf("otpstats: no dialect has the number %d", d)
+	}
+	return sqlText{d, prefix}, nil
+}
+
+func (q sqlText) schema() []string {
+	serial, long, hash := "INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER", "BLOB"
+	without := " WITHOUT ROWID"
+	if q.dialect == PostgreSQL {
+		serial, long, hash, without = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bigint", "bytea", ""
+	}
+	dimensions := "purpose text NOT NULL, language text NOT NULL, domain text NOT NULL, provider text NOT NULL, app text NOT NULL"
+	columns := strings.Join(columnNames[:], " integer NOT NULL, ") + " integer NOT NULL"
+	statements := []string{
+		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL,\n" +
+			"\tpurpose text NOT NULL, language text NOT NULL, domain text NOT NULL, app text NOT NULL,\n" +
+			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL)",
+		"CREATE INDEX IF NOT EXISTS {i}events_time ON {t}events (time)",
+		"CREATE INDEX IF NOT EXISTS {i}events_address ON {t}events (address)",
+		"CREATE TABLE IF NOT EXISTS {p}challenges (id {hash} PRIMARY KEY, opened {long} NOT NULL, address {hash},\n\t" + dimensions + ",\n" +
+			"\tmails integer NOT NULL, lost integer NOT NULL, again integer NOT NULL, decoys integer NOT NULL, failed integer NOT NULL, wrong integer NOT NULL,\n" +
+			"\tmalformed integer NOT NULL, expired integer NOT NULL, exhausted integer NOT NULL, strong integer NOT NULL, age {long} NOT NULL)" + without,
+		"CREATE INDEX IF NOT EXISTS {i}challenges_opened ON {t}challenges (opened)",
+		"CREATE INDEX IF NOT EXISTS {i}challenges_address ON {t}challenges (address)",
+		"CREATE TABLE IF NOT EXISTS {p}mails (id {hash} PRIMARY KEY, time {long} NOT NULL, challenge {hash}, provider text NOT NULL, lost integer NOT NULL)" + without,
+		"CREATE INDEX IF NOT EXISTS {i}mails_time ON {t}mails (time)",
+		"CREATE TABLE IF NOT EXISTS {p}rollups (grain integer NOT NULL, time {long} NOT NULL, " + dimensions + ",\n\t" + columns + ",\n" +
+			"\tPRIMARY KEY (grain, time, purpose, language, domain, provider, app))" + without,
+		"CREATE TABLE IF NOT EXISTS {p}spreads (hour {long} NOT NULL, kind integer NOT NULL, subject text NOT NULL, count {long} NOT NULL, asked {long} NOT NULL,\n" +
+			"\tPRIMARY KEY (hour, kind, subject))" + without,
+		"CREATE TABLE IF NOT EXISTS {p}anomalies (kind text NOT NULL, subject text NOT NULL, until {long} NOT NULL, since {long} NOT NULL,\n" +
+			"\tcount {long} NOT NULL, seen double precision NOT NULL, usual double precision NOT NULL, PRIMARY KEY (kind, subject, until))" + without,
+		"CREATE TABLE IF NOT EXISTS {p}writers (id text PRIMARY KEY, batch {long} NOT NULL, time {long} NOT NULL)" + without,
+		"INSERT INTO {p}writers (id, batch, time) VALUES ('', 0, 0) ON CONFLICT DO NOTHING",
+	}
+	for i, s := range statements {
+		statements[i] = q.text(strings.NewReplacer("{long}", long, "{hash}", hash).Replace(s))
+	}
+	return statements
+}
+
+// migrate makes what is missing.
+func (s *Stats) migrate(ctx context.Context) error {
+	statements := s.sql.schema()
+	if s.sql.dialect == PostgreSQL {
+		// Two sessions that create one table at once collide in spite of IF NOT
+		// EXISTS, so they take turns. The number is arbitrary.
+		statements = []string{"DO $migrate$ BEGIN PERFORM pg_advisory_xact_lock(7095311947);\n" +
+			strings.Join(statements, ";\n") + ";\nEND $migrate$"}
+	}
+	for _, text := range statements {
+		if _, err := s.db.ExecContext(ctx, text); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	return nil
+}
+
+// runner is a *sql.DB or a *sql.Tx.
+type runner interface {
+	ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error)
+}
+
+func (s *Stats) query(ctx context.Context, on runner, text string, args ...any) (*sql.Rows, error) {
+	return on.QueryContext(ctx, s.sql.text(text), args...)
+}
+
+func (s *Stats) exec(ctx context.Context, on runner, text string, args ...any) (int64, error) {
+	result, err := on.ExecContext(ctx, s.sql.text(text), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// insert writes rows of the same width, many with one statement.
+func (s *Stats) insert(ctx context.Context, on runner, head string, rows [][]any, tail string) error {
+	for len(rows) > 0 {
+		// PostgreSQL takes 65535 arguments, SQLite 32766.
+		n := min(len(rows), max(1, 4000/len(rows[0])))
+		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+		args := make([]any, 0, n*len(rows[0]))
+		for _, row := range rows[:n] {
+			args = append(args, row...)
+		}
+		if _, err := s.exec(ctx, on, head+" VALUES "+one+strings.Repeat(", "+one, n-1)+tail, args...); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	return nil
+}
+
+// update runs f in a transaction that no other writer of these tables is in: the row of
+// the writer "" is held throughout.
+func (s *Stats) update(ctx context.Context, f func(tx *sql.Tx) error) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := s.exec(ctx, tx, "UPDATE {p}writers SET batch = batch + 1 WHERE id = ''"); err != nil {
+		return err
+	}
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,326 @@
+package otpstats
+
+import (
+	"math"
+	"time"
+
+	"github.com/go-mailotp/otp"
+)
+
+// span is how many minutes the watch looks back at: an hour, and what a challenge
+// needs to be answered quickly.
+const span = 72
+
+// delay is how many minutes a mailed code is given before the rules count it.
+const delay = 4
+
+// watch is what the rules know: the last hour by the minute, and what is usual. It sees
+// the events in the order in which they are stored. It is of the writer alone.
+type watch struct {
+	rules  Rules
+	last   int64 // the last event's id
+	minute int64 // evaluated up to here; Unix minutes
+	active map[subject]*active
+	news   []news // to be stored and told
+
+	domains   map[string]*domain
+	people    map[otp.Hash]*person
+	clients   spreads
+	addresses spreads
+
+	escalated              [span]minuteCount
+	pastEscalated, minutes float64 // of how many minutes
+	unsolved, solved       float64 // addresses in the windows of the past
+}
+
+type subject struct {
+	kind AnomalyKind
+	name string
+}
+
+// active is an anomaly that lasts.
+type active struct {
+	fired, loud int64 // the last minute in which the rule fired, and in which it was not quiet
+	judged      int64
+}
+
+// news is an anomaly that begins or ends.
+type news struct {
+	begins bool
+	Anomaly
+}
+
+type minuteCount struct{ minute, count int64 }
+
+// person is an address that guesses: the last minutes of its guesses.
+type person struct{ wrong, right int64 }
+
+// event is a stored one.
+type event struct {
+	time    int64
+	kind    kind
+	resend  bool
+	domain  string
+	address otp.Hash
+	client  otp.Hash
+	age     int64
+	wrongs  int64
+}
+
+// The half-lives of what is usual.
+var (
+	perHour   = math.Pow(0.5, 1.0/(7*24))
+	perMinute = math.Pow(0.5, 1.0/(24*60))
+)
+
+func newWatch(rules Rules) *watch {
+	return &watch{
+		rules: rules, active: map[subject]*active{}, domains: map[string]*domain{}, people: map[otp.Hash]*person{},
+		clients: spreads{}, addresses: spreads{},
+	}
+}
+
+// feed takes one event.
+func (w *watch) feed(e *event) {
+	minute, opened := e.time/60000, (e.time-e.age)/60000
+	switch e.kind {
+	case kindAsked:
+		w.clients.add(e.client, e.address, minute)
+		w.addresses.add(e.address, e.client, minute)
+	case kindSent:
+		// Who floods does not want to answer.
+		if !e.resend && w.active[subject{ClientSpread, e.client.String()}] == nil {
+			w.mailed(e.domain, opened, func(b *mailedMinute) { b.sent++ })
+		}
+	case kindWrong:
+		if e.wrongs == 1 {
+			w.mailed(e.domain, opened, func(b *mailedMinute) { b.guessed++ })
+		}
+		if p := w.person(e.address); p != nil {
+			p.wrong = max(p.wrong, minute)
+		}
+	case kindVerified:
+		w.mailed(e.domain, opened, func(b *mailedMinute) {
+			b.quick += one(e.age < quick.Milliseconds())
+			b.guessed -= one(e.wrongs > 0)
+		})
+		if p := w.person(e.address); p != nil {
+			p.right = max(p.right, minute)
+		}
+	case kindEscalated:
+		if c := &w.escalated[minute%span]; minute >= c.minute {
+			if c.minute != minute {
+				*c = minuteCount{minute: minute}
+			}
+			c.count++
+		}
+	}
+}
+
+// maxPeople bounds what a flood makes the watch remember, for each rule.
+const maxPeople = 100_000
+
+func (w *watch) person(h otp.Hash) *person {
+	p := w.people[h]
+	if p == nil && len(w.people) < maxPeople && h != (otp.Hash{}) {
+		p = &person{}
+		w.people[h] = p
+	}
+	return p
+}
+
+// forget lets go of an address.
+func (w *watch) forget(h otp.Hash) {
+	delete(w.people, h)
+	delete(w.addresses, h)
+	delete(w.active, subject{AddressSpread, h.String()})
+	for _, others := range w.clients {
+		delete(others, h)
+	}
+}
+
+// advance evaluates the rules for each minute until the time, in Unix milliseconds.
+func (w *watch) advance(ms int64) {
+	minute := ms / 60000
+	w.minute = max(w.minute, minute-2*span) // nothing can be left from before
+	for w.minute < minute {
+		w.minute++
+		w.evaluate()
+	}
+}
+
+func (w *watch) evaluate() {
+	if !w.rules.Delivery.Off {
+		for name, d := range w.domains {
+			w.delivery(name, d)
+		}
+	}
+	if !w.rules.Guessing.Off {
+		w.guessing()
+	}
+	if !w.rules.Escalations.Off {
+		w.escalations()
+	}
+	w.spread(ClientSpread, w.clients, w.rules.Clients)
+	w.spread(AddressSpread, w.addresses, w.rules.Addresses)
+	for key, a := range w.active {
+		if a.judged < w.minute {
+			w.judge(key, quiet, Anomaly{})
+		}
+	}
+	if w.minute%60 == 0 {
+		for _, d := range w.domains {
+			d.past.sent *= perHour
+			d.past.quick *= perHour
+		}
+	}
+}
+
+// verdict of a rule on a subject in a minute.
+type verdict int
+
+const (
+	quiet   verdict = iota
+	loud            // too little to begin, too much to end
+	unknown         // too few to say
+	fires
+)
+
+// judge begins and ends anomalies.
+func (w *watch) judge(key subject, v verdict, a Anomaly) {
+	is := w.active[key]
+	a.Kind, a.Subject = key.kind, key.name
+	if v == fires && is == nil {
+		is = &active{}
+		w.active[key] = is
+		a.Since = time.Unix(w.minute*60, 0).UTC()
+		w.news = append(w.news, news{true, a})
+	}
+	if is == nil {
+		return
+	}
+	is.judged = w.minute
+	if v == fires {
+		is.fired = w.minute
+	}
+	// Without mail for a day there is nothing to wait for.
+	if v == fires || v == loud || v == unknown && w.minute-is.fired < 24*60 {
+		is.loud = w.minute
+	}
+	if w.minute-is.loud >= int64(w.rules.Calm/time.Minute) {
+		delete(w.active, key)
+		a.Until = time.Unix(w.minute*60, 0).UTC()
+		w.news = append(w.news, news{false, a})
+	}
+}
+
+func minutesOf(d time.Duration) int64 { return int64(d / time.Minute) }
+
+// guessing is the rule for wrong guesses at many addresses. What is usual is told
+// by those who get it right in the end, so that an attack does not hide itself.
+func (w *watch) guessing() {
+	from := w.minute - minutesOf(w.rules.Guessing.Window)
+	var unsolved, solved float64
+	for h, p := range w.people {
+		switch {
+		case p.right >= from:
+			solved++
+		case p.wrong >= from:
+			unsolved++
+		default:
+			delete(w.people, h)
+		}
+	}
+	// As if a hundred had been seen of whom ten failed.
+	usual := solved * (w.unsolved + 10) / (w.solved + 90)
+	verdict := quiet
+	r := w.rules.Guessing
+	switch {
+	case unsolved >= float64(r.MinAddresses) && unsolved >= r.Factor*usual && unsolved-usual >= 6*math.Sqrt(usual):
+		verdict = fires
+	case unsolved >= float64(r.MinAddresses)/2 && unsolved >= r.Factor/2*usual:
+		verdict = loud
+	}
+	key := subject{DistributedGuessing, ""}
+	if w.active[key] == nil && verdict != fires {
+		w.unsolved, w.solved = w.unsolved*perMinute+unsolved, w.solved*perMinute+solved
+	}
+	w.judge(key, verdict, Anomaly{Count: int64(unsolved), Seen: unsolved, Usual: usual})
+}
+
+// escalations is the rule for guesses where only strong codes count.
+func (w *watch) escalations() {
+	r := w.rules.Escalations
+	var n, now float64
+	for _, c := range w.escalated {
+		if c.minute > w.minute-minutesOf(r.Window) && c.minute <= w.minute {
+			n += float64(c.count)
+		}
+		if c.minute == w.minute-1 {
+			now = float64(c.count)
+		}
+	}
+	usual := w.pastEscalated / (w.minutes + 60) * float64(minutesOf(r.Window))
+	verdict := quiet
+	switch {
+	case n >= float64(r.Min) && n >= r.Factor*usual:
+		verdict = fires
+	case n >= float64(r.Min)/2 && n >= r.Factor/2*usual:
+		verdict = loud
+	}
+	key := subject{EscalationSpike, ""}
+	if w.active[key] == nil && verdict != fires {
+		w.pastEscalated, w.minutes = w.pastEscalated*perMinute+now, w.minutes*perMinute+1
+	}
+	w.judge(key, verdict, Anomaly{Count: int64(n), Seen: n, Usual: usual})
+}
+
+// spreads are subjects with the others that each was seen with, and the minute.
+type spreads map[otp.Hash]map[otp.Hash]int64
+
+func (s spreads) add(one, other otp.Hash, minute int64) {
+	if one == (otp.Hash{}) || other == (otp.Hash{}) {
+		return
+	}
+	others := s[one]
+	if others == nil {
+		if len(s) >= maxPeople {
+			return
+		}
+		others = map[otp.Hash]int64{}
+		s[one] = others
+	}
+	if _, known := others[other]; known || len(others) < 1000 {
+		others[other] = max(others[other], minute)
+	}
+}
+
+// spread is the rule for one client with many addresses, or the other way round.
+func (w *watch) spread(kind AnomalyKind, all spreads, r SpreadRule) {
+	from := w.minute - minutesOf(r.Window)
+	for h, others := range all {
+		if int64(len(others)) < r.Limit/2 && w.minute%10 != 0 {
+			continue
+		}
+		for other, minute := range others {
+			if minute < from {
+				delete(others, other)
+			}
+		}
+		n := int64(len(others))
+		if n == 0 {
+			delete(all, h)
+		}
+		verdict := quiet
+		switch {
+		case r.Off:
+		case n >= r.Limit:
+			verdict = fires
+		case n >= r.Limit*2/3:
+			verdict = loud
+		}
+		if verdict != quiet {
+			w.judge(subject{kind, h.String()}, verdict, Anomaly{Count: n, Seen: float64(n), Usual: float64(r.Limit)})
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package otpstats
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// run is the writer.
+func (s *Stats) run() {
+	defer close(s.done)
+	defer s.end()
+	ticker := time.NewTicker(s.opts.Interval)
+	defer ticker.Stop()
+	batch := make([]record, 0, s.opts.Batch)
+	for {
+		select {
+		case r := <-s.queue:
+			if batch = append(batch, r); len(batch) == s.opts.Batch {
+				batch = s.store(batch)
+				s.told(s.tend(s.life))
+			}
+		case <-ticker.C:
+			batch = s.drain(batch)
+			s.told(s.tend(s.life))
+		case c := <-s.calls:
+			batch = s.drain(batch)
+			c.done <- c.do(c.ctx)
+		case <-s.closing:
+			s.drain(batch)
+			s.told(s.tend(s.life))
+			s.dropped.Add(int64(len(s.queue)))
+			return
+		}
+	}
+}
+
+// told tells of a failure, unless Close has given up.
+func (s *Stats) told(err error) {
+	if err != nil && s.life.Err() == nil {
+		s.opts.OnError(err)
+	}
+}
+
+// drain writes the batch and all that is in the queue. Then the clock goes on to
+// the time before: what is observed now is later.
+func (s *Stats) drain(batch []record) []record {
+	now := s.opts.Now().UnixMilli()
+	for range len(s.queue) {
+		if batch = append(batch, <-s.queue); len(batch) == s.opts.Batch {
+			batch = s.store(batch)
+		}
+	}
+	if len(batch) > 0 {
+		batch = s.store(batch)
+	}
+	s.clock = max(s.clock, now)
+	return batch
+}
+
+// The pauses between two attempts to write.
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 30 * time.Second
+)
+
+// store writes a batch, as often as it takes, and returns an empty one. Meanwhile the
+// queue fills, which is all the memory that a database that is down can cost.
+func (s *Stats) store(batch []record) []record {
+	s.fit(batch)
+	s.batches++
+	closing := s.closing
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := s.write(s.life, batch, s.batches)
+		if err == nil {
+			break
+		}
+		if s.life.Err() != nil {
+			s.dropped.Add(int64(len(batch)))
+			break
+		}
+		s.opts.OnError(wrap("write", err))
+		select {
+		case <-time.After(pause):
+		case <-s.life.Done():
+		case <-closing: // once more at once, and then more often
+			closing, pause = nil, firstPause/2
+		}
+	}
+	for i := range batch {
+		s.clock = max(s.clock, batch[i].time)
+	}
+	clear(batch)
+	return batch[:0]
+}
+
+// tend does what is to be done now and then, by the clock of the events.
+func (s *Stats) tend(ctx context.Context) error {
+	err := s.look(ctx)
+	minute, hour := s.clock/60000, s.clock/hourMs
+	if minute == s.tended {
+		return err
+	}
+	err = errors.Join(err, wrap("settle", s.settle(ctx, s.clock)), wrap("spreads", s.keepSpreads(ctx, s.clock)))
+	if hour != s.pruned {
+		err = errors.Join(err, s.Prune(ctx, time.UnixMilli(s.clock)))
+	}
+	if err == nil {
+		s.tended, s.pruned = minute, hour
+	}
+	return err
+}

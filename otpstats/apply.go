@@ -274,7 +274,7 @@ func (s *Stats) save(ctx context.Context, tx *sql.Tx, ch *change) error {
 	return nil
 }
 
-var challengeUpsert = upsert("id", "", strings.Split(challengeColumns, ", ")[7:])
+var challengeUpsert = upsert("id", "", strings.Split(challengeColumns, ", ")[6:])
 
 // upsert sets the columns of a row that is there already, or adds to them.
 func upsert(key, table string, columns []string) string {

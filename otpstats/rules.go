@@ -71,7 +71,8 @@ type GuessingRule struct {
 }
 
 // SpreadRule counts the different addresses that one client asked for, or the
-// different clients that asked for one address, in Window.
+// different clients that asked for one address, in Window. Those with a right answer do
+// not count: the people of an office share a client, too.
 type SpreadRule struct {
 	Off    bool
 	Limit  int64         // how many are unusual. 0 means 20 addresses, 8 clients

@@ -107,6 +107,9 @@ func (w *watch) feed(e *event) {
 		if p := w.person(e.address); p != nil {
 			p.right = max(p.right, minute)
 		}
+		// Whoever answers is no flood: an office shares a client.
+		delete(w.clients[e.client], e.address)
+		delete(w.addresses[e.address], e.client)
 	case kindEscalated:
 		if c := &w.escalated[minute%span]; minute >= c.minute {
 			if c.minute != minute {

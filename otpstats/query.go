@@ -155,7 +155,7 @@ type scope struct {
 
 func (s *Stats) scope(f Filter, by Dimension) scope {
 	if f.To.IsZero() {
-		f.To = s.opts.Now()
+		f.To = s.opts.Now().Add(1) // with the hour that begins now
 	}
 	if f.From.IsZero() {
 		f.From = f.To.AddDate(0, 0, -7)

@@ -1,0 +1,261 @@
+package otpstats_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpstats"
+)
+
+// ask is all the events of one challenge that was passed.
+func ask(n int, at time.Time, domain string) []happening {
+	e := otp.Event{Time: at, Purpose: "login", Domain: domain, AddressHash: numbered('a', n), ClientHash: numbered('c', n)}
+	asked, sent, right := e, e, e
+	asked.Kind, sent.Kind, right.Kind = otp.EventAsked, otp.EventSent, otp.EventVerified
+	sent.ChallengeHash, sent.Message = numbered('q', n), fmt.Sprint("message", n)
+	right.ChallengeHash, right.Age = sent.ChallengeHash, 20*time.Second
+	right.Time = at.Add(right.Age)
+	return []happening{{Event: asked}, {Event: sent}, {Event: right}}
+}
+
+func tell(s *otpstats.Stats, all []happening) {
+	for i := range all {
+		all[i].tell(s)
+	}
+}
+
+func total(t testing.TB, s *otpstats.Stats, f otpstats.Filter) otpstats.Counts {
+	t.Helper()
+	rows, err := s.Funnel(t.Context(), f, otpstats.None)
+	require.NoError(t, err)
+	if len(rows) == 0 {
+		return otpstats.Counts{}
+	}
+	require.Len(t, rows, 1)
+	return rows[0].Counts
+}
+
+// Observe costs a check nothing to speak of, also with a name for the app.
+func TestObserve_allocatesNothing(t *testing.T) {
+	s := open(t, engines[0].make(t), nil, otpstats.Options{App: appOf, Queue: 100, Interval: time.Hour})
+	e := ask(1, time.Now(), "a.example")[2]
+	ctx := context.WithValue(t.Context(), appKey{}, "web")
+	require.Zero(t, testing.AllocsPerRun(1000, func() { s.Observe(ctx, e.Event) }))
+}
+
+// A full queue drops and counts, and holds nobody up. B17
+func TestObserve_fullQueue(t *testing.T) {
+	p := engines[0].make(t)
+	s := open(t, p, nil, otpstats.Options{Queue: 10, Batch: 1, OnError: func(error) {}})
+	db := openAt(t, p)
+	tx, err := db.BeginTx(t.Context(), nil) // the writer must wait for the file
+	require.NoError(t, err)
+	_, err = tx.Exec(`DELETE FROM otp_stats_events`)
+	require.NoError(t, err)
+	for n := range 100 {
+		ask(n, time.Now(), "a.example")[0].tell(s)
+	}
+	require.GreaterOrEqual(t, s.Dropped(), int64(89))
+	require.NoError(t, tx.Rollback())
+	flush(t, s)
+	require.Equal(t, 100-s.Dropped(), total(t, s, otpstats.Filter{}).Asked)
+}
+
+// What is closed has written all, takes no more, and can be closed again.
+func TestClose(t *testing.T) {
+	p := engines[0].make(t)
+	s := open(t, p, nil, otpstats.Options{Interval: time.Hour})
+	tell(s, ask(1, time.Now(), "a.example"))
+	require.NoError(t, s.Close(t.Context()))
+	require.NoError(t, s.Close(t.Context()))
+	require.Zero(t, s.Dropped())
+	require.Error(t, s.Flush(t.Context()))
+	tell(s, ask(2, time.Now(), "a.example"))
+	require.EqualValues(t, 3, s.Dropped())
+	require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified, "queries go on")
+}
+
+// A database that does not answer does not keep Close beyond its context.
+func TestClose_givesUp(t *testing.T) {
+	p := engines[0].make(t)
+	s := open(t, p, nil, otpstats.Options{OnError: func(error) {}})
+	tx, err := openAt(t, p).BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	_, err = tx.Exec(`DELETE FROM otp_stats_events`)
+	require.NoError(t, err)
+	tell(s, ask(1, time.Now(), "a.example"))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, s.Close(ctx), context.DeadlineExceeded)
+	require.Eventually(t, func() bool { return s.Dropped() == 3 }, 30*time.Second, 10*time.Millisecond)
+}
+
+// Retention: single events go after KeepEvents, counts after KeepRollups, by the writer itself.
+func TestPrune(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, c := e.make(t), newClock()
+			s := open(t, p, c, otpstats.Options{KeepEvents: 48 * time.Hour, KeepRollups: 240 * time.Hour})
+			db, start := openAt(t, p), c.Now()
+			rows := func(table string) (n int) {
+				require.NoError(t, db.QueryRow(`SELECT count(*) FROM otp_stats_`+table).Scan(&n))
+				return n
+			}
+			for n := range 2500 { // more than a batch of the deletion
+				tell(s, ask(n, c.Now(), "a.example"))
+				if n%500 == 0 {
+					flush(t, s)
+				}
+			}
+			flush(t, s)
+			require.Equal(t, 7500, rows("events"))
+			c.Set(start.Add(47 * time.Hour))
+			flush(t, s)
+			require.Equal(t, 7500, rows("events"))
+			require.Zero(t, rows("challenges"), "all are over")
+			require.Zero(t, rows("mails"))
+			c.Set(start.Add(50 * time.Hour))
+			flush(t, s)
+			require.Zero(t, rows("events"))
+			require.EqualValues(t, 2500, total(t, s, otpstats.Filter{From: start}).Over)
+			require.NoError(t, s.Prune(t.Context(), start.Add(242*time.Hour)))
+			require.Zero(t, total(t, s, otpstats.Filter{From: start}))
+			require.NotZero(t, rows("rollups"), "the days go a day later")
+			require.NoError(t, s.Prune(t.Context(), start.Add(300*time.Hour)))
+			require.Zero(t, rows("rollups"))
+		})
+	}
+}
+
+// Erasure leaves no row of the address, by call or by event.
+func TestForget(t *testing.T) {
+	for _, e := range engines {
+		for _, how := range []string{"call", "event"} {
+			t.Run(e.name+" "+how, func(t *testing.T) {
+				p, c := e.make(t), newClock()
+				s := open(t, p, c, otpstats.Options{})
+				var others []happening
+				for i := range 30 { // an address that many clients ask for, for hours
+					for hour := range 3 {
+						h := ask(7, c.Now().Add(time.Duration(i)*time.Minute+time.Duration(hour)*time.Hour), "a.example")[0]
+						h.ClientHash = numbered('c', i)
+						others = append(others, h)
+					}
+				}
+				tell(s, others)
+				c.Add(4 * time.Hour)
+				tell(s, ask(7, c.Now(), "a.example"))
+				tell(s, ask(8, c.Now(), "a.example"))
+				flush(t, s)
+				db := openAt(t, p)
+				rows := func() (n [4]int) {
+					for i, table := range []string{"events", "challenges", "spreads WHERE kind = 2", "anomalies"} {
+						require.NoError(t, db.QueryRow(`SELECT count(*) FROM otp_stats_`+table).Scan(&n[i]))
+					}
+					return n
+				}
+				require.Equal(t, [4]int{96, 2, 3, 1}, rows())
+				tell(s, ask(7, c.Now(), "a.example")[:1]) // and one in the queue
+				if how == "call" {
+					require.NoError(t, s.Forget(t.Context(), numbered('a', 7)))
+				} else {
+					s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: c.Now(), AddressHash: numbered('a', 7)})
+					flush(t, s)
+				}
+				require.Equal(t, [4]int{3, 1, 0, 0}, rows())
+				require.EqualValues(t, 2, total(t, s, otpstats.Filter{}).Verified, "counts stay")
+				require.NoError(t, s.Forget(t.Context(), otp.Hash{}), "nobody")
+				require.Equal(t, [4]int{3, 1, 0, 0}, rows())
+			})
+		}
+	}
+}
+
+// The file holds nothing that names a person. D1
+func TestPrivacy_file(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stats.db")
+	p := newFile(path)
+	var ids []string
+	s := open(t, p, nil, otpstats.Options{App: func(context.Context) string { return "the-app" }})
+	seen := otp.ObserverFunc(func(ctx context.Context, e otp.Event) {
+		ids = append(ids, e.Masked, e.Message)
+		for _, h := range []otp.Hash{e.AddressHash, e.ClientHash, e.ChallengeHash} {
+			ids = append(ids, h.String(), string(h[:]))
+		}
+	})
+	var mailed []string
+	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		mailed = append(mailed, m.Code, m.ID)
+		s.Mail(m.ID, "provider-one", otpstats.MailSent)
+		return nil
+	})
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Observer: otp.Observers(seen, s)})
+	require.NoError(t, err)
+	c, err := v.Send(t.Context(), otp.Request{To: "Josephine.Bloggs@person.example", Client: "198.51.100.77", Locale: "de-AT"})
+	require.NoError(t, err)
+	_, err = v.Check(t.Context(), c.ID, "000000")
+	require.Error(t, err)
+	_, err = v.Check(t.Context(), c.ID, mailed[0])
+	require.NoError(t, err)
+	flush(t, s)
+	got := total(t, s, otpstats.Filter{Domain: "person.example", Language: "de", App: "the-app", Provider: "provider-one", Purpose: "login"})
+	require.EqualValues(t, 1, got.Verified)
+	require.NoError(t, s.Close(t.Context()))
+
+	var all strings.Builder
+	files, err := filepath.Glob(path + "*")
+	require.NoError(t, err)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		require.NoError(t, err)
+		all.Write(b)
+	}
+	require.Contains(t, all.String(), "person.example")
+	secrets := append(append(ids, mailed...), c.ID, "osephine", "loggs", "198.51.100.77", "\xc6\x33\x64\x4d", string(key), "AT")
+	for _, secret := range secrets[:len(secrets)-1] {
+		if secret != "" && secret != string(make([]byte, 16)) {
+			require.NotContains(t, all.String(), secret)
+		}
+	}
+}
+
+// Strangers who make up names take no places from those who are verified.
+func TestNames_bounded(t *testing.T) {
+	p, c := engines[0].make(t), newClock()
+	s := open(t, p, c, otpstats.Options{Interval: time.Hour})
+	tell(s, ask(1, c.Now(), "known.example"))
+	var flood []happening
+	for n := range 5000 {
+		h := ask(n, c.Now(), fmt.Sprintf("made-up-%d.example", n))[:2]
+		h[0].Locale = fmt.Sprintf("%c%c", 'a'+n%26, 'a'+n/26%26)
+		h[0].Purpose = strings.Repeat("\xff\x00p", n%20)
+		flood = append(flood, h...)
+	}
+	tell(s, flood)
+	flush(t, s)
+	require.NoError(t, s.Close(t.Context()))
+	s = open(t, p, c, otpstats.Options{}) // a restart gives no new places
+	tell(s, flood)
+	tell(s, ask(6000, c.Now(), "known.example"))
+	flush(t, s)
+	rows, err := s.Funnel(t.Context(), otpstats.Filter{}, otpstats.Domain)
+	require.NoError(t, err)
+	require.Len(t, rows, 252)
+	require.Equal(t, otpstats.Other, rows[0].Value)
+	require.EqualValues(t, 2, total(t, s, otpstats.Filter{Domain: "known.example"}).Verified)
+	names, err := s.Dimensions(t.Context(), otpstats.Filter{})
+	require.NoError(t, err)
+	require.Len(t, names.Domains, 200)
+	require.LessOrEqual(t, len(names.Languages), 41)
+	require.LessOrEqual(t, len(names.Purposes), 31)
+	require.Zero(t, s.Dropped())
+}

@@ -33,20 +33,20 @@ func (s *Stats) look(ctx context.Context) error {
 
 // read shows events to f.
 func (s *Stats) read(ctx context.Context, where string, arg any, f func(*event)) (n int, err error) {
-	rows, err := s.query(ctx, s.db, `SELECT id, time, kind, resend, domain, address, client, age, wrongs FROM {p}events WHERE `+where, arg)
+	rows, err := s.query(ctx, s.db, `SELECT id, time, kind, resend, strong, domain, address, client, age, wrongs FROM {p}events WHERE `+where, arg)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var e event
-		var resend, k int64
+		var resend, strong, k int64
 		var address, client sql.RawBytes
 		var id int64
-		if err := rows.Scan(&id, &e.time, &k, &resend, &e.domain, &address, &client, &e.age, &e.wrongs); err != nil {
+		if err := rows.Scan(&id, &e.time, &k, &resend, &strong, &e.domain, &address, &client, &e.age, &e.wrongs); err != nil {
 			return n, err
 		}
-		e.kind, e.resend, e.address, e.client = kind(k), resend > 0, hashOf(address), hashOf(client)
+		e.kind, e.resend, e.strong, e.address, e.client = kind(k), resend > 0, strong > 0, hashOf(address), hashOf(client)
 		f(&e)
 		s.watch.last = max(s.watch.last, id)
 		n++

@@ -65,11 +65,11 @@ func (s *Stats) insertEvents(ctx context.Context, tx *sql.Tx, batch []record) er
 			continue
 		}
 		rows = append(rows, []any{
-			r.time, int64(r.kind), one(r.resend), r.purpose, r.locale, r.domain, r.app,
+			r.time, int64(r.kind), one(r.resend), one(r.strong), r.purpose, r.locale, r.domain, r.app,
 			blob(r.address), blob(r.client), blob(r.challenge), r.age.Milliseconds(), r.wrongs,
 		})
 	}
-	return s.insert(ctx, tx, `INSERT INTO {p}events (time, kind, resend, purpose, language, domain, app, address, client, challenge, age, wrongs)`, rows, "")
+	return s.insert(ctx, tx, `INSERT INTO {p}events (time, kind, resend, strong, purpose, language, domain, app, address, client, challenge, age, wrongs)`, rows, "")
 }
 
 // blob is a hash as it is stored, nil for none.

@@ -58,7 +58,8 @@ func (c *challenge) tally(ended bool) (t tally) {
 	t[wrong], t[malformed], t[expired], t[exhausted], t[escalated] = c.wrong, c.malformed, c.expired, c.exhausted, c.strong
 	t[decoys] = one(c.decoys > 0)
 	t[sent] = one(mailed)
-	t[answered] = one(mailed && (right || c.wrong > 0))
+	typed := c.wrong > 0 || c.malformed > 0
+	t[answered] = one(mailed && (right || typed))
 	if right {
 		t[verified] = 1
 		t[ageColumn+ageBucket(time.Duration(c.age)*time.Millisecond)] = 1
@@ -69,7 +70,7 @@ func (c *challenge) tally(ended bool) (t tally) {
 		t[over] = 1
 		switch {
 		case right:
-		case c.wrong > 0:
+		case typed:
 			t[neverRight] = 1
 		case c.lost >= c.mails:
 			t[noMail] = 1

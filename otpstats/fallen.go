@@ -12,7 +12,7 @@ type mailedHour struct{ time, sent, verified int64 }
 
 // FallenDomains tells which mail domains had fewer right answers in a stretch of the range than
 // at all other times, by the numbers of Rules.Delivery; the most certain first.
-// Challenges with wrong guesses only are left out: their mail arrived.
+// Challenges for which something was typed and never right are left out: their mail arrived.
 func (s *Stats) FallenDomains(ctx context.Context, f Filter) ([]FallenDomain, error) {
 	sc := s.scope(f, None)
 	hours, err := s.mailedHours(ctx, sc)
@@ -74,7 +74,7 @@ type hourOf struct {
 	time   int64
 }
 
-// pending counts the challenges that are not over and say nothing: they were guessed at, or
+// pending counts the challenges that are not over and say nothing: something was typed, or they
 // are so young that the answer may still come.
 func (s *Stats) pending(ctx context.Context, sc scope, at Dimension) (map[hourOf]int64, error) {
 	unit := hourMs
@@ -83,7 +83,7 @@ func (s *Stats) pending(ctx context.Context, sc scope, at Dimension) (map[hourOf
 	}
 	young := s.opts.Now().Add(-10 * time.Minute).UnixMilli()
 	rows, err := s.query(ctx, s.db, `SELECT domain, opened, purpose, language, provider, app FROM {p}challenges
-		WHERE opened >= ? AND opened < ? AND mails > 0 AND age < 0 AND (wrong > 0 OR opened > ?)`, sc.from.UnixMilli(), sc.to.UnixMilli(), young)
+		WHERE opened >= ? AND opened < ? AND mails > 0 AND age < 0 AND (wrong > 0 OR malformed > 0 OR opened > ?)`, sc.from.UnixMilli(), sc.to.UnixMilli(), young)
 	if err != nil {
 		return nil, err
 	}

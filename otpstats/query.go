@@ -48,7 +48,7 @@ type Counts struct {
 	Decoys      int64 // decoys opened; not in Sent
 	FailedMails int64 // mails that did not go out
 	FailedTries int64 // attempts of a provider that failed, whether or not another took the mail
-	Answered    int64 // challenges, mailed ones, with a guess, right or wrong
+	Answered    int64 // challenges, mailed ones, for which something was typed in time, right, wrong or no code at all
 	Verified    int64 // challenges passed
 	Wrong       int64 // wrong guesses
 	Malformed   int64 // input that is no code
@@ -57,8 +57,8 @@ type Counts struct {
 	Escalated   int64 // guesses at a short code when only strong ones count
 	Over        int64 // mailed challenges that are over: passed, or given up for Options.Over
 	NoMail      int64 // of Over: the mail was lost later, in a queue
-	NoAnswer    int64 // of Over: mailed, and never a guess
-	NeverRight  int64 // of Over: guesses, and never the right one
+	NoAnswer    int64 // of Over: mailed, and nothing typed in time
+	NeverRight  int64 // of Over: something typed, and never the right code
 }
 
 // FunnelRow is one row of [Stats.Funnel].
@@ -101,8 +101,8 @@ type Steps struct {
 	Asked      int64 // calls of Send
 	NotMailed  int64 // of those, without a mail: limited, failed, or a decoy
 	Over       int64 // mailed challenges that are over
-	NoAnswer   int64 // of those, without any guess; a mail lost in a queue counts here
-	NeverRight int64 // of those, guessed at and never right
+	NoAnswer   int64 // of those, with nothing typed in time; a mail lost in a queue counts here
+	NeverRight int64 // of those, with something typed and never right
 	Verified   int64 // of those, passed
 }
 

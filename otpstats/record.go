@@ -74,7 +74,7 @@ func kindOf(k otp.EventKind) kind {
 // it fit to be stored: hashes keyed, values bounded.
 type record struct {
 	kind                        kind
-	resend                      bool
+	resend, strong              bool
 	time                        int64 // Unix milliseconds
 	age                         time.Duration
 	wrongs                      int64

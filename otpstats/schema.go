@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -30,8 +31,6 @@ type sqlText struct {
 	prefix  string
 }
 
-var placeholder = regexp.MustCompile(`\{[pit]\}\w+|\?`)
-
 func (q sqlText) text(text string) string {
 	schema, prefix, found := strings.Cut(q.prefix, ".")
 	if !found {
@@ -40,21 +39,37 @@ func (q sqlText) text(text string) string {
 	if schema != "" {
 		schema = `"` + schema + `".`
 	}
-	argument := 0
-	return placeholder.ReplaceAllStringFunc(text, func(m string) string {
-		if m == "?" {
+	var b strings.Builder
+	b.Grow(len(text) + len(text)/8)
+	for argument := 0; ; {
+		i := strings.IndexAny(text, "{?")
+		if i < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(text[:i])
+		if text[i] == '?' {
 			if argument++; q.dialect == PostgreSQL {
-				return fmt.Sprintf("$%d", argument)
+				b.WriteByte('$')
+				b.WriteString(strconv.Itoa(argument))
+			} else {
+				b.WriteByte('?')
 			}
-			return m
+			text = text[i+1:]
+			continue
 		}
-		name := `"` + prefix + m[3:] + `"`
+		what, rest := text[i+1], text[i+len("{p}"):]
+		end := strings.IndexFunc(rest, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
+		if end < 0 {
+			end = len(rest)
+		}
 		// The schema goes with the table in PostgreSQL, with the index in SQLite.
-		if m[1] == 'i' && q.dialect == PostgreSQL || m[1] == 't' && q.dialect == SQLite {
-			return name
+		if !(what == 'i' && q.dialect == PostgreSQL || what == 't' && q.dialect == SQLite) {
+			b.WriteString(schema)
 		}
-		return schema + name
-	})
+		b.WriteString(`"` + prefix + rest[:end] + `"`)
+		text = rest[end:]
+	}
 }
 
 // Schema returns the SQL that makes the tables and indexes where they are missing, for
@@ -90,7 +105,7 @@ func (q sqlText) schema() []string {
 	dimensions := "purpose text NOT NULL, language text NOT NULL, domain text NOT NULL, provider text NOT NULL, app text NOT NULL"
 	columns := strings.Join(columnNames[:], " integer NOT NULL, ") + " integer NOT NULL"
 	statements := []string{
-		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL,\n" +
+		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL, strong integer NOT NULL,\n" +
 			"\tpurpose text NOT NULL, language text NOT NULL, domain text NOT NULL, app text NOT NULL,\n" +
 			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL)",
 		"CREATE INDEX IF NOT EXISTS {i}events_time ON {t}events (time)",

@@ -139,7 +139,7 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 		return
 	}
 	r := record{
-		kind: k, resend: e.Resend, time: e.Time.UnixMilli(), age: e.Age, wrongs: int64(e.WrongGuesses),
+		kind: k, resend: e.Resend, strong: e.Strong, time: e.Time.UnixMilli(), age: e.Age, wrongs: int64(e.WrongGuesses),
 		address: e.AddressHash, client: e.ClientHash, challenge: e.ChallengeHash,
 		purpose: e.Purpose, locale: e.Locale, domain: e.Domain, mid: e.Message,
 	}

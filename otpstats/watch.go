@@ -60,6 +60,7 @@ type event struct {
 	time    int64
 	kind    kind
 	resend  bool
+	strong  bool
 	domain  string
 	address otp.Hash
 	client  otp.Hash
@@ -88,8 +89,9 @@ func (w *watch) feed(e *event) {
 		w.clients.add(e.client, e.address, minute)
 		w.addresses.add(e.address, e.client, minute)
 	case kindSent:
-		// Who floods does not want to answer.
-		if !e.resend && w.active[subject{ClientSpread, e.client.String()}] == nil {
+		// Who floods or guesses does not want to answer: strong codes go to addresses that
+		// were guessed at.
+		if !e.resend && !e.strong && w.active[subject{ClientSpread, e.client.String()}] == nil {
 			w.mailed(e.domain, opened, func(b *mailedMinute) { b.sent++ })
 		}
 	case kindWrong:
@@ -101,7 +103,7 @@ func (w *watch) feed(e *event) {
 		}
 	case kindVerified:
 		w.mailed(e.domain, opened, func(b *mailedMinute) {
-			b.quick += one(e.age < quick.Milliseconds())
+			b.quick += one(e.age < quick.Milliseconds() && !e.strong)
 			b.guessed -= one(e.wrongs > 0)
 		})
 		if p := w.person(e.address); p != nil {

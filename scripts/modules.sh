@@ -10,8 +10,12 @@ one() { # a folder; its log is printed whole, at its end
   (
     cd "$1"
     go mod tidy -diff && go vet ./... && go build -o /dev/null ./... || exit 1
-    # The root was tested under the race detector before.
-    if [ "$1" = . ]; then go test -short -count=1 ./...; else go test -race -shuffle=on -count=1 ./...; fi
+    case $1 in
+    # The root was tested under the race detector before; and a month of simulated
+    # traffic, by one goroutine, takes minutes under it.
+    . | examples/analytics) go test -short -count=1 ./... ;;
+    *) go test -race -shuffle=on -count=1 ./... ;;
+    esac
   ) > "$log" 2>&1 || status=$?
   echo "module $1"
   cat "$log"

@@ -1,0 +1,206 @@
+// Package traffic plays a month of people who ask for codes and type them, through a
+// real otp.Verifier on a simulated clock. Everything that its Observer hears has happened:
+// budgets, resends, escalations. One mail provider has an outage in it, and somebody guesses.
+package traffic
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-mailotp/otp"
+)
+
+// Options say what is played. All fields but Incidents are required.
+type Options struct {
+	// Start is when the traffic begins; whole days follow.
+	Start time.Time
+	// Days is how many.
+	Days int
+	// PerDay is how many people ask for a code on an ordinary day.
+	PerDay int
+	// Seed makes the same traffic again.
+	Seed uint64
+	// Observer is told what happens.
+	Observer otp.Observer
+	// Mail is told which provider took a mail, by its ID: "sent", or "temporary" for the
+	// one that did not.
+	Mail func(message, provider, outcome string)
+	// Minute is called once in each simulated minute.
+	Minute func(now time.Time) error
+	// Quiet leaves out the incidents.
+	Quiet bool
+}
+
+// The incidents, from the start of the traffic.
+const (
+	// OutageDomain is where mail is late.
+	OutageDomain = "outlook.com"
+	OutageBegin  = 19*24*time.Hour + 9*time.Hour + 20*time.Minute
+	OutageEnd    = OutageBegin + 4*time.Hour + 20*time.Minute
+	// AttackBegin is when somebody begins to guess at many addresses.
+	AttackBegin = 25*24*time.Hour + 2*time.Hour + 10*time.Minute
+	AttackEnd   = AttackBegin + 2*time.Hour + 30*time.Minute
+)
+
+// App returns the client app that a context is from, for otpstats.Options.App.
+func App(ctx context.Context) string {
+	app, _ := ctx.Value(appKey{}).(string)
+	return app
+}
+
+type appKey struct{}
+
+// world is the simulation: what will happen, in order, and the clock.
+type world struct {
+	Options
+	now      time.Time
+	rng      *rand.Rand
+	verifier *otp.Verifier
+	todo     agenda
+	mailed   otp.Message   // the last mail
+	late     time.Duration // of the last mail
+}
+
+// Play plays the traffic. It ends early with the error of Minute or of ctx.
+func Play(ctx context.Context, o Options) error {
+	w := &world{Options: o, now: o.Start, rng: rand.New(rand.NewPCG(o.Seed, 2))}
+	clock := func() time.Time { return w.now }
+	var err error
+	w.verifier, err = otp.NewVerifier(otp.NewMemoryStore(&otp.MemoryOptions{Now: clock}), otp.SenderFunc(w.send), &otp.Options{
+		Now: clock, Observer: o.Observer, Admit: w.admit,
+	})
+	if err != nil {
+		return err
+	}
+	if !o.Quiet {
+		w.at(o.Start.Add(AttackBegin), w.attack)
+	}
+	end := o.Start.AddDate(0, 0, o.Days)
+	for next := o.Start; next.Before(end); next = next.Add(time.Minute) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for range w.poisson(float64(o.PerDay) * rush(next) / (24 * 60)) {
+			w.at(next.Add(w.within(time.Minute)), w.arrive)
+		}
+		for len(w.todo) > 0 && w.todo[0].at.Before(next.Add(time.Minute)) {
+			task := heap.Pop(&w.todo).(task)
+			w.now = task.at
+			task.do()
+		}
+		w.now = next.Add(time.Minute)
+		if err := o.Minute(w.now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// admit knows an account for nearly everybody.
+func (w *world) admit(_ context.Context, to otp.Address) (bool, error) {
+	return to.String()[0] != 'z', nil // strangers' names begin so
+}
+
+// send is the mail: two providers, the second for what the first does not take.
+func (w *world) send(_ context.Context, m otp.Message) error {
+	w.mailed = m
+	w.late = time.Duration(w.lognormal(6, 0.7) * float64(time.Second))
+	if m.To.Domain() == OutageDomain && w.outage() && w.chance(0.9) {
+		w.late = 20*time.Minute + w.within(50*time.Minute) // accepted, and then it lies there
+	}
+	provider := "north"
+	if w.chance(0.02) {
+		w.Mail(m.ID, provider, "temporary")
+		provider = "south"
+	}
+	if w.chance(0.001) {
+		w.Mail(m.ID, provider, "temporary")
+		return &otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("connection refused")}
+	}
+	w.Mail(m.ID, provider, "sent")
+	return nil
+}
+
+func (w *world) outage() bool {
+	since := w.now.Sub(w.Start)
+	return !w.Quiet && since >= OutageBegin && since < OutageEnd
+}
+
+// rush is how many people come at a time of the week, as a share of the average.
+func rush(t time.Time) float64 {
+	hour := float64(t.Hour()) + float64(t.Minute())/60
+	day := 0.25 + 0.95*math.Exp(-math.Pow((hour-10.5)/3.2, 2)) + 1.05*math.Exp(-math.Pow((hour-19.5)/2.8, 2))
+	if weekday := t.Weekday(); weekday == time.Saturday || weekday == time.Sunday {
+		day *= 0.72
+	}
+	return day / 0.64
+}
+
+// task is something that will happen.
+type task struct {
+	at time.Time
+	do func()
+}
+
+func (w *world) at(t time.Time, do func()) { heap.Push(&w.todo, task{t, do}) }
+
+func (w *world) after(d time.Duration, do func()) { w.at(w.now.Add(d), do) }
+
+// agenda is a heap of tasks, the earliest first.
+type agenda []task
+
+func (a agenda) Len() int           { return len(a) }
+func (a agenda) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+func (a agenda) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *agenda) Push(t any)        { *a = append(*a, t.(task)) }
+func (a *agenda) Pop() any {
+	last := (*a)[len(*a)-1]
+	*a = (*a)[:len(*a)-1]
+	return last
+}
+
+func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
+
+func (w *world) within(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
+
+// lognormal has the given median.
+func (w *world) lognormal(median, sigma float64) float64 {
+	return median * math.Exp(sigma*w.rng.NormFloat64())
+}
+
+func (w *world) poisson(mean float64) int {
+	n, p, limit := 0, w.rng.Float64(), math.Exp(-mean)
+	for ; p > limit; n++ {
+		p *= w.rng.Float64()
+	}
+	return n
+}
+
+// pick chooses by weight.
+func pick[T any](w *world, list []weighted[T]) T {
+	sum := 0.0
+	for _, e := range list {
+		sum += e.weight
+	}
+	at := w.rng.Float64() * sum
+	for _, e := range list {
+		if at -= e.weight; at < 0 {
+			return e.value
+		}
+	}
+	return list[0].value
+}
+
+type weighted[T any] struct {
+	value  T
+	weight float64
+}
+
+func (w *world) ip() string {
+	return fmt.Sprintf("198.%d.%d.%d", 18+w.rng.IntN(2), w.rng.IntN(256), 1+w.rng.IntN(254))
+}

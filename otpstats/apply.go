@@ -302,12 +302,15 @@ func (ru rollup) add(ms int64, v values, t *tally, sign int64) {
 	hour := ms / hourMs * 3600
 	day := ms / dayMs * 86400
 	ru.addTo(place{grainAll, hour, v}, t, sign)
-	for d, one := range map[Dimension]values{
+	for d, one := range [...]values{
 		None: {}, Purpose: {purpose: v.purpose}, Language: {language: v.language}, Domain: {domain: v.domain},
 		Provider: {provider: v.provider}, App: {app: v.app},
 	} {
-		ru.addTo(place{grainHour + int(d), hour, one}, t, sign)
-		ru.addTo(place{grainDay + int(d), day, one}, t, sign)
+		if d == int(Hour) || d == int(Day) {
+			continue
+		}
+		ru.addTo(place{grainHour + d, hour, one}, t, sign)
+		ru.addTo(place{grainDay + d, day, one}, t, sign)
 	}
 }
 

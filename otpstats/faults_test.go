@@ -1,0 +1,286 @@
+package otpstats_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/otpstats"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("OTPSTATS_TEST_CHILD"); path != "" {
+		child(path)
+	}
+	os.Exit(m.Run())
+}
+
+// child writes until it is killed, and says how many challenges it knows to be written.
+func child(path string) {
+	p := newFile(path)
+	db, err := sql.Open(p.driver, p.dsn)
+	if err == nil {
+		s, err := otpstats.Open(context.Background(), db, p.dialect(), &otpstats.Options{Key: key, Batch: 7, Interval: time.Millisecond})
+		for n := 0; err == nil; n++ {
+			tell(s, ask(int(time.Now().UnixNano()), time.Now(), "a.example"))
+			if n%20 == 19 {
+				err = s.Flush(context.Background())
+				fmt.Println("written")
+			}
+		}
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}
+
+// What was written is there after a kill, all of it and once: a challenge that stands
+// goes on, and roll-ups and events agree.
+func TestKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stats.db")
+	written := int64(0)
+	for range 4 {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "OTPSTATS_TEST_CHILD="+path)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(out)
+		for range 5 {
+			require.True(t, lines.Scan())
+			require.Equal(t, "written", lines.Text())
+			written += 20
+		}
+		require.NoError(t, cmd.Process.Kill())
+		for lines.Scan() {
+			if lines.Text() == "written" {
+				written += 20
+			}
+		}
+		cmd.Wait()
+	}
+	p, c := newFile(path), newClock()
+	c.Set(time.Now().Add(10 * time.Hour))
+	s := open(t, p, c, otpstats.Options{})
+	flush(t, s)
+	n := total(t, s, otpstats.Filter{})
+	require.GreaterOrEqual(t, n.Verified, written)
+	require.Equal(t, n.Over, n.Sent)
+	var events, right int64
+	db := openAt(t, p)
+	require.NoError(t, db.QueryRow("SELECT sum(kind = 3), sum(kind = 6) FROM otp_stats_events").Scan(&events, &right))
+	require.Equal(t, events, n.Sent)
+	require.Equal(t, right, n.Verified)
+}
+
+// Two processes write to one database, each some of the events of each challenge, and
+// settle at once: the counts are as if it was one.
+func TestPostgreSQL_twoWriters(t *testing.T) {
+	p, c := engines[1].make(t), newClock()
+	var told atomic.Int64
+	opts := otpstats.Options{
+		App: appOf, Batch: 50, Queue: 100_000, Interval: 5 * time.Millisecond, Over: 3 * time.Hour, // the queues are not in step
+		OnAnomaly: func(otpstats.Anomaly) { told.Add(1) },
+		Rules:     otpstats.Rules{Addresses: otpstats.SpreadRule{Limit: 5}},
+	}
+	both := []*otpstats.Stats{open(t, p, c, opts), open(t, p, c, opts)}
+	m := newMaker(5)
+	all := m.traffic(c.Now(), 20*time.Hour, 600)
+	tale := ask(1, c.Now(), "a.example")[:1]
+	for n := range 20 {
+		h := tale[0]
+		h.ClientHash, h.Time = numbered('x', n), c.Now().Add(time.Duration(n)*time.Second)
+		all = append([]happening{h}, all...)
+	}
+	for i, h := range all {
+		h.tell(both[m.IntN(2)])
+		c.Set(h.Time)
+		if i%50 == 0 {
+			flush(t, both[0])
+			flush(t, both[1])
+		}
+	}
+	c.Add(10 * time.Hour)
+	var wg sync.WaitGroup
+	for range 3 {
+		for _, s := range both {
+			wg.Go(func() {
+				c.Add(time.Minute)
+				flush(t, s)
+			})
+		}
+		wg.Wait()
+	}
+	compareAll(t, both[0], naive(all), newClock().Now())
+	anomalies, err := both[1].Anomalies(t.Context(), otpstats.Filter{})
+	require.NoError(t, err)
+	require.Len(t, anomalies, 1)
+	require.NotZero(t, anomalies[0].Until, "over")
+	require.EqualValues(t, 1, told.Load(), "told by one of the two")
+}
+
+// While the database is down checks go on, OnError hears of it, and what waited is
+// written when it is back.
+func TestPostgreSQL_down(t *testing.T) {
+	server := servers.StartPostgres(t)
+	servers.Wait(t, "PostgreSQL to start", func() error { return ping(server.URL) })
+	var failures atomic.Int64
+	failed := make(chan error, 1000)
+	s := open(t, place{"pgx", server.URL}, nil, otpstats.Options{Queue: 100, Batch: 10, OnError: func(err error) {
+		failures.Add(1)
+		select {
+		case failed <- err:
+		default:
+		}
+	}})
+	tell(s, ask(1, time.Now(), "a.example"))
+	flush(t, s)
+	server.Kill(t)
+	tell(s, ask(2, time.Now(), "a.example"))
+	err := <-failed
+	require.ErrorContains(t, err, "otpstats: ")
+	for n := range 300 { // more than there is room for
+		ask(n, time.Now(), "a.example")[0].tell(s)
+	}
+	require.Positive(t, s.Dropped())
+	server.Restart(t)
+	servers.Wait(t, "PostgreSQL to start", func() error { return ping(server.URL) })
+	flush(t, s)
+	n := total(t, s, otpstats.Filter{})
+	require.EqualValues(t, 2, n.Verified)
+	require.Equal(t, 302-s.Dropped(), n.Asked)
+}
+
+// A commit whose answer is lost on the way is not made twice.
+func TestWrite_lostCommit(t *testing.T) {
+	p := engines[0].make(t)
+	f := &flaky{dsn: p.dsn, driver: openAt(t, p).Driver()}
+	db := sql.OpenDB(f)
+	defer db.Close()
+	var errs atomic.Int64
+	s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: key, OnError: func(error) { errs.Add(1) }})
+	require.NoError(t, err)
+	for n := range 10 {
+		f.lose.Store(n%2 == 0)
+		tell(s, ask(n, time.Now(), "a.example"))
+		flush(t, s)
+	}
+	require.NoError(t, s.Close(t.Context()))
+	require.EqualValues(t, 5, errs.Load())
+	n := total(t, s, otpstats.Filter{})
+	require.EqualValues(t, 10, n.Verified)
+	require.EqualValues(t, 10, n.Asked)
+}
+
+// flaky is a database that makes a commit and says that it failed.
+type flaky struct {
+	dsn    string
+	driver driver.Driver
+	lose   atomic.Bool
+}
+
+func (f *flaky) Connect(context.Context) (driver.Conn, error) {
+	c, err := f.driver.Open(f.dsn)
+	return flakyConn{c, f}, err
+}
+func (f *flaky) Driver() driver.Driver { return f.driver }
+
+type flakyConn struct {
+	driver.Conn
+	f *flaky
+}
+
+func (c flakyConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, text, args)
+}
+
+func (c flakyConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, text, args)
+}
+
+func (c flakyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+	return flakyTx{tx, c.f}, err
+}
+
+type flakyTx struct {
+	driver.Tx
+	f *flaky
+}
+
+func (tx flakyTx) Commit() error {
+	err := tx.Tx.Commit()
+	if err == nil && tx.f.lose.CompareAndSwap(true, false) {
+		return errors.New("the line is dead")
+	}
+	return err
+}
+
+// Options that make no sense, and databases that are none.
+func TestOpen_refuses(t *testing.T) {
+	db := openAt(t, engines[0].make(t))
+	for name, o := range map[string]otpstats.Options{
+		"Key":         {Key: key[:15]},
+		"negative":    {Key: key, Queue: -1},
+		"KeepEvents":  {Key: key, KeepEvents: time.Hour},
+		"KeepRollups": {Key: key, KeepRollups: 24 * time.Hour},
+		"Prefix":      {Key: key, Prefix: `x"; DROP TABLE`},
+		"Calm":        {Key: key, Rules: otpstats.Rules{Calm: -1}},
+		"Factor":      {Key: key, Rules: otpstats.Rules{Guessing: otpstats.GuessingRule{Factor: -1}}},
+		"Window":      {Key: key, Rules: otpstats.Rules{Clients: otpstats.SpreadRule{Window: 2 * time.Hour}}},
+	} {
+		_, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &o)
+		require.ErrorContains(t, err, name)
+	}
+	_, err := otpstats.Open(t.Context(), nil, otpstats.SQLite, &otpstats.Options{Key: key})
+	require.ErrorContains(t, err, "no database")
+	_, err = otpstats.Open(t.Context(), db, 9, &otpstats.Options{Key: key})
+	require.ErrorContains(t, err, "dialect")
+	_, err = otpstats.Open(t.Context(), db, otpstats.SQLite, nil)
+	require.ErrorContains(t, err, "Key")
+	_, err = otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: key, Unmigrated: true, Prefix: "missing_"})
+	require.ErrorContains(t, err, "missing_")
+}
+
+// The tables can be made from Schema, in a schema and with a prefix of one's own.
+func TestSchema(t *testing.T) {
+	for _, e := range engines {
+		p := e.make(t)
+		prefix := "main.otp_"
+		if p.driver == "pgx" {
+			db := openAt(t, p)
+			var schema string
+			require.NoError(t, db.QueryRow("SELECT current_schema()").Scan(&schema))
+			prefix = schema + ".otp_"
+		}
+		text, err := otpstats.Schema(p.dialect(), prefix)
+		require.NoError(t, err)
+		db := openAt(t, p)
+		for range 2 { // again changes nothing
+			for _, statement := range strings.SplitAfter(text, ";\n") {
+				if strings.TrimSpace(statement) != "" {
+					_, err := db.Exec(statement)
+					require.NoError(t, err, statement)
+				}
+			}
+		}
+		s := open(t, p, nil, otpstats.Options{Prefix: prefix, Unmigrated: true})
+		tell(s, ask(1, time.Now(), "a.example"))
+		flush(t, s)
+		require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified)
+		require.NoError(t, s.Forget(t.Context(), numbered('a', 1)))
+	}
+}

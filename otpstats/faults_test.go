@@ -277,10 +277,15 @@ func TestSchema(t *testing.T) {
 				}
 			}
 		}
-		s := open(t, p, nil, otpstats.Options{Prefix: prefix, Unmigrated: true})
+		db.SetMaxOpenConns(1) // one connection is enough
+		s, err := otpstats.Open(t.Context(), db, p.dialect(), &otpstats.Options{Key: key, Prefix: prefix, Unmigrated: true})
+		require.NoError(t, err)
 		tell(s, ask(1, time.Now(), "a.example"))
 		flush(t, s)
 		require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified)
 		require.NoError(t, s.Forget(t.Context(), numbered('a', 1)))
+		_, err = s.Abuse(t.Context(), otpstats.Filter{})
+		require.NoError(t, err)
+		require.NoError(t, s.Close(t.Context()))
 	}
 }

@@ -137,8 +137,10 @@ func (s *Stats) migrate(ctx context.Context) error {
 	statements := s.sql.schema()
 	if s.sql.dialect == PostgreSQL {
 		// Two sessions that create one table at once collide in spite of IF NOT
-		// EXISTS, so they take turns. The number is arbitrary.
+		// EXISTS, so they take turns; the number is arbitrary. A look at an index locks
+		// its table: behind the lock that each writer begins with, they cannot deadlock.
 		statements = []string{"DO $migrate$ BEGIN PERFORM pg_advisory_xact_lock(7095311947);\n" +
+			s.sql.text("IF to_regclass('{p}writers') IS NOT NULL THEN LOCK TABLE {p}writers IN EXCLUSIVE MODE; END IF;\n") +
 			strings.Join(statements, ";\n") + ";\nEND $migrate$"}
 	}
 	for _, text := range statements {

@@ -92,8 +92,8 @@ func bulk(b *testing.B, s *Stats, now time.Time, events int) {
 		var batch []record
 		for at := start.Add(time.Duration(hour) * time.Hour); n*hours < events*(hour+1); {
 			e := record{time: at.UnixMilli() + r.Int64N(hourMs), purpose: []string{"login", "login", "signup", "pay"}[r.IntN(4)],
-				locale:  []string{"en", "en", "en", "de", "fr", "es", "pt", "ja", "pl", "it"}[r.IntN(10)],
-				domain:  fmt.Sprintf("mail%d.example", domains.Uint64()), app: []string{"web", "ios", "android"}[r.IntN(3)],
+				locale: []string{"en", "en", "en", "de", "fr", "es", "pt", "ja", "pl", "it"}[r.IntN(10)],
+				domain: fmt.Sprintf("mail%d.example", domains.Uint64()), app: []string{"web", "ios", "android"}[r.IntN(3)],
 				address: hash(r), client: hash(r)}
 			add := func(k kind, later time.Duration) {
 				x := e

@@ -71,8 +71,10 @@ type FunnelRow struct {
 // Quantiles of the time from opening a challenge to its right answer. They come from
 // buckets of a tenth of a decade and are good to an eighth.
 type Quantiles struct {
-	Count         int64 // of right answers; with 0 the others are 0
-	P50, P90, P99 time.Duration
+	Count int64         // of right answers; with 0 the others are 0
+	P50   time.Duration // half were quicker
+	P90   time.Duration // nine of ten were
+	P99   time.Duration // 99 of 100 were
 }
 
 // AnswerTimes is what [Stats.AnswerTimes] returns.
@@ -90,9 +92,9 @@ type DayQuantiles struct {
 // Guesses is what [Stats.Guesses] returns: of the challenges that were passed, how
 // many had i wrong guesses before, and how many had i resends. The last place also counts all beyond.
 type Guesses struct {
-	Verified int64
-	Wrong    [8]int64
-	Resends  [6]int64
+	Verified int64    // challenges that were passed
+	Wrong    [8]int64 // of those, by the wrong guesses before
+	Resends  [6]int64 // of those, by the resends before
 }
 
 // Steps is what [Stats.GaveUp] returns: where people leave. Shares are of what
@@ -108,7 +110,7 @@ type Steps struct {
 
 // FallenDomain is a mail domain with fewer right answers than it used to have.
 type FallenDomain struct {
-	Domain                 string
+	Domain                 string    // of the addresses
 	From, To               time.Time // the worst stretch of the range
 	Sent, Verified         int64     // in that stretch, challenges that had their time
 	PastSent, PastVerified int64     // in the four weeks before the range and the rest of the range
@@ -125,25 +127,29 @@ type Abuse struct {
 
 // AbuseHour is what happened in one hour.
 type AbuseHour struct {
-	Hour      time.Time
-	Wrong     int64   // wrong guesses
-	Usual     float64 // wrong guesses in the median hour of the range
-	Unsolved  int64   // addresses with wrong guesses in the hour and no right one
-	Escalated int64   // guesses refused since only strong codes count
-	High      bool    // far above the usual: see Rules.Guessing
+	Hour      time.Time // its beginning, in UTC
+	Wrong     int64     // wrong guesses
+	Usual     float64   // wrong guesses in the median hour of the range
+	Unsolved  int64     // addresses with wrong guesses in the hour and no right one
+	Escalated int64     // guesses refused since only strong codes count
+	High      bool      // far above the usual: see Rules.Guessing
 }
 
 // Spread is one client and its addresses, or one address and its clients, in one hour.
 type Spread struct {
-	Hour    time.Time
-	Subject string // the stored hash: the same one has the same
-	Count   int64  // how many different
-	Asked   int64  // how often
+	Hour    time.Time // its beginning, in UTC
+	Subject string    // the stored hash: the same one has the same
+	Count   int64     // how many different
+	Asked   int64     // how often
 }
 
 // Names are the values that a filter can choose, those with the most traffic first; at most 200 of each.
 type Names struct {
-	Purposes, Languages, Domains, Providers, Apps []string
+	Purposes  []string // kinds
+	Languages []string // base languages
+	Domains   []string // of addresses
+	Providers []string // of mail
+	Apps      []string // of Options.App
 }
 
 // scope is what a query reads: the rows from a time until before another.

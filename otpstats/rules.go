@@ -26,13 +26,13 @@ const (
 
 // Anomaly is something unusual that begins, or has been.
 type Anomaly struct {
-	Kind    AnomalyKind
-	Subject string    // the domain, or the stored hash of the client or address; empty for all traffic
-	Since   time.Time // the minute in which it was found
-	Until   time.Time // when it was over; zero while it lasts
-	Count   int64     // what was seen: mails sent, unsolved addresses, addresses, clients, escalations
-	Seen    float64   // the number that is unusual: the share verified, or Count
-	Usual   float64   // what it is usually, or the limit
+	Kind    AnomalyKind // what is unusual
+	Subject string      // the domain, or the stored hash of the client or address; empty for all traffic
+	Since   time.Time   // the minute in which it was found
+	Until   time.Time   // when it was over; zero while it lasts
+	Count   int64       // what was seen: mails sent, unsolved addresses, addresses, clients, escalations
+	Seen    float64     // the number that is unusual: the share verified, or Count
+	Usual   float64     // what it is usually, or the limit
 }
 
 // Rules say what is an anomaly. They are evaluated for each minute of the time of
@@ -43,16 +43,16 @@ type Rules struct {
 	// minutes; negative is an error.
 	Calm time.Duration
 
-	Delivery    DeliveryRule
-	Guessing    GuessingRule
-	Clients     SpreadRule
-	Addresses   SpreadRule
-	Escalations SpikeRule
+	Delivery    DeliveryRule // for DeliveryFalling
+	Guessing    GuessingRule // for DistributedGuessing
+	Clients     SpreadRule   // for ClientSpread
+	Addresses   SpreadRule   // for AddressSpread
+	Escalations SpikeRule    // for EscalationSpike
 }
 
 // DeliveryRule compares, for each domain, the share of the mailed codes that were
 // answered right within two and a half minutes with the same share in the weeks before. Challenges with
-// wrong guesses only are left out: their mail arrived, or a guesser opened them.
+// wrong guesses only, and strong codes, are left out: a guesser opened them, or their mail arrived.
 type DeliveryRule struct {
 	Off     bool          // never
 	MinSent int64         // mails that a verdict needs, in the last hour at most. 0 means 20
@@ -64,7 +64,7 @@ type DeliveryRule struct {
 
 // GuessingRule counts the addresses with wrong guesses and no right one in Window.
 type GuessingRule struct {
-	Off          bool
+	Off          bool          // never
 	MinAddresses int64         // 0 means 20
 	Factor       float64       // how many times the usual. 0 means 4
 	Window       time.Duration // 0 means 10 minutes, 60 at most
@@ -74,14 +74,14 @@ type GuessingRule struct {
 // different clients that asked for one address, in Window. Those with a right answer do
 // not count: the people of an office share a client, too.
 type SpreadRule struct {
-	Off    bool
+	Off    bool          // never
 	Limit  int64         // how many are unusual. 0 means 20 addresses, 8 clients
 	Window time.Duration // 0 means an hour, which is the most
 }
 
 // SpikeRule counts escalations in Window.
 type SpikeRule struct {
-	Off    bool
+	Off    bool          // never
 	Min    int64         // 0 means 20
 	Factor float64       // how many times the usual. 0 means 5
 	Window time.Duration // 0 means 10 minutes, 60 at most

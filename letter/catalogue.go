@@ -135,7 +135,7 @@ func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
 func newWords(tag string, f, model phrases.File) (*words, error) {
 	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}}
 	if want := phrases.Direction(w.tag); w.dir != want {
-		return nil, fmt.Errorf("dir: this language is written %s", want)
+		return nil, fmt.Errorf("dir: must be %q, as this language is written", want)
 	}
 	required := map[string]bool{}
 	for key := range model {

@@ -105,9 +105,10 @@ func TestHeaders_everywhere(t *testing.T) {
 
 // C10: a template that fails only later gives no half page, and the headers too.
 func TestHeaders_templateFails(t *testing.T) {
-	s := newSite(t, otphttp.Options{Files: fstest.MapFS{"page.html.tmpl": {Data: []byte(`half{{if eq .Error "unknown"}}{{template "nothing"}}{{.Nope}}{{end}}{{define "nothing"}}{{end}}`)}}}, nil)
+	s := newSite(t, otphttp.Options{Files: fstest.MapFS{"page.html.tmpl": {Data: []byte(`half{{if and (eq .Error "unknown") (eq .Lang "de")}}{{template "nothing"}}{{.Nope}}{{end}}{{define "nothing"}}{{end}}`)}}}, nil)
 	r := httptest.NewRequest(http.MethodGet, "/login/code", nil)
 	r.Header.Set("Accept", "text/html")
+	r.Header.Set("Accept-Language", "de") // the trial makes this page in one language only
 	answer, body := s.do(r)
 	require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 	require.Equal(t, "Internal Server Error\n", body)
@@ -125,7 +126,7 @@ var (
 // only (HTML 13.2.3.5). There is no other, and nothing in attributes. C10
 func TestPolicy_hashes(t *testing.T) {
 	for name, files := range map[string]fstest.MapFS{
-		"built in": {},
+		"built in": {"words/en.json": {Data: []byte("{}")}},
 		"theme":    {"theme.css": {Data: []byte(":root { --accent: #123456; } /* <!-- \"'&<b> */\n")}},
 		"windows":  {"theme.css": {Data: []byte(":root {\r\n--accent: #123456;\r\n}\r")}},
 		"own":      {"style.css": {Data: []byte("p { color: red }")}, "theme.css": {Data: []byte("a > b::after { content: '\\201C</' }")}},

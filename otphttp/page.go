@@ -86,14 +86,19 @@ type Page struct {
 	words *words
 }
 
-// Say returns a sentence of the page's language by its key, as in words/en.json.
-func (p Page) Say(key string) template.HTML {
+// Say returns a sentence of the page's language by its key, as in words/en.json,
+// such as "send" or "errors.wrong". A key that the language does not have is an
+// error; for titles, which not all have, there is Title.
+func (p Page) Say(key string) (template.HTML, error) {
+	if _, ok := p.words.sentences[key]; !ok {
+		return "", fmt.Errorf("words/%s.json has no %q", p.Lang, key)
+	}
 	return p.words.html(key, map[string]template.HTML{
 		"address":   template.HTML(template.HTMLEscapeString(p.Masked)),
 		"reference": template.HTML(template.HTMLEscapeString(p.Reference)),
 		"number":    template.HTML(strconv.Itoa(p.GuessesLeft)),
 		"time":      p.timer(key),
-	})
+	}), nil
 }
 
 // timer is the time of a sentence, which the script counts down.
@@ -158,13 +163,14 @@ func newPages(o *Options) (*pages, error) {
 	if p.languages, err = newLanguages(o.Files, o.Locale); err != nil {
 		return nil, err
 	}
-	files := map[string]string{}
+	files, own := map[string]string{}, 0
 	for _, name := range []string{"page.html.tmpl", "style.css", "theme.css", "script.js"} {
 		text, err := fs.ReadFile(builtin, name)
 		if o.Files != nil && name != "script.js" {
-			own, ownErr := fs.ReadFile(o.Files, name)
+			replaced, ownErr := fs.ReadFile(o.Files, name)
 			if ownErr == nil {
-				text, err = own, nil
+				text, err = replaced, nil
+				own++
 			} else if !errors.Is(ownErr, fs.ErrNotExist) {
 				return nil, fmt.Errorf("%s: %w", name, ownErr)
 			}
@@ -176,6 +182,11 @@ func newPages(o *Options) (*pages, error) {
 			return nil, fmt.Errorf("%s: not valid UTF-8", name)
 		}
 		files[name] = newlines.Replace(string(text))
+	}
+	if o.Files != nil && own == 0 {
+		if names, err := fs.Glob(o.Files, "words/*.json"); err != nil || len(names) == 0 {
+			return nil, errors.Join(errors.New("files: neither words/*.json, page.html.tmpl, style.css nor theme.css; an embedded folder needs fs.Sub"), err)
+		}
 	}
 	p.style = template.CSS(files["style.css"] + files["theme.css"])
 	if strings.Contains(strings.ToLower(string(p.style)), "</style") {
@@ -200,23 +211,6 @@ var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 func hashSource(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}
-
-// probe renders every kind of page, so that a faulty template is found when the
-// program starts.
-func (p *pages) probe(brand string) error {
-	for _, step := range []string{"address", "code", "new", "over"} {
-		for _, problem := range []string{"", "wrong", "limited"} {
-			page := Page{
-				Step: step, Error: problem, Brand: brand, About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
-				TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next",
-			}
-			if _, err := p.render(page, p.languages.Choose("")); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (p *pages) render(page Page, w *words) ([]byte, error) {

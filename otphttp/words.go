@@ -67,7 +67,7 @@ func newLanguages(user fs.FS, fallback string) (*phrases.Chooser[words], error) 
 func newWords(tag string, f, model phrases.File) (*words, error) {
 	w := &words{lang: tag, dir: f["dir"], sentences: make(map[string][]phrases.Part, len(f))}
 	if want := phrases.Direction(language.Make(tag)); w.dir != want {
-		return nil, fmt.Errorf("dir: this language is written %s", want)
+		return nil, fmt.Errorf("dir: must be %q, as this language is written", want)
 	}
 	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if key == "lang" || key == "dir" {

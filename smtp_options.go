@@ -82,7 +82,8 @@ type Renderer interface {
 // password: fmt, slog and encoding/json show them without it, but package fmt
 // cannot where they are in an unexported field.
 type SMTPOptions struct {
-	// TLS is how connections are secured. Default: [TLSImplicit].
+	// TLS is how connections are secured: [TLSImplicit], [StartTLSRequired] or,
+	// for a relay on this very machine, [InsecureLoopback]. Default: TLSImplicit.
 	TLS TLSMode
 
 	// TLSConfig is for servers with certificates of their own; it is cloned.

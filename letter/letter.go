@@ -33,6 +33,21 @@
 // "export" has the words for For("export:42"). Templates are given a [Page]; to
 // leave a line out, write one without it. Files of other names are not read.
 //
+// The kind is the purpose up to its first colon, written as there: "pay" of
+// "pay:inv-42". This words/en.json changes a sentence and gives words to
+// For("api-key:" + id):
+//
+//	{
+//	  "share": "Nobody from {brand} will ask for this code.",
+//	  "kinds": {
+//	    "api-key": {
+//	      "subject": "Verification code for a new {brand} key",
+//	      "intro": "Your verification code to make a key at {brand} is:",
+//	      "ignore": "If this was not you, ignore this email: no key is made."
+//	    }
+//	  }
+//	}
+//
 // [New] checks every sentence, makes every mail that words or templates of
 // your own go into, for trial, and refuses them if they lost the code, the
 // minutes or the brand: a mistake in a translation is found when the program

@@ -28,6 +28,10 @@
 // answered with a page or a redirect; application/json is the API's, described in
 // openapi.json beside this package. Pages work without JavaScript.
 //
+// The handler reads the body itself. Middleware before it that calls ParseForm
+// or FormValue takes a form's body away, and the answer is 400; hooks find the
+// fields in r.PostForm.
+//
 // # Browsers and apps
 //
 // A browser keeps the challenge and the device token in cookies that scripts cannot
@@ -116,7 +120,8 @@ type Options struct {
 	// BCP 47 tag. Default: empty, which is "en".
 	Locale string
 
-	// Brand is the name at the top of the pages. Default: none.
+	// Brand is the name at the top of the pages; that of the mail is the
+	// sender's, as in otp.SMTPOptions. Default: none.
 	Brand string
 
 	// About says on the pages what is being confirmed, in the application's words: "99.00
@@ -127,10 +132,14 @@ type Options struct {
 	// Home is the path to go to after a right code if the form names no other. Default: "/".
 	Home string
 
-	// Files is a folder with words/<tag>.json to change sentences or add a
-	// language, page.html.tmpl in place of the built-in template ([Page] is its
-	// data), style.css in place of the built-in style, and theme.css to stand
-	// after it: set the variables there. It is read once and is part of the
+	// Files is a folder with words/<tag>.json to change sentences, add a
+	// language or a title for a kind of purpose (the keys are those of
+	// words/en.json), page.html.tmpl in place of the built-in template ([Page] is
+	// its data), style.css in place of the built-in style, and theme.css to stand
+	// after it. There set the variables at the top of style.css, such as
+	// --otp-accent, and the colors again within @media (prefers-color-scheme:
+	// dark), or dark screens have those for light ones. Words of the mail are
+	// other files: see letter.Options. It is read once and is part of the
 	// program: whoever can write to it writes your pages. Default: nil.
 	Files fs.FS
 

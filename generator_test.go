@@ -166,8 +166,8 @@ func TestGenerator_uniform(t *testing.T) {
 	}
 }
 
-// A1: nothing in the repository but tests imports a random source that can be
-// guessed.
+// A1: nothing in the repository but tests, and the simulated people of an example,
+// imports a random source that can be guessed.
 func TestGenerator_imports(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -180,7 +180,7 @@ func TestGenerator_imports(t *testing.T) {
 			}
 			return nil
 		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || filepath.ToSlash(path) == "examples/analytics/traffic/traffic.go" {
 			return nil
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)

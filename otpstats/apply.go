@@ -302,6 +302,9 @@ func (ru rollup) add(ms int64, v values, t *tally, sign int64) {
 	hour := ms / hourMs * 3600
 	day := ms / dayMs * 86400
 	ru.addTo(place{grainAll, hour, v}, t, sign)
+	ru.addTo(place{grainPurposeLanguage, hour, values{purpose: v.purpose, language: v.language}}, t, sign)
+	ru.addTo(place{grainPurposeDomain, hour, values{purpose: v.purpose, domain: v.domain}}, t, sign)
+	ru.addTo(place{grainLanguageDomain, hour, values{language: v.language, domain: v.domain}}, t, sign)
 	for d, one := range [...]values{
 		None: {}, Purpose: {purpose: v.purpose}, Language: {language: v.language}, Domain: {domain: v.domain},
 		Provider: {provider: v.provider}, App: {app: v.app},

@@ -14,7 +14,10 @@ type mailedHour struct{ time, sent, verified int64 }
 // at all other times, by the numbers of Rules.Delivery; the most certain first.
 // Challenges for which something was typed and never right are left out: their mail arrived.
 func (s *Stats) FallenDomains(ctx context.Context, f Filter) ([]FallenDomain, error) {
-	sc := s.scope(f, None)
+	sc := s.scope(f, Hour) // an outage is shorter than a day
+	if sc.to.Sub(sc.from) > 32*24*time.Hour {
+		sc = s.scope(f, None)
+	}
 	hours, err := s.mailedHours(ctx, sc)
 	if err != nil {
 		return nil, wrap("fallen domains", err)

@@ -11,7 +11,7 @@ import (
 type Filter struct {
 	// From and To are the range; From counts as its full hour and To as the end of its own.
 	// Zero To means now, zero From means seven days before To. In ranges of more than
-	// 60 days they count as full days, in UTC.
+	// 14 days they count as full days, in UTC, but where a query is by the hour.
 	From, To time.Time
 
 	// Purpose, Language, Domain, Provider and App are values as [Stats.Dimensions] gives them.
@@ -167,7 +167,7 @@ func (s *Stats) scope(f Filter, by Dimension) scope {
 		f.From = f.To.AddDate(0, 0, -7)
 	}
 	unit := time.Hour
-	long := f.To.Sub(f.From) > 60*24*time.Hour && by != Hour
+	long := f.To.Sub(f.From) > 14*24*time.Hour && by != Hour
 	if long {
 		unit = 24 * time.Hour
 	}
@@ -213,10 +213,17 @@ func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []in
 			}
 		}
 	}
-	switch len(only) {
-	case 0:
-	case 1:
+	has := func(d Dimension) bool { return slices.Contains(only, d) }
+	switch {
+	case len(only) == 0:
+	case len(only) == 1:
 		grain += int(only[0])
+	case len(only) == 2 && has(Purpose) && has(Language):
+		grain = grainPurposeLanguage
+	case len(only) == 2 && has(Purpose) && has(Domain):
+		grain = grainPurposeDomain
+	case len(only) == 2 && has(Language) && has(Domain):
+		grain = grainLanguageDomain
 	default:
 		grain = grainAll
 	}

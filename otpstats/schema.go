@@ -10,12 +10,16 @@ import (
 	"strings"
 )
 
-// The grains of a roll-up: all dimensions together by the hour, and none or one of
-// them (added to the number) by the hour and by the day.
+// The grains of a roll-up: all dimensions together by the hour; none or one of
+// them (added to the number) by the hour and by the day; and by the hour the pairs that a
+// page with one filter asks for.
 const (
-	grainAll  = 0
-	grainHour = 10
-	grainDay  = 20
+	grainAll             = 0
+	grainHour            = 10
+	grainDay             = 20
+	grainPurposeLanguage = 30
+	grainPurposeDomain   = 31
+	grainLanguageDomain  = 32
 )
 
 var dimensionColumns = map[Dimension]string{

@@ -111,6 +111,20 @@ func TestSendError_typedNil(t *testing.T) {
 	require.ErrorIs(t, err, otp.ErrSend)
 	require.NotEmpty(t, ch.ID)
 	require.NotEmpty(t, err.Error())
+	var none *otp.SendError
+	require.NotErrorIs(t, none, otp.ErrCode)
+	require.ErrorIs(t, none, otp.ErrSend)
+	require.EqualError(t, none, otp.ErrSend.Error()+": a nil *SendError")
+	require.False(t, none.RefusedRecipient())
+}
+
+// A typo in an address says nothing of a mail server; everything else may.
+func TestSendError_RefusedRecipient(t *testing.T) {
+	for _, stage := range []string{"", "rcpt", "compose", "connect", "auth", "mail", "data", "failover"} {
+		require.Equal(t, stage == "" || stage == "rcpt", (&otp.SendError{Stage: stage}).RefusedRecipient(), stage)
+		require.False(t, (&otp.SendError{Stage: stage, Temporary: true}).RefusedRecipient(), stage)
+		require.False(t, (&otp.SendError{Stage: stage, MaybeSent: true}).RefusedRecipient(), stage)
+	}
 }
 
 // D1, D2, D3: no text of foreign origin brings a code or an address out.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/go-mailotp/otp/internal/smtpclient"
 )
 
 // The errors that a person can cause. Match them with [errors.Is]; their
@@ -86,7 +88,8 @@ type SendError struct {
 
 	// Stage names where it failed, in a short word of the sender's own:
 	// the [SMTPSender] uses compose, sign, connect, tls, hello, auth, mail,
-	// rcpt and data.
+	// rcpt and data. For what concerns only this recipient use rcpt, or none:
+	// see [SendError.RefusedRecipient].
 	Stage string
 
 	// Err is the cause. A sender keeps codes and whole addresses out of its
@@ -96,6 +99,9 @@ type SendError struct {
 
 // Error gives the stage and the cause.
 func (e *SendError) Error() string {
+	if e == nil {
+		return ErrSend.Error() + ": a nil *SendError"
+	}
 	var b strings.Builder
 	if e.MaybeSent {
 		b.WriteString("otp: the mail may or may not have gone out")
@@ -111,8 +117,20 @@ func (e *SendError) Error() string {
 	return b.String()
 }
 
+// RefusedRecipient reports whether the recipient was refused for good, as after a typo in
+// an address: neither Temporary nor MaybeSent, and at the stage rcpt or by a sender
+// that names no stage. Any other failure may concern every mail. It is false for nil.
+func (e *SendError) RefusedRecipient() bool {
+	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == smtpclient.StageRcpt || e.Stage == "")
+}
+
 // Is makes errors.Is(err, ErrSend) true.
 func (e *SendError) Is(target error) bool { return target == ErrSend }
 
 // Unwrap returns the cause.
-func (e *SendError) Unwrap() error { return e.Err }
+func (e *SendError) Unwrap() error {
+	if e == nil { // which some senders return by mistake
+		return nil
+	}
+	return e.Err
+}

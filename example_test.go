@@ -223,7 +223,7 @@ func ExampleSenderFunc() {
 	sms := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 		// Ask the provider here. Say what became of the message:
 		// &otp.SendError{Temporary: true, Err: err} if it surely did not go out and
-		// trying later can help, &otp.SendError{Err: err} if it was refused for good.
+		// trying later can help, &otp.SendError{Err: err} if the recipient was refused for good.
 		fmt.Println("to", m.To.Masked(), "a code of", len(m.Code))
 		return nil
 	})

@@ -14,6 +14,7 @@ import (
 // open opens a challenge and mails it. With replaces it takes the place of
 // one that must still be there.
 func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.Challenge, replaces *[16]byte) (Challenge, error) {
+	c.Nonce = [16]byte{} // of the one that it replaces
 	if c.Lane == ledger.Stranger && c.Client != [16]byte{} {
 		if err := v.start(ctx, c.Client); err != nil {
 			v.observeError(ctx, key, &c, err, "")
@@ -69,6 +70,7 @@ func (v *Verifier) open(ctx context.Context, key seal.Key, to Address, c ledger.
 		return true, nil
 	})
 	if err != nil {
+		c.Nonce = [16]byte{} // nobody has heard of it
 		v.observeError(ctx, key, &c, err, view.Masked)
 		return Challenge{}, err
 	}

@@ -13,7 +13,8 @@ import (
 type Observer interface {
 	// Observe is called by the goroutine that serves the request, before the
 	// answer is given, and by many at once: it must be quick and safe for
-	// concurrent use. It cannot change an answer.
+	// concurrent use. It cannot change an answer; if it panics, the caller of the Verifier gets
+	// the panic and no answer, and what was counted stays counted.
 	Observe(ctx context.Context, e Event)
 }
 
@@ -29,7 +30,9 @@ type EventKind string
 // The kinds of event. A [Verifier.Send] to a usable address, and a
 // [Verifier.Resend] of a challenge that is there, give EventAsked and then what
 // became of it; a [Verifier.Check] gives its verdict. A request that is refused
-// for its form (a bad address, Vars or purpose) gives none.
+// for its form (a bad address, Vars or purpose) gives none. Domain, Masked and Locale are
+// empty where no challenge was found: in most EventUnknown and EventFailed, EventUnknownKey,
+// EventClockBack, and an EventMalformed of what no kind of code looks like.
 const (
 	// EventAsked: somebody asks for a mail to a usable address, or for a resend.
 	EventAsked EventKind = "asked"
@@ -45,7 +48,8 @@ const (
 	EventVerified EventKind = "verified"
 	// EventWrong: a wrong code, counted.
 	EventWrong EventKind = "wrong"
-	// EventMalformed: input that is no code; not counted.
+	// EventMalformed: input that is no code, or no code of the kind that was mailed, such as
+	// digits where letters were; not counted.
 	EventMalformed EventKind = "malformed"
 	// EventExpired: a guess after the deadline.
 	EventExpired EventKind = "expired"
@@ -53,7 +57,8 @@ const (
 	EventExhausted EventKind = "exhausted"
 	// EventEscalated: a guess at a short code when only strong ones count.
 	EventEscalated EventKind = "escalated"
-	// EventUnknown: a challenge that does not exist, was used or has another purpose.
+	// EventUnknown: a challenge that does not exist, was used or has another purpose; from
+	// Resend and Status too.
 	EventUnknown EventKind = "unknown"
 	// EventClockBack: this verifier's clock is behind the one that sent the code
 	// by more than a minute. Somebody must look at the clocks.
@@ -87,9 +92,9 @@ type Event struct {
 	// ClientHash is a keyed hash of the client, where one was named.
 	ClientHash Hash
 	// ChallengeHash is equal for the events of one challenge. Events of a start, before the
-	// challenge is there, have none.
+	// challenge is there, have none; so has the EventAsked of a Resend that opens a new one.
 	ChallengeHash Hash
-	// Message is the ID of the mail.
+	// Message is the ID of the mail, for EventSent and EventSendFailed.
 	Message string
 	// Locale is the locale asked for.
 	Locale string
@@ -97,6 +102,8 @@ type Event struct {
 	Known bool
 	// Strong says that the code is a strong one.
 	Strong bool
+	// Decoy says that the challenge is a decoy: nothing was mailed.
+	Decoy bool
 	// Resend says that the same code was mailed again.
 	Resend bool
 	// GuessesLeft is how many guesses the challenge has left.
@@ -140,11 +147,14 @@ func (v *Verifier) observe(ctx context.Context, kind EventKind, key seal.Key, c 
 	if e.Masked == "" {
 		e.Masked = to.Masked()
 	}
-	e.Locale, e.Known, e.Strong, e.GuessesLeft, e.WrongGuesses = c.Locale, c.Lane == ledger.Known, c.Strong, c.Left(), c.Wrong
+	e.Locale, e.Known = c.Locale, c.Lane == ledger.Known
 	if c.Nonce != [16]byte{} {
 		sum := sha256.Sum256(c.Nonce[:])
 		e.ChallengeHash = Hash(sum[:16])
-		e.Age = max(0, e.Time.Sub(time.UnixMilli(c.SentAt)))
+		if c.SentAt > 0 { // else only its ID is known
+			e.Strong, e.Decoy, e.GuessesLeft, e.WrongGuesses = c.Strong, c.Decoy, c.Left(), c.Wrong
+			e.Age = max(0, e.Time.Sub(time.UnixMilli(c.SentAt)))
+		}
 	}
 	v.core.observer.Observe(ctx, e)
 }

@@ -20,7 +20,13 @@ func Observers(list ...Observer) Observer {
 // LogObserver returns an observer that writes each event to l, with masked
 // addresses: as an error what somebody must look at (a failure of the system,
 // clocks, secrets), as a warning an escalation and a mail that could not be sent,
-// all else as information. Nil is slog.Default() at the time of the event.
+// all else as information. Nil is slog.Default() at the time of the event. The caller of
+// Check waits for the handler: one that writes to a slow place needs a buffer.
+//
+// The message is "otp " and the kind of the event. The fields are purpose, to (masked), address,
+// client and challenge (hashes), message, locale, known, strong, resend, guesses_left, age,
+// retry_after and error; each is there only where it applies. Durations are those of
+// slog, which a JSON handler writes as nanoseconds.
 func LogObserver(l *slog.Logger) Observer {
 	return ObserverFunc(func(ctx context.Context, e Event) {
 		to := l
@@ -35,14 +41,17 @@ func LogObserver(l *slog.Logger) Observer {
 			level = slog.LevelWarn
 		}
 		if to.Enabled(ctx, level) {
-			to.LogAttrs(ctx, level, "otp "+string(e.Kind), e.attrs()...)
+			var room [maxAttrs]slog.Attr // on the stack: the caller of Check waits
+			to.LogAttrs(ctx, level, "otp "+string(e.Kind), e.attrs(room[:0])...)
 		}
 	})
 }
 
-// attrs are the fields of e that apply.
-func (e Event) attrs() []slog.Attr {
-	attrs := make([]slog.Attr, 0, 12)
+// maxAttrs is how many fields of an event are logged at most.
+const maxAttrs = 14
+
+// attrs appends the fields of e that apply.
+func (e *Event) attrs(attrs []slog.Attr) []slog.Attr {
 	text := func(key, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(key, value))
@@ -77,5 +86,6 @@ func (e Event) attrs() []slog.Attr {
 
 // LogValue logs the event's kind and the fields that apply.
 func (e Event) LogValue() slog.Value {
-	return slog.GroupValue(append([]slog.Attr{slog.String("kind", string(e.Kind))}, e.attrs()...)...)
+	attrs := append(make([]slog.Attr, 0, 1+maxAttrs), slog.String("kind", string(e.Kind)))
+	return slog.GroupValue(e.attrs(attrs)...)
 }

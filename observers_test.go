@@ -144,3 +144,41 @@ func TestOptions_Span(t *testing.T) {
 		"send", "check: " + otp.ErrMalformed.Error(), "status", "resend: otp: too many requests, try again in 1m0s", "forget", "check: " + otp.ErrUnknown.Error(),
 	}, ended)
 }
+
+// What belongs to a challenge names it, also where nothing else is known of it, and what is asked
+// or refused before there is one does not.
+func TestEvent_challenge(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	c, _ := r.ask(otp.Request{To: bob})
+	sent := r.events[1]
+	_, err := r.Check(ctx, c.ID, "hello")
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	malformed := r.events[2]
+	require.Equal(t, otp.EventMalformed, malformed.Kind)
+	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
+	require.Equal(t, sent.AddressHash, malformed.AddressHash)
+	require.Zero(t, malformed.GuessesLeft)
+	require.Zero(t, malformed.Age)
+
+	_, err = r.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, otp.ErrLimited)
+	limited := r.events[4]
+	require.Equal(t, otp.EventLimited, limited.Kind)
+	require.Zero(t, limited.ChallengeHash, "nobody will hear of it")
+	require.Zero(t, limited.GuessesLeft)
+	require.Zero(t, limited.Age)
+
+	r.kinds()
+	r.clock.add(2 * time.Minute)
+	_, err = r.Resend(ctx, c.ID)
+	require.NoError(t, err)
+	require.Len(t, r.events, 2)
+	require.Equal(t, sent.ChallengeHash, r.events[0].ChallengeHash, "the same code again")
+	r.clock.add(time.Hour)
+	_, err = r.Resend(ctx, c.ID)
+	require.NoError(t, err)
+	require.Equal(t, otp.EventAsked, r.events[2].Kind)
+	require.Zero(t, r.events[2].ChallengeHash, "a new one is asked for")
+	require.NotZero(t, r.events[3].ChallengeHash)
+	require.NotEqual(t, sent.ChallengeHash, r.events[3].ChallengeHash)
+}

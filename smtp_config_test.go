@@ -88,6 +88,11 @@ func TestNewSMTPSender_refuses(t *testing.T) { // A9, F1, G1
 	}
 }
 
+func TestNewSMTPSender_url(t *testing.T) {
+	_, err := otp.NewSMTPSender("smtps://user:secret@smtp.acme.example", "codes@acme.example", nil)
+	require.EqualError(t, err, "otp: smtp sender: host: a URL, which is for ParseSMTPURL") // D1: without the password
+}
+
 func TestNewSMTPSender_accepts(t *testing.T) {
 	for _, host := range []string{"smtp.acme.example", "smtp.acme.example:2465", "192.0.2.1", "[2001:db8::1]:465", "2001:db8::1", "mail_relay"} {
 		for _, from := range []string{"codes@acme.example", "<codes@acme.example>", "Acme <codes@acme.example>", `"Acme, Inc." <codes@acme.example>`, "Größe 🚀 <codes@acme.example>"} {

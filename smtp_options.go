@@ -295,6 +295,9 @@ func ParseSMTPURL(rawURL string) (host string, opts *SMTPOptions, err error) {
 
 // splitHost parses "host", "host:port", "[::1]" or "::1".
 func splitHost(s, defaultPort string) (host, port string, err error) {
+	if strings.Contains(s, "://") {
+		return "", "", errors.New("host: a URL, which is for ParseSMTPURL")
+	}
 	host, port, err = net.SplitHostPort(s)
 	if err != nil {
 		host, port = s, defaultPort

@@ -124,7 +124,11 @@ func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err erro
 	})
 	c := re.Challenge
 	if c.To != "" {
-		v.observe(ctx, EventAsked, key, &c, Event{})
+		asked := c
+		if re.Renew {
+			asked.Nonce = [16]byte{} // a start: the new challenge is not there yet
+		}
+		v.observe(ctx, EventAsked, key, &asked, Event{})
 	}
 	if err != nil {
 		v.observeError(ctx, key, &c, err, view.Masked)
@@ -157,7 +161,7 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 	}
 	guess := ledger.Guess{Short: read(v.options.Generator, code), Strong: read(v.core.strong, code)}
 	if guess == (ledger.Guess{}) {
-		v.observeFailure(ctx, key, ErrMalformed)
+		v.observeError(ctx, key, &ledger.Challenge{Nonce: nonce}, ErrMalformed, "")
 		return Challenge{}, ErrMalformed
 	}
 	var (

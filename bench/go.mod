@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	github.com/go-mailotp/otp v0.0.0
+	github.com/go-mailotp/otp/otpotel v0.0.0
+	github.com/go-mailotp/otp/otpstats v0.0.0
 	github.com/go-mailotp/otp/redisstore v0.0.0
 	github.com/go-mailotp/otp/rueidisstore v0.0.0
 	github.com/go-mailotp/otp/sqlstore v0.0.0
@@ -12,6 +14,7 @@ require (
 	github.com/pquerna/otp v1.5.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redis/rueidis v1.0.79
+	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	modernc.org/sqlite v1.61.1
 )
 
@@ -22,6 +25,11 @@ require (
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6 // indirect
 	github.com/emersion/go-smtp v0.25.1 // indirect
+	github.com/go-analyze/bulk v0.1.6 // indirect
+	github.com/go-analyze/charts v0.6.4 // indirect
+	github.com/go-logr/logr v1.4.4 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/golang/freetype v0.0.0-20170609003504-e2365dfdc4a0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -29,7 +37,14 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel v1.47.0 // indirect
+	go.opentelemetry.io/otel/log v1.47.0 // indirect
+	go.opentelemetry.io/otel/metric v1.47.0 // indirect
+	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
+	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/image v0.45.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
@@ -41,6 +56,8 @@ require (
 
 replace (
 	github.com/go-mailotp/otp => ../
+	github.com/go-mailotp/otp/otpotel => ../otpotel
+	github.com/go-mailotp/otp/otpstats => ../otpstats
 	github.com/go-mailotp/otp/redisstore => ../redisstore
 	github.com/go-mailotp/otp/rueidisstore => ../rueidisstore
 	github.com/go-mailotp/otp/sqlstore => ../sqlstore

@@ -60,10 +60,10 @@ type flow struct {
 	boxes [maxWorkers]mailbox
 }
 
-func newFlow(store otp.Store, send otp.SenderFunc) (*flow, error) {
+func newFlow(store otp.Store, send otp.SenderFunc, observer otp.Observer) (*flow, error) {
 	secret := make([]byte, 32)
 	rand.Read(secret)
-	v, err := otp.NewVerifier(store, send, &otp.Options{Secrets: [][]byte{secret}})
+	v, err := otp.NewVerifier(store, send, &otp.Options{Secrets: [][]byte{secret}, Observer: observer})
 	f := &flow{Verifier: v}
 	for w := range f.boxes {
 		f.boxes[w].Context = context.Background()
@@ -85,7 +85,7 @@ func (f *flow) sendCheck(worker int, address string) error {
 }
 
 func librarySendCheck(name string, store otp.Store) (*variant, error) {
-	f, err := newFlow(store, hand)
+	f, err := newFlow(store, hand, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +102,8 @@ func (f *flow) variant(name string) *variant {
 	}
 }
 
-func libraryWrong(store otp.Store) (*variant, error) {
-	f, err := newFlow(store, hand)
+func libraryWrong(store otp.Store, observer otp.Observer) (*variant, error) {
+	f, err := newFlow(store, hand, observer)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func libraryMail(store otp.Store) (*variant, error) {
 	}
 	f, err := newFlow(store, func(_ context.Context, m otp.Message) error {
 		return mail.write(m.To.String(), m.Code, m.Reference, m.ID, m.SentAt, m.Minutes())
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ type sizes struct{ sent, checked, wrong int }
 func ledgerSizes() (s sizes, err error) {
 	const sealed = 4 + 12 + 16 // fingerprint, nonce and tag
 	store := &watched{MemoryStore: otp.NewMemoryStore(nil)}
-	f, err := newFlow(store, hand)
+	f, err := newFlow(store, hand, nil)
 	if err != nil {
 		return s, err
 	}

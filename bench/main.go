@@ -21,13 +21,15 @@ func main() {
 	blocks := flag.Int("blocks", 31, "rounds of each comparison")
 	many := flag.Int("pending", 1_000_000, "pending challenges of the last comparison")
 	only := flag.String("run", "", "only the comparison with this title")
+	events := flag.Int("events", 100_000, "events under the page of otpstats; ten million take a quarter of an hour and 3 GB")
+	file := flag.String("file", "", "keep them in this file of SQLite, and use what is in it; -events says how many")
 	profile := flag.String("cpuprofile", "", "write a profile of five seconds of Send and Check to this file, and do nothing else")
 	flag.Parse()
 	var err error
 	if *profile != "" {
 		err = profiled(*profile)
 	} else {
-		err = all(os.Stdout, *only, *blocks, *many)
+		err = all(os.Stdout, *only, *blocks, *many, *events, *file)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -36,7 +38,7 @@ func main() {
 }
 
 // all prints every table, or only the one with a title.
-func all(w io.Writer, only string, blocks, many int) error {
+func all(w io.Writer, only string, blocks, many, events int, file string) error {
 	fmt.Fprintf(w, "%s %s/%s, %d CPUs; medians of %d rounds [least..most]\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), blocks)
 	lists, err := variants()
@@ -58,6 +60,16 @@ func all(w io.Writer, only string, blocks, many int) error {
 	}
 	if only == "" || only == smtpTitle {
 		if err := atSMTP(w, blocks); err != nil {
+			return err
+		}
+	}
+	if only == "" || only == observersTitle {
+		if err := atObservers(w, blocks); err != nil {
+			return err
+		}
+	}
+	if only == "" || only == pageTitle {
+		if err := atPage(w, min(blocks, 11), events, file); err != nil {
 			return err
 		}
 	}
@@ -88,7 +100,7 @@ func variants() ([]comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	wrong, err := libraryWrong(otp.NewMemoryStore(nil))
+	wrong, err := libraryWrong(otp.NewMemoryStore(nil), nil)
 	if err != nil {
 		return nil, err
 	}

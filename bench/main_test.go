@@ -25,6 +25,12 @@ func TestVariants(t *testing.T) {
 	if err := atStores(io.Discard, 1); err != nil {
 		t.Error(err)
 	}
+	if err := atObservers(io.Discard, 1); err != nil {
+		t.Error(err)
+	}
+	if err := atPage(io.Discard, 1, 5000, ""); err != nil {
+		t.Error(err)
+	}
 	if err := atScale(io.Discard, 1, 2000); err != nil {
 		t.Error(err)
 	}

@@ -19,7 +19,7 @@ const scaleTitle = "Send and Check at scale"
 // collector's time, the longest stop, and how much slower Send and Check are
 // than with a thousand.
 func atScale(w io.Writer, blocks, many int) error {
-	fewFlow, err := newFlow(otp.NewMemoryStore(nil), hand)
+	fewFlow, err := newFlow(otp.NewMemoryStore(nil), hand, nil)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func atScale(w io.Writer, blocks, many int) error {
 		MaxEntries: many + maxWorkers*turns,
 		Now:        func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 	})
-	f, err := newFlow(store, hand)
+	f, err := newFlow(store, hand, nil)
 	if err != nil {
 		return err
 	}

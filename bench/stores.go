@@ -68,7 +68,7 @@ func atStores(w io.Writer, blocks int) error {
 // variants are the bare commands and the library on the engine, with addresses that are
 // never used again.
 func (e *engine) variants(s sizes) ([]*variant, error) {
-	f, err := newFlow(e.store, hand)
+	f, err := newFlow(e.store, hand, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,16 @@ import (
 	_ "embed"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/go-mailotp/otp"
@@ -41,11 +48,34 @@ func ExampleTelemetry() {
 	// Output: login
 }
 
+// The global provider, with an exporter for Prometheus.
+func ExampleNew_prometheus() {
+	defer otel.SetMeterProvider(noop.NewMeterProvider())
+	mux := http.NewServeMux()
+
+	exporter, err := prometheus.New() // go.opentelemetry.io/otel/exporters/prometheus
+	if err != nil {
+		log.Fatal(err)
+	}
+	otel.SetMeterProvider(metric.NewMeterProvider(metric.WithReader(exporter))) // go.opentelemetry.io/otel/sdk/metric
+	mux.Handle("/metrics", promhttp.Handler())
+
+	telemetry, err := otpotel.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	telemetry.Observe(context.Background(), otp.Event{Kind: otp.EventAsked, Purpose: "login"})
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	fmt.Println(strings.Contains(w.Body.String(), "otp_events_total{"))
+	// Output: true
+}
+
 // A Verifier under telemetry. The provider of an application has an exporter in place of the
 // reader.
 func ExampleNew() {
-	reader := sdkmetric.NewManualReader()
-	telemetry, err := otpotel.New(&otpotel.Options{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+	reader := metric.NewManualReader()
+	telemetry, err := otpotel.New(&otpotel.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -18,12 +18,24 @@
 //	otp.mail.duration       s        histogram  mails handed to a sender
 //	otp.answer.age          s        histogram  from opening a challenge to its right code
 //
+// The Prometheus exporter calls them otp_events_total, otp_operation_duration_seconds,
+// otp_store_duration_seconds, otp_mail_duration_seconds and otp_answer_age_seconds. Buckets end at
+// 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s; those of
+// otp.answer.age at 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600 and 1800 s and at a day.
+//
 // # Attributes
 //
 // All have few values, whatever people type: otp.event, otp.purpose (the kind, at most
-// 30 of them), otp.known, otp.strong; otp.operation and otp.result; otp.store.operation;
-// otp.sender and otp.stage; error.type for failures of the system. No attribute
-// holds an address, a code, an ID or a hash. grafana.json beside this package is a
+// 30 of them), otp.known, otp.strong; otp.operation; otp.store.operation; otp.stage (at most 30).
+// The value of otp.sender is what the application passes to [Telemetry.Sender]. Others:
+//
+//	otp.result of an operation  ok, address, malformed, wrong, expired, exhausted, escalated,
+//	                            unknown, limited, refused (the recipient, for good), failed
+//	otp.result of the store     ok, absent, lost (another call swapped first), failed
+//	otp.result of a mail        ok, temporary, refused, unknown (it may have gone out)
+//	error.type                  canceled, timeout, send, _OTHER: where the system fails
+//
+// No attribute holds an address, a code, an ID or a hash. grafana.json beside this package is a
 // dashboard for them.
 package otpotel
 
@@ -69,8 +81,8 @@ type Telemetry struct {
 
 var _ otp.Observer = (*Telemetry)(nil)
 
-// New returns a Telemetry; opts may be nil. Its errors are those of the
-// MeterProvider.
+// New returns a Telemetry; opts may be nil, for the global providers: where the application sets
+// none, nothing is recorded. Its errors are those of the MeterProvider.
 func New(opts *Options) (*Telemetry, error) {
 	o := Options{}
 	if opts != nil {
@@ -144,7 +156,7 @@ func (t *Telemetry) Span(ctx context.Context, operation string) (context.Context
 			attrs = append(attrs, attribute.String("error.type", errorType(err)))
 		}
 		t.operation.Record(ctx, time.Since(began).Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
-		end(span, err, attrs[1:])
+		end(span, err, attrs)
 	}
 }
 

@@ -29,8 +29,20 @@ func result(err error) string {
 			return r.name
 		}
 	}
+	if refused(err) {
+		return "refused"
+	}
 	return "failed"
 }
+
+// refused reports whether a sender refused a recipient for good, which is no failure of the system.
+func refused(err error) bool {
+	var e *otp.SendError
+	return errors.As(err, &e) && e.RefusedRecipient()
+}
+
+// errPanicked stands for the error of a store or sender that does not return.
+var errPanicked = errors.New("otpotel: panicked")
 
 // failed reports whether err is the system's.
 func failed(err error) bool { return result(err) == "failed" }
@@ -48,7 +60,7 @@ func errorType(err error) string {
 	return "_OTHER"
 }
 
-// end ends a span. A wrong code is no error of a span, a store that is down is.
+// end ends a span. A wrong code is no error of a span, nor is a refused recipient; a store that is down is.
 func end(span trace.Span, err error, attrs []attribute.KeyValue) {
 	span.SetAttributes(attrs...)
 	if err != nil && failed(err) {

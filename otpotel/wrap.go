@@ -22,26 +22,32 @@ type store struct {
 }
 
 // Load loads, with a span.
-func (s *store) Load(ctx context.Context, key string) ([]byte, error) {
+func (s *store) Load(ctx context.Context, key string) (value []byte, err error) {
 	ctx, done := s.begin(ctx, "load")
-	value, err := s.next.Load(ctx, key)
-	if value == nil {
-		done("absent", err)
-	} else {
-		done("ok", err)
-	}
+	defer func() {
+		if value == nil {
+			done("absent", err)
+		} else {
+			done("ok", err)
+		}
+	}()
+	err = errPanicked // unless it returns
+	value, err = s.next.Load(ctx, key)
 	return value, err
 }
 
 // CompareAndSwap swaps, with a span.
-func (s *store) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+func (s *store) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (swapped bool, err error) {
 	ctx, done := s.begin(ctx, "compare_and_swap")
-	swapped, err := s.next.CompareAndSwap(ctx, key, old, new, ttl)
-	if swapped {
-		done("ok", err)
-	} else {
-		done("lost", err)
-	}
+	defer func() {
+		if swapped {
+			done("ok", err)
+		} else {
+			done("lost", err)
+		}
+	}()
+	err = errPanicked // unless it returns
+	swapped, err = s.next.CompareAndSwap(ctx, key, old, new, ttl)
 	return swapped, err
 }
 
@@ -57,12 +63,12 @@ func (s *store) begin(ctx context.Context, operation string) (context.Context, f
 			attrs = append(attrs, attribute.String("otp.result", result))
 		}
 		s.t.store.Record(ctx, time.Since(began).Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
-		end(span, err, attrs[1:])
+		end(span, err, attrs)
 	}
 }
 
-// Sender returns s with a span and a duration for each mail. Name tells senders apart; it
-// should have few values.
+// Sender returns s with a span and a duration for each mail. Name tells senders apart, as
+// otp.sender; it should have few values, which nothing here bounds.
 func (t *Telemetry) Sender(name string, s otp.Sender) otp.Sender {
 	return &sender{t, s, attribute.String("otp.sender", name)}
 }
@@ -74,26 +80,35 @@ type sender struct {
 }
 
 // Send sends, with a span.
-func (s *sender) Send(ctx context.Context, m otp.Message) error {
+func (s *sender) Send(ctx context.Context, m otp.Message) (err error) {
 	began := time.Now()
 	ctx, span := s.t.tracer.Start(ctx, "otp.mail", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.name))
-	err := s.next.Send(ctx, m)
+	defer func() { s.end(ctx, span, began, err) }()
+	err = errPanicked // unless it returns
+	err = s.next.Send(ctx, m)
+	return err
+}
+
+func (s *sender) end(ctx context.Context, span trace.Span, began time.Time, err error) {
 	attrs := append(make([]attribute.KeyValue, 0, 4), s.name)
-	var refused *otp.SendError
+	outcome := "unknown"
+	var e *otp.SendError
+	known := errors.As(err, &e) && e != nil
 	switch {
 	case err == nil:
-		attrs = append(attrs, attribute.String("otp.result", "ok"))
-	case !errors.As(err, &refused) || refused == nil || refused.MaybeSent:
-		attrs = append(attrs, attribute.String("otp.result", "unknown"), attribute.String("error.type", errorType(err)))
-	case refused.Temporary:
-		attrs = append(attrs, attribute.String("otp.result", "temporary"), attribute.String("error.type", errorType(err)))
-	default:
-		attrs = append(attrs, attribute.String("otp.result", "refused"), attribute.String("error.type", errorType(err)))
+		outcome = "ok"
+	case known && !e.Temporary && !e.MaybeSent:
+		outcome = "refused"
+	case known && e.Temporary && !e.MaybeSent:
+		outcome = "temporary"
 	}
-	if refused != nil {
-		attrs = append(attrs, attribute.String("otp.stage", s.t.stages.bounded(refused.Stage)))
+	attrs = append(attrs, attribute.String("otp.result", outcome))
+	if failed(err) {
+		attrs = append(attrs, attribute.String("error.type", errorType(err)))
+	}
+	if known {
+		attrs = append(attrs, attribute.String("otp.stage", s.t.stages.bounded(e.Stage)))
 	}
 	s.t.mail.Record(ctx, time.Since(began).Seconds(), metric.WithAttributeSet(attribute.NewSet(attrs...)))
-	end(span, err, attrs[1:])
-	return err
+	end(span, err, attrs)
 }

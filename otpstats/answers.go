@@ -108,11 +108,11 @@ func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) {
 	return n, nil
 }
 
-// Abuse tells of guessing and flooding. The counts of wrong guesses and escalations
-// heed the whole filter, all else only its range.
+// Abuse tells of guessing and flooding. The counts of guesses and escalations heed the whole
+// filter, all else only its range, and no further back than Options.KeepEvents.
 func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) {
 	sc := s.scope(f, Hour)
-	all, err := s.sums(ctx, sc, []Dimension{Hour}, []int{wrong, escalated})
+	all, err := s.sums(ctx, sc, []Dimension{Hour}, []int{wrong, malformed, escalated})
 	if err != nil {
 		return Abuse{}, wrap("abuse", err)
 	}
@@ -127,12 +127,12 @@ func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) {
 		}
 		return hours[at]
 	}
-	var counts []int64
+	var counts []float64
 	for _, r := range all {
-		counts = append(counts, r.tally[wrong])
-		if r.tally[wrong] > 0 || r.tally[escalated] > 0 {
+		counts = append(counts, float64(r.tally[wrong]))
+		if r.tally[wrong] > 0 || r.tally[malformed] > 0 || r.tally[escalated] > 0 {
 			h := hour(r.time)
-			h.Wrong, h.Escalated = r.tally[wrong], r.tally[escalated]
+			h.Wrong, h.Malformed, h.Escalated = r.tally[wrong], r.tally[malformed], r.tally[escalated]
 		}
 	}
 	var a Abuse
@@ -165,10 +165,10 @@ func widest(all []Spread) []Spread {
 	return all[:min(50, len(all))]
 }
 
-func median(n []int64) float64 {
+func median(n []float64) float64 {
 	if len(n) == 0 {
 		return 0
 	}
 	slices.Sort(n)
-	return float64(n[(len(n)-1)/2]+n[len(n)/2]) / 2
+	return (n[(len(n)-1)/2] + n[len(n)/2]) / 2
 }

@@ -16,7 +16,7 @@ type mail struct {
 	time      int64
 	challenge otp.Hash
 	provider  string
-	lost      bool
+	lost      int64 // 1 where it is lost and its challenge is not known yet, 2 where that is counted
 }
 
 // change is one transaction's view of what it touches.
@@ -50,9 +50,7 @@ func (s *Stats) write(ctx context.Context, batch []record, number int64) error {
 		return s.save(ctx, tx, &ch)
 	})
 	if err == nil {
-		for _, h := range ch.forgotten {
-			s.watch.forget(h)
-		}
+		s.watch.forget(ch.forgotten...)
 	}
 	return err
 }
@@ -65,11 +63,11 @@ func (s *Stats) insertEvents(ctx context.Context, tx *sql.Tx, batch []record) er
 			continue
 		}
 		rows = append(rows, []any{
-			r.time, int64(r.kind), one(r.resend), one(r.strong), r.purpose, r.locale, r.domain, r.app,
+			r.time, int64(r.kind), one(r.resend), one(r.strong), one(r.decoy), r.purpose, r.locale, r.domain, r.app,
 			blob(r.address), blob(r.client), blob(r.challenge), r.age.Milliseconds(), r.wrongs,
 		})
 	}
-	return s.insert(ctx, tx, `INSERT INTO {p}events (time, kind, resend, strong, purpose, language, domain, app, address, client, challenge, age, wrongs)`, rows, "")
+	return s.insert(ctx, tx, `INSERT INTO {p}events (time, kind, resend, strong, decoy, purpose, language, domain, app, address, client, challenge, age, wrongs)`, rows, "")
 }
 
 // blob is a hash as it is stored, nil for none.
@@ -88,10 +86,8 @@ func (s *Stats) load(ctx context.Context, tx *sql.Tx, ch *change, batch []record
 	}
 	err := s.loadAll(ctx, tx, messages, "SELECT id, time, challenge, provider, lost FROM {p}mails", func(rows *sql.Rows) error {
 		var id, challenge []byte
-		var lost int64
 		m := &mail{}
-		err := rows.Scan(&id, &m.time, &challenge, &m.provider, &lost)
-		m.lost = lost > 0
+		err := rows.Scan(&id, &m.time, &challenge, &m.provider, &m.lost)
 		copy(m.challenge[:], challenge)
 		ch.mails[hashOf(id)], ids[m.challenge] = m, true
 		return err
@@ -137,13 +133,13 @@ func (s *Stats) loadAll(ctx context.Context, tx *sql.Tx, ids map[otp.Hash]bool, 
 	return nil
 }
 
-const challengeColumns = "id, opened, address, purpose, language, domain, provider, app, mails, lost, again, decoys, failed, wrong, malformed, expired, exhausted, strong, age"
+const challengeColumns = "id, opened, address, purpose, language, domain, provider, app, mails, lost, again, decoys, failed, wrong, malformed, expired, exhausted, strong, age, ended"
 
 func scanChallenge(rows *sql.Rows) (*challenge, error) {
 	var id, address []byte
 	c := &challenge{}
 	err := rows.Scan(&id, &c.opened, &address, &c.purpose, &c.language, &c.domain, &c.provider, &c.app,
-		&c.mails, &c.lost, &c.again, &c.decoys, &c.failed, &c.wrong, &c.malformed, &c.expired, &c.exhausted, &c.strong, &c.age)
+		&c.mails, &c.lost, &c.again, &c.decoys, &c.failed, &c.wrong, &c.malformed, &c.expired, &c.exhausted, &c.strong, &c.age, &c.ended)
 	c.id, c.address = hashOf(id), hashOf(address)
 	return c, err
 }
@@ -151,7 +147,7 @@ func scanChallenge(rows *sql.Rows) (*challenge, error) {
 func (c *challenge) row() []any {
 	return []any{
 		c.id[:], c.opened, blob(c.address), c.purpose, c.language, c.domain, c.provider, c.app,
-		c.mails, c.lost, c.again, c.decoys, c.failed, c.wrong, c.malformed, c.expired, c.exhausted, c.strong, c.age,
+		c.mails, c.lost, c.again, c.decoys, c.failed, c.wrong, c.malformed, c.expired, c.exhausted, c.strong, c.age, c.ended,
 	}
 }
 
@@ -169,15 +165,19 @@ func (s *Stats) apply(ch *change, r *record) {
 	case kindLimited:
 		t[limited] = 1
 		ch.rollup.add(r.time, r.values(), &t, 1)
-	case kindSent, kindDecoy, kindSendFailed, kindVerified, kindWrong, kindMalformed, kindExpired, kindExhausted, kindEscalated:
+	case kindFailed, kindClockBack, kindUnknownKey:
+		t[failures] = 1
+		ch.rollup.add(r.time, r.values(), &t, 1)
+	case kindSent, kindDecoy, kindSendFailed, kindRefused, kindSendLeft, kindVerified, kindWrong, kindMalformed, kindExpired, kindExhausted, kindEscalated:
 		c, known := ch.challenges[r.challenge]
 		if !known {
 			c = &challenge{id: r.challenge, opened: r.opened(), address: r.address, values: r.values(), age: -1}
-			// Without a challenge, and for one that is over and gone, only the event counts.
-			if r.challenge == (otp.Hash{}) || r.age >= s.opts.Over {
+			// Without a challenge, for one that is over and gone, and for what tells nothing of
+			// its challenge, only the event counts.
+			if r.challenge == (otp.Hash{}) || r.age >= s.opts.Over || r.kind == kindMalformed && r.domain == "" {
 				c.apply(r)
 				c.mails, c.age = 0, -1
-				t = c.tally(false)
+				t = c.tally()
 				ch.rollup.add(c.opened, c.values, &t, 1)
 				return
 			}
@@ -192,7 +192,6 @@ func (s *Stats) apply(ch *change, r *record) {
 			}
 			m.challenge = c.id
 			c.join(m)
-			m.lost = false
 		}
 	}
 }
@@ -202,8 +201,9 @@ func (c *challenge) join(m *mail) {
 	if c.provider == "" {
 		c.provider = m.provider
 	}
-	if m.lost {
+	if m.lost == 1 {
 		c.lost++
+		m.lost = 2
 	}
 }
 
@@ -225,13 +225,12 @@ func (s *Stats) applyMail(ch *change, r *record) {
 			m = &mail{time: r.time}
 			ch.mails[r.message] = m
 		}
-		m.lost = true
+		m.lost = max(m.lost, 1)
 	default:
 		return
 	}
 	if c := ch.challenges[m.challenge]; c != nil {
 		c.join(m)
-		m.lost = false // counted
 	}
 }
 
@@ -244,10 +243,10 @@ func (s *Stats) save(ctx context.Context, tx *sql.Tx, ch *change) error {
 			if *was == *c {
 				continue
 			}
-			t := was.tally(false)
+			t := was.tally()
 			ch.rollup.add(was.opened, was.values, &t, -1)
 		}
-		t := c.tally(false)
+		t := c.tally()
 		ch.rollup.add(c.opened, c.values, &t, 1)
 		rows = append(rows, c.row())
 	}
@@ -256,7 +255,7 @@ func (s *Stats) save(ctx context.Context, tx *sql.Tx, ch *change) error {
 	}
 	rows = rows[:0]
 	for id, m := range ch.mails {
-		rows = append(rows, []any{id[:], m.time, blob(m.challenge), m.provider, one(m.lost)})
+		rows = append(rows, []any{id[:], m.time, blob(m.challenge), m.provider, m.lost})
 	}
 	err := s.insert(ctx, tx, "INSERT INTO {p}mails (id, time, challenge, provider, lost)", rows,
 		" ON CONFLICT (id) DO UPDATE SET challenge = excluded.challenge, provider = excluded.provider, lost = excluded.lost")

@@ -19,6 +19,7 @@ type challenge struct {
 	mails, lost, again, decoys, failed           int64
 	wrong, malformed, expired, exhausted, strong int64
 	age                                          int64 // milliseconds until verified; -1 if it is not
+	ended                                        int64 // 1 once it is over: what comes later still joins it
 }
 
 // apply is one event of the challenge.
@@ -31,7 +32,7 @@ func (c *challenge) apply(r *record) {
 		}
 	case kindDecoy:
 		c.decoys++
-	case kindSendFailed:
+	case kindSendFailed, kindRefused, kindSendLeft:
 		c.failed++
 	case kindVerified:
 		if c.age < 0 {
@@ -50,15 +51,15 @@ func (c *challenge) apply(r *record) {
 	}
 }
 
-// tally is what the challenge adds to the roll-up of its hour; ended says that it is over.
-func (c *challenge) tally(ended bool) (t tally) {
+// tally is what the challenge adds to the roll-up of its hour.
+func (c *challenge) tally() (t tally) {
 	right := c.age >= 0
 	mailed := c.mails > 0 || right // a failed mail that went out all the same
 	t[resends], t[failedMails] = c.again, c.failed+c.lost
 	t[wrong], t[malformed], t[expired], t[exhausted], t[escalated] = c.wrong, c.malformed, c.expired, c.exhausted, c.strong
 	t[decoys] = one(c.decoys > 0)
 	t[sent] = one(mailed)
-	typed := c.wrong > 0 || c.malformed > 0
+	typed := c.wrong > 0 || c.malformed > 0 || c.strong > 0
 	t[answered] = one(mailed && (right || typed))
 	if right {
 		t[verified] = 1
@@ -66,7 +67,7 @@ func (c *challenge) tally(ended bool) (t tally) {
 		t[wrongColumn+min(c.wrong, wrongBuckets-1)] = 1
 		t[againColumn+min(c.again, againBuckets-1)] = 1
 	}
-	if ended && mailed {
+	if c.ended > 0 && mailed {
 		t[over] = 1
 		switch {
 		case right:

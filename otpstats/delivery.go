@@ -5,6 +5,7 @@ import "math"
 // domain is what the rule for delivery knows of one.
 type domain struct {
 	minutes [span]mailedMinute
+	latest  int64 // minute with a mail
 	past    struct{ sent, quick float64 }
 }
 
@@ -23,7 +24,7 @@ func (m *mailedMinute) tested() int64 { return max(m.sent-m.guessed, m.quick) }
 func (w *watch) mailed(name string, minute int64, change func(*mailedMinute)) {
 	d := w.domains[name]
 	if d == nil {
-		if len(w.domains) >= 2*places[Domain] {
+		if len(w.domains) >= 2*places[Domain] && !w.forgetDomain(minute) {
 			return
 		}
 		d = &domain{}
@@ -33,6 +34,7 @@ func (w *watch) mailed(name string, minute int64, change func(*mailedMinute)) {
 	if m.minute > minute {
 		return
 	}
+	d.latest = max(d.latest, minute)
 	if m.minute < minute {
 		// What is unusual must not become usual.
 		if w.active[subject{DeliveryFalling, name}] == nil && name != Other {
@@ -44,6 +46,33 @@ func (w *watch) mailed(name string, minute int64, change func(*mailedMinute)) {
 	change(m)
 }
 
+// forgetDomain lets go of the domain with the smallest past among those without a mail in the last
+// hour, and too little of a past for a verdict: names that strangers make up are some of those.
+func (w *watch) forgetDomain(minute int64) bool {
+	least := ""
+	for name, d := range w.domains {
+		if minute-d.latest < span || d.past.sent >= float64(w.rules.Delivery.MinPast) {
+			continue
+		}
+		if least == "" || d.past.sent < w.domains[least].past.sent {
+			least = name
+		}
+	}
+	delete(w.domains, least)
+	return least != ""
+}
+
+// excuse lets no mail from a minute on tell against its domain.
+func (w *watch) excuse(from int64) {
+	for _, d := range w.domains {
+		for i := range d.minutes {
+			if m := &d.minutes[i]; m.minute >= from {
+				m.sent, m.guessed = m.quick, 0
+			}
+		}
+	}
+}
+
 // delivery is the rule for one domain.
 func (w *watch) delivery(name string, d *domain) {
 	key := subject{DeliveryFalling, name}
@@ -51,37 +80,51 @@ func (w *watch) delivery(name string, d *domain) {
 	if name == Other || name == "" || d.past.sent < float64(r.MinPast) {
 		return
 	}
+	// The worst of the stretches that end now, or the shortest that has enough mails.
+	verdict, worst := unknown, Anomaly{}
 	var n, k int64
-	for back := int64(0); back < 60 && (back < minutesOf(r.Window) || n < r.MinSent); back++ {
+	certain := 0.0
+	for back := int64(0); back < 60; back++ {
 		minute := w.minute - delay - back
 		if m := &d.minutes[minute%span]; m.minute == minute {
 			n, k = n+m.tested(), k+m.quick
 		}
+		if n < r.MinSent || back+1 < minutesOf(r.Window) {
+			continue
+		}
+		share, usual, z := compare(k, n, d.past.quick, d.past.sent)
+		is := quiet
+		switch {
+		case share < usual*(1-r.Drop) && z >= r.Z:
+			is = fires
+		case share < usual*(1-r.Drop/2) && z >= r.Z/2:
+			is = loud
+		}
+		if verdict == unknown || is == fires && z > certain {
+			verdict, certain, worst = is, z, Anomaly{Count: n, Seen: share, Usual: usual}
+		}
 	}
-	share, usual, z := compare(k, n, d.past.quick, d.past.sent)
-	verdict := quiet
-	switch {
-	case n < r.MinSent:
-		verdict = unknown
-	case share < usual*(1-r.Drop) && z >= r.Z:
-		verdict = fires
-	case share < usual*(1-r.Drop/2) && z >= r.Z/2:
-		verdict = loud
-	}
-	w.judge(key, verdict, Anomaly{Count: n, Seen: share, Usual: usual})
+	w.judge(key, verdict, worst)
 }
 
-// compare is the two-proportion z-test: how many standard errors k of n is below
-// pastK of pastN, and both shares. Without numbers nothing is below.
+// compare says how far k of n is below pastK of pastN, in standard errors: the root of the
+// G statistic of the two shares, which holds for small numbers too. Above the past, and without numbers, it is 0.
 func compare(k, n int64, pastK, pastN float64) (share, past, z float64) {
 	if n == 0 || pastN == 0 {
 		return 0, 0, 0
 	}
 	share, past = float64(k)/float64(n), pastK/pastN
-	pooled := (float64(k) + pastK) / (float64(n) + pastN)
-	deviation := math.Sqrt(pooled * (1 - pooled) * (1/float64(n) + 1/pastN))
-	if deviation == 0 {
+	if share >= past {
 		return share, past, 0
 	}
-	return share, past, (past - share) / deviation
+	pooled := (float64(k) + pastK) / (float64(n) + pastN)
+	part := func(seen, all, share float64) float64 {
+		if seen == 0 {
+			return 0
+		}
+		return seen * math.Log(seen/(all*share))
+	}
+	g := part(float64(k), float64(n), pooled) + part(float64(n-k), float64(n), 1-pooled) +
+		part(pastK, pastN, pooled) + part(pastN-pastK, pastN, 1-pooled)
+	return share, past, math.Sqrt(2 * max(0, g))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
 	"github.com/go-mailotp/otp"
@@ -19,10 +20,19 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-//go:embed example_test.go
-var examples string
+var (
+	//go:embed example_test.go
+	examples string
+	//go:embed dashboard/example_test.go
+	boards string
+)
 
-func TestREADME(t *testing.T) { readme.Check(t, examples, readme.Blocks(t, "go")) }
+func TestREADME(t *testing.T) {
+	// A module of its own, since relay is one.
+	providers, err := os.ReadFile("../examples/analytics/example_test.go")
+	require.NoError(t, err)
+	readme.Check(t, examples+boards+string(providers), readme.Blocks(t, "go"))
+}
 
 // Events into a file of SQLite, and the funnel of a week.
 func ExampleOpen() {

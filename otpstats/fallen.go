@@ -86,7 +86,7 @@ func (s *Stats) pending(ctx context.Context, sc scope, at Dimension) (map[hourOf
 	}
 	young := s.opts.Now().Add(-10 * time.Minute).UnixMilli()
 	rows, err := s.query(ctx, s.db, `SELECT domain, opened, purpose, language, provider, app FROM {p}challenges
-		WHERE opened >= ? AND opened < ? AND mails > 0 AND age < 0 AND (wrong > 0 OR malformed > 0 OR opened > ?)`, sc.from.UnixMilli(), sc.to.UnixMilli(), young)
+		WHERE ended = 0 AND opened >= ? AND opened < ? AND mails > 0 AND age < 0 AND (wrong > 0 OR malformed > 0 OR strong > 0 OR opened > ?)`, sc.from.UnixMilli(), sc.to.UnixMilli(), young)
 	if err != nil {
 		return nil, err
 	}

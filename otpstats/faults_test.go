@@ -117,6 +117,24 @@ func TestPostgreSQL_down(t *testing.T) {
 	require.Equal(t, 302-s.Dropped(), n.Asked)
 }
 
+// A panic of the application's functions ends nothing.
+func TestWrite_panics(t *testing.T) {
+	c := newClock()
+	var heard []error
+	s := open(t, engines[0].make(t), c, otpstats.Options{
+		OnAnomaly: func(otpstats.Anomaly) { panic("no") },
+		OnError:   func(err error) { heard = append(heard, err); panic("neither") },
+	})
+	guess(s, 1, 30, c.Now())
+	c.Add(5 * time.Minute)
+	flush(t, s)
+	require.Len(t, heard, 1)
+	require.EqualError(t, heard[0], "otpstats: OnAnomaly panicked: no")
+	tell(s, ask(100, c.Now(), "a.example"))
+	flush(t, s)
+	require.EqualValues(t, 31, total(t, s, otpstats.Filter{}).Sent)
+}
+
 // A commit whose answer is lost on the way is not made twice.
 func TestWrite_lostCommit(t *testing.T) {
 	p := engines[0].make(t)
@@ -138,11 +156,35 @@ func TestWrite_lostCommit(t *testing.T) {
 	require.EqualValues(t, 10, n.Asked)
 }
 
-// flaky is a database that makes a commit and says that it failed.
+// An anomaly is told although the answer to its insert is lost.
+func TestReport_lostAnswer(t *testing.T) {
+	p, c := engines[0].make(t), newClock()
+	f := &flaky{dsn: p.dsn, driver: openAt(t, p).Driver()}
+	db := sql.OpenDB(f)
+	defer db.Close()
+	told := 0
+	s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{
+		Key: key, Now: c.Now, Interval: time.Hour, OnAnomaly: func(otpstats.Anomaly) { told++ },
+	})
+	require.NoError(t, err)
+	defer s.Close(context.Background())
+	guess(s, 1, 60, c.Now())
+	c.Add(5 * time.Minute)
+	f.forget.Store(true)
+	require.Error(t, s.Flush(t.Context()))
+	require.Zero(t, told)
+	for range 3 {
+		c.Add(time.Minute)
+		flush(t, s)
+	}
+	require.Equal(t, 1, told)
+}
+
+// flaky is a database that makes a commit, or an anomaly, and says that it failed, or begins no transaction.
 type flaky struct {
-	dsn    string
-	driver driver.Driver
-	lose   atomic.Bool
+	dsn                  string
+	driver               driver.Driver
+	lose, refuse, forget atomic.Bool
 }
 
 func (f *flaky) Connect(context.Context) (driver.Conn, error) {
@@ -157,7 +199,11 @@ type flakyConn struct {
 }
 
 func (c flakyConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
-	return c.Conn.(driver.ExecerContext).ExecContext(ctx, text, args)
+	result, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, text, args)
+	if err == nil && strings.HasPrefix(text, `INSERT INTO "otp_stats_anomalies"`) && c.f.forget.CompareAndSwap(true, false) {
+		return nil, errors.New("the line is dead")
+	}
+	return result, err
 }
 
 func (c flakyConn) QueryContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Rows, error) {
@@ -165,6 +211,9 @@ func (c flakyConn) QueryContext(ctx context.Context, text string, args []driver.
 }
 
 func (c flakyConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if c.f.refuse.Load() {
+		return nil, errDown
+	}
 	tx, err := c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
 	return flakyTx{tx, c.f}, err
 }

@@ -93,12 +93,12 @@ func naive(all []happening) []counted {
 		}
 		if c.n.Sent == 1 {
 			c.n.Over = 1
-			if right > 0 || c.n.Wrong+c.n.Malformed > 0 {
+			if right > 0 || c.n.Wrong+c.n.Malformed+c.n.Escalated > 0 {
 				c.n.Answered = 1
 			}
 			switch {
 			case right > 0:
-			case c.n.Wrong+c.n.Malformed > 0:
+			case c.n.Wrong+c.n.Malformed+c.n.Escalated > 0:
 				c.n.NeverRight = 1
 			case lost >= mails:
 				c.n.NoMail = 1

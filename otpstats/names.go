@@ -54,6 +54,14 @@ func (n *names) bounded(name string, day int64, right bool) string {
 	return name
 }
 
+// learn gives what was verified its places.
+func (s *Stats) learn(e *event) {
+	day := e.time / dayMs
+	for d, name := range map[Dimension]string{Purpose: e.purpose, Language: e.language, Domain: e.domain, App: e.app} {
+		s.names[d].bounded(name, day, true)
+	}
+}
+
 // room makes a place among the proven, if need be of one that was not verified for a week.
 func (n *names) room(day int64) bool {
 	if len(n.proven) < n.places {
@@ -86,9 +94,9 @@ func clean(s string) string {
 	return s
 }
 
-// language is the base language of a locale: "pt" of "pt-BR".
+// language is the base language of a locale, or of the first in a list: "pt" of "pt-BR,en".
 func language(locale string) string {
-	end := strings.IndexAny(locale, "-_.@")
+	end := strings.IndexAny(locale, ",;-_.@")
 	if end < 0 {
 		end = len(locale)
 	}

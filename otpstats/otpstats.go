@@ -55,11 +55,13 @@ type Options struct {
 	Unmigrated bool
 
 	// App names the client app that a request comes from, such as "ios". It is called
-	// by Observe, so it must be quick and safe for concurrent use. Nil for no names.
+	// by Observe, so it must be quick and safe for concurrent use, and its panic is the caller's.
+	// Nil for no names.
 	App func(ctx context.Context) string
 
 	// Now is the clock for retention, for what is over and for the rules. Nil means
-	// time.Now. Whoever replays or simulates events gives their clock.
+	// time.Now. It must be safe for concurrent use. Whoever replays or simulates events gives their clock: it is never ahead of what was
+	// observed, nor more than a minute behind, since an event further ahead of it is kept as of now.
 	Now func() time.Time
 
 	// Queue is how many events may wait to be written, some 300 bytes each. 0 means
@@ -79,7 +81,7 @@ type Options struct {
 	KeepEvents time.Duration
 
 	// KeepRollups is how long the counts per hour are kept, and the anomalies. 0 means
-	// 400 days; less than KeepEvents is an error.
+	// 400 days, or KeepEvents if that is more; less than KeepEvents is an error.
 	KeepRollups time.Duration
 
 	// Over is how long after it was opened a challenge that was not passed counts as
@@ -87,15 +89,21 @@ type Options struct {
 	// hours; negative is an error.
 	Over time.Duration
 
-	// OnError is told each failure of the database in the writer, which tries again. It
-	// holds no address. Nil for nobody. It is called by one goroutine at a time, which it must not hold up.
+	// OnError is told each failure of the database in the writer, which tries again, and of a
+	// call of Mail with no known outcome. It holds no address. Nil for nobody. It is called by the writer,
+	// which it must not hold up, and must not call Flush, Close or Forget.
 	OnError func(error)
 
-	// OnAnomaly is told of each anomaly once, when it begins; see [Rules]. With several
-	// processes on one database it is one of them that is told. Nil for nobody; the
+	// OnAnomaly is told of each anomaly at most once, when it begins; see [Rules]. With several
+	// processes on one database it is one of them that is told, and nobody if just that one ends
+	// between storing and telling: [Stats.Anomalies] has them all. Nil for nobody; the
 	// anomalies are found and stored all the same. It is called by the writer,
-	// which it must not hold up, and must not call Flush, Close or Forget.
+	// which it must not hold up, and must not call Flush, Close or Forget. If it panics, OnError is told.
 	OnAnomaly func(Anomaly)
+
+	// OnCalm is told of each anomaly at most once, when it is over: with its Until, and else as it
+	// began. All that is said of OnAnomaly holds for it.
+	OnCalm func(Anomaly)
 
 	// Rules say what is an anomaly. The zero value has every default.
 	Rules Rules
@@ -108,7 +116,7 @@ const (
 	MailRefused = "refused" // for good
 	MailExpired = "expired" // the code ended first
 	MailDropped = "dropped" // the queue was closed first
-	MailDelayed = "delayed" // a temporary failure: it will be tried again
+	MailDelayed = "delayed" // a temporary failure: it will be tried again; changes no count
 	MailFailed  = "failed"  // this attempt failed; another provider may take it
 )
 

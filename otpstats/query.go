@@ -2,6 +2,7 @@ package otpstats
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,7 +11,7 @@ import (
 // Filter chooses what a query looks at. Empty texts choose everything.
 type Filter struct {
 	// From and To are the range; From counts as its full hour and To as the end of its own.
-	// Zero To means now, zero From means seven days before To. In ranges of more than
+	// Zero To means now, zero From means seven days before To; a range that ends before it begins is empty. In ranges of more than
 	// 14 days they count as full days, in UTC, but where a query is by the hour.
 	From, To time.Time
 
@@ -29,7 +30,7 @@ const (
 	Purpose                   // the kind of the purpose
 	Language                  // the base language of the locale
 	Domain                    // the domain of the address
-	Provider                  // the mail provider that took the first mail
+	Provider                  // the mail provider that was named first, see Stats.Mail
 	App                       // the client app, from Options.App
 )
 
@@ -40,15 +41,16 @@ const Other = "(other)"
 // Counts say what happened. Those about challenges count in the hour in which the challenge was
 // opened, so that Verified is a part of Sent; Asked and Limited count in their own hour, and under no provider.
 type Counts struct {
-	Asked       int64 // calls of Send
-	ResendAsked int64 // calls of Resend
+	Asked       int64 // calls of Send, and of Resend where the old challenge is over and a new one opens
+	ResendAsked int64 // other calls of Resend
 	Limited     int64 // asked, and a budget was spent: no mail
 	Sent        int64 // challenges with a mail that the sender took
 	Resends     int64 // further mails of a challenge
 	Decoys      int64 // decoys opened; not in Sent
 	FailedMails int64 // mails that did not go out
 	FailedTries int64 // attempts of a provider that failed, whether or not another took the mail
-	Answered    int64 // challenges, mailed ones, for which something was typed in time, right, wrong or no code at all
+	Failures    int64 // calls that the system failed: the store, Options.Admit, the generator, clocks, keys
+	Answered    int64 // challenges, mailed ones, for which a code was typed in time, right or wrong, or anything that is no code
 	Verified    int64 // challenges passed
 	Wrong       int64 // wrong guesses
 	Malformed   int64 // input that is no code
@@ -57,7 +59,7 @@ type Counts struct {
 	Escalated   int64 // guesses at a short code when only strong ones count
 	Over        int64 // mailed challenges that are over: passed, or given up for Options.Over
 	NoMail      int64 // of Over: the mail was lost later, in a queue
-	NoAnswer    int64 // of Over: mailed, and nothing typed in time
+	NoAnswer    int64 // of Over: mailed, and nothing typed but what came too late
 	NeverRight  int64 // of Over: something typed, and never the right code
 }
 
@@ -120,7 +122,7 @@ type FallenDomain struct {
 
 // Abuse is what [Stats.Abuse] returns.
 type Abuse struct {
-	Hours     []AbuseHour // each hour of the range with a wrong guess or an escalation
+	Hours     []AbuseHour // each hour of the range with a guess that was not right
 	Clients   []Spread    // clients that asked for many addresses, the widest first; at most 50
 	Addresses []Spread    // addresses that many clients asked for, the widest first; at most 50
 }
@@ -132,13 +134,14 @@ type AbuseHour struct {
 	Usual     float64   // wrong guesses in the median hour of the range
 	Unsolved  int64     // addresses with wrong guesses in the hour and no right one
 	Escalated int64     // guesses refused since only strong codes count
-	High      bool      // far above the usual: see Rules.Guessing
+	Malformed int64     // input that is no code: digits where a strong code was mailed are a guesser's
+	High      bool      // Unsolved is Guessing.MinAddresses or more, and Wrong Guessing.Factor times Usual or more
 }
 
 // Spread is one client and its addresses, or one address and its clients, in one hour.
 type Spread struct {
 	Hour    time.Time // its beginning, in UTC
-	Subject string    // the stored hash: the same one has the same
+	Subject string    // the stored hash: equal in every hour, see Stats.ClientSubject and AddressSubject
 	Count   int64     // how many different
 	Asked   int64     // how often
 }
@@ -170,6 +173,9 @@ func (s *Stats) scope(f Filter, by Dimension) scope {
 	long := f.To.Sub(f.From) > 14*24*time.Hour && by != Hour
 	if long {
 		unit = 24 * time.Hour
+	}
+	for _, v := range []*string{&f.Purpose, &f.Language, &f.Domain, &f.Provider, &f.App} {
+		*v = clean(*v) // as they are stored
 	}
 	// Truncate counts from the year 1, whose hours and days are those of UTC.
 	return scope{f, f.From.UTC().Truncate(unit), f.To.UTC().Add(unit - 1).Truncate(unit), long}
@@ -207,7 +213,9 @@ func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []in
 		case Day:
 			at = "time - time % 86400"
 		default:
-			value = dimensionColumns[d]
+			if value = dimensionColumns[d]; value == "" {
+				return nil, fmt.Errorf("no dimension has the number %d", d)
+			}
 			if !slices.Contains(only, d) {
 				only = append(only, d)
 			}

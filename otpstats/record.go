@@ -1,8 +1,13 @@
 package otpstats
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -30,7 +35,25 @@ const (
 	kindFailed
 	kindForgotten // not stored
 	kindMail      // not stored: a call of Stats.Mail
+	kindLeft      // an otp.EventFailed of a caller who did not wait
+	kindSendLeft  // an otp.EventSendFailed of such a one
+	kindRefused   // an otp.EventSendFailed that only says something of the recipient
 )
+
+// failureOf tells the failures of the system from those that people cause.
+func failureOf(k kind, err error) kind {
+	var e *otp.SendError
+	left := errors.Is(err, context.Canceled)
+	switch {
+	case k == kindFailed && left:
+		return kindLeft
+	case k == kindSendFailed && left:
+		return kindSendLeft
+	case k == kindSendFailed && errors.As(err, &e) && e.RefusedRecipient():
+		return kindRefused
+	}
+	return k
+}
 
 func kindOf(k otp.EventKind) kind {
 	switch k {
@@ -74,7 +97,7 @@ func kindOf(k otp.EventKind) kind {
 // it fit to be stored: hashes keyed, values bounded.
 type record struct {
 	kind                        kind
-	resend, strong              bool
+	resend, strong, decoy       bool
 	time                        int64 // Unix milliseconds
 	age                         time.Duration
 	wrongs                      int64
@@ -100,6 +123,13 @@ func (s *Stats) hash(what byte, b []byte) (h otp.Hash) {
 	return h
 }
 
+// ClientSubject is how [Anomaly] and [Spread] name the client of an event's ClientHash: for an
+// Observer that looks for the client of an alarm, or for whoever has the hash from a log.
+func (s *Stats) ClientSubject(client otp.Hash) string { return s.rehash('c', client).String() }
+
+// AddressSubject is how [Anomaly] and [Spread] name the address of an event's AddressHash.
+func (s *Stats) AddressSubject(address otp.Hash) string { return s.rehash('a', address).String() }
+
 func (s *Stats) rehash(what byte, h otp.Hash) otp.Hash {
 	if h == (otp.Hash{}) {
 		return h
@@ -107,10 +137,33 @@ func (s *Stats) rehash(what byte, h otp.Hash) otp.Hash {
 	return s.hash(what, h[:])
 }
 
+// skew is how far a time may be ahead of the clock before it is taken for wrong: the promise of
+// package otp wants clocks that agree to a minute.
+const skew = time.Minute
+
+var outcomes = []string{MailSent, MailUnknown, MailRefused, MailExpired, MailDropped, MailDelayed, MailFailed}
+
+// bounded keeps a long text of the application from waiting in the queue.
+func bounded(text string) string {
+	if len(text) > 128 {
+		return Other
+	}
+	return text
+}
+
 // fit makes the records of a batch fit to be stored.
 func (s *Stats) fit(batch []record) {
+	now := s.opts.Now()
 	for i := range batch {
 		r := &batch[i]
+		if r.kind == kindMail && !slices.Contains(outcomes, r.outcome) {
+			s.told(fmt.Errorf("otpstats: Mail: %q is no outcome", r.outcome))
+		}
+		if r.time < 0 || r.time > now.Add(skew).UnixMilli() {
+			r.time = now.UnixMilli() // another process's clock must not make it later here
+		}
+		r.age = min(max(r.age, 0), time.Duration(r.time)*time.Millisecond)
+		r.wrongs = min(max(r.wrongs, 0), math.MaxInt32)
 		r.address, r.client, r.challenge = s.rehash('a', r.address), s.rehash('c', r.client), s.rehash('q', r.challenge)
 		if r.mid != "" {
 			r.message, r.mid = s.hash('m', []byte(r.mid)), ""

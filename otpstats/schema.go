@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The grains of a roll-up: all dimensions together by the hour; none or one of
@@ -95,7 +96,7 @@ func newText(d Dialect, prefix string) (sqlText, error) {
 		return sqlText{}, errors.New("otpstats: Options.Prefix is not of [A-Za-z0-9_], nor two such with a dot")
 	}
 	if d != SQLite && d != PostgreSQL {
-		return sqlText{}, fmt.Errorf("otpstats: no dialect has the number %d", d)
+		return sqlText{}, fmt.Errorf("otpstats: the dialect is otpstats.SQLite or otpstats.PostgreSQL, not %d", d)
 	}
 	return sqlText{d, prefix}, nil
 }
@@ -109,15 +110,15 @@ func (q sqlText) schema() []string {
 	dimensions := "purpose text NOT NULL, language text NOT NULL, domain text NOT NULL, provider text NOT NULL, app text NOT NULL"
 	columns := strings.Join(columnNames[:], " integer NOT NULL, ") + " integer NOT NULL"
 	statements := []string{
-		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL, strong integer NOT NULL,\n" +
+		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL, strong integer NOT NULL, decoy integer NOT NULL,\n" +
 			"\tpurpose text NOT NULL, language text NOT NULL, domain text NOT NULL, app text NOT NULL,\n" +
 			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL)",
 		"CREATE INDEX IF NOT EXISTS {i}events_time ON {t}events (time)",
 		"CREATE INDEX IF NOT EXISTS {i}events_address ON {t}events (address)",
 		"CREATE TABLE IF NOT EXISTS {p}challenges (id {hash} PRIMARY KEY, opened {long} NOT NULL, address {hash},\n\t" + dimensions + ",\n" +
 			"\tmails integer NOT NULL, lost integer NOT NULL, again integer NOT NULL, decoys integer NOT NULL, failed integer NOT NULL, wrong integer NOT NULL,\n" +
-			"\tmalformed integer NOT NULL, expired integer NOT NULL, exhausted integer NOT NULL, strong integer NOT NULL, age {long} NOT NULL)" + without,
-		"CREATE INDEX IF NOT EXISTS {i}challenges_opened ON {t}challenges (opened)",
+			"\tmalformed integer NOT NULL, expired integer NOT NULL, exhausted integer NOT NULL, strong integer NOT NULL, age {long} NOT NULL, ended integer NOT NULL)" + without,
+		"CREATE INDEX IF NOT EXISTS {i}challenges_opened ON {t}challenges (ended, opened)",
 		"CREATE INDEX IF NOT EXISTS {i}challenges_address ON {t}challenges (address)",
 		"CREATE TABLE IF NOT EXISTS {p}mails (id {hash} PRIMARY KEY, time {long} NOT NULL, challenge {hash}, provider text NOT NULL, lost integer NOT NULL)" + without,
 		"CREATE INDEX IF NOT EXISTS {i}mails_time ON {t}mails (time)",
@@ -125,8 +126,10 @@ func (q sqlText) schema() []string {
 			"\tPRIMARY KEY (grain, time, purpose, language, domain, provider, app))" + without,
 		"CREATE TABLE IF NOT EXISTS {p}spreads (hour {long} NOT NULL, kind integer NOT NULL, subject text NOT NULL, count {long} NOT NULL, asked {long} NOT NULL,\n" +
 			"\tPRIMARY KEY (hour, kind, subject))" + without,
+		"CREATE INDEX IF NOT EXISTS {i}spreads_subject ON {t}spreads (subject)",
 		"CREATE TABLE IF NOT EXISTS {p}anomalies (kind text NOT NULL, subject text NOT NULL, until {long} NOT NULL, since {long} NOT NULL,\n" +
-			"\tcount {long} NOT NULL, seen double precision NOT NULL, usual double precision NOT NULL, PRIMARY KEY (kind, subject, until))" + without,
+			"\tcount {long} NOT NULL, seen double precision NOT NULL, usual double precision NOT NULL, teller text NOT NULL, PRIMARY KEY (kind, subject, since))" + without,
+		"CREATE UNIQUE INDEX IF NOT EXISTS {i}anomalies_open ON {t}anomalies (kind, subject) WHERE until = 0",
 		"CREATE TABLE IF NOT EXISTS {p}writers (id text PRIMARY KEY, batch {long} NOT NULL, time {long} NOT NULL)" + without,
 		"INSERT INTO {p}writers (id, batch, time) VALUES ('', 0, 0) ON CONFLICT DO NOTHING",
 	}
@@ -192,13 +195,21 @@ func (s *Stats) insert(ctx context.Context, on runner, head string, rows [][]any
 }
 
 // update runs f in a transaction that no other writer of these tables is in: the row of
-// the writer "" is held throughout.
+// the writer "" is held throughout. One that hangs holds up the others, so each ends in a minute.
 func (s *Stats) update(ctx context.Context, f func(tx *sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback()
+	if s.sql.dialect == PostgreSQL {
+		// For the process that is frozen, or beyond a cut line: the server ends its transaction.
+		if _, err := tx.ExecContext(ctx, "SELECT set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '30s', true)"); err != nil {
+			return err
+		}
+	}
 	if _, err := s.exec(ctx, tx, "UPDATE {p}writers SET batch = batch + 1 WHERE id = ''"); err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -12,8 +14,8 @@ import (
 // late is how long the events of a challenge that is over may be under way.
 const late = time.Minute
 
-// settle counts the challenges that are over at now, and deletes them in the same
-// transaction, so that none counts twice.
+// settle counts the challenges that are over at now, and marks them in the same transaction, so
+// that none counts twice. They stay for a day: what another process tells late still joins them.
 func (s *Stats) settle(ctx context.Context, now int64) error {
 	const most = 2000
 	before := now - (s.opts.Over + late).Milliseconds()
@@ -21,23 +23,25 @@ func (s *Stats) settle(ctx context.Context, now int64) error {
 		n := 0
 		err := s.update(ctx, func(tx *sql.Tx) error {
 			n = 0
-			rows, err := s.query(ctx, tx, "SELECT "+challengeColumns+" FROM {p}challenges WHERE opened <= ? ORDER BY opened LIMIT ?", before, most)
+			rows, err := s.query(ctx, tx, "SELECT "+challengeColumns+" FROM {p}challenges WHERE ended = 0 AND opened <= ? ORDER BY opened LIMIT ?", before, most)
 			if err != nil {
 				return err
 			}
 			defer rows.Close()
-			ru, last := rollup{}, int64(0)
+			ru := rollup{}
 			var ids []any
 			for rows.Next() {
 				c, err := scanChallenge(rows)
 				if err != nil {
 					return err
 				}
-				n, last = n+1, c.opened
+				n++
 				ids = append(ids, blob(c.id))
-				t, was := c.tally(true), c.tally(false)
+				was := c.tally()
+				c.ended = 1
+				t := c.tally()
 				t.add(&was, -1)
-				ru.add(last, c.values, &t, 1)
+				ru.add(c.opened, c.values, &t, 1)
 			}
 			if err := errors.Join(rows.Err(), rows.Close()); err != nil || n == 0 {
 				return err
@@ -45,7 +49,7 @@ func (s *Stats) settle(ctx context.Context, now int64) error {
 			if err := s.addRollup(ctx, tx, ru); err != nil {
 				return err
 			}
-			return s.deleteAll(ctx, tx, "{p}challenges", ids)
+			return s.markEnded(ctx, tx, ids)
 		})
 		if err != nil || n < most {
 			return err
@@ -53,15 +57,10 @@ func (s *Stats) settle(ctx context.Context, now int64) error {
 	}
 }
 
-func (s *Stats) deleteAll(ctx context.Context, on runner, table string, ids []any) error {
-	for len(ids) > 0 {
-		some := ids[:min(500, len(ids))]
-		ids = ids[len(some):]
-		text := "DELETE FROM " + table + " WHERE id IN (?"
-		for range some[1:] {
-			text += ", ?"
-		}
-		if _, err := s.exec(ctx, on, text+")", some...); err != nil {
+// markEnded marks challenges as over.
+func (s *Stats) markEnded(ctx context.Context, tx *sql.Tx, ids []any) error {
+	for some := range slices.Chunk(ids, 500) {
+		if _, err := s.exec(ctx, tx, "UPDATE {p}challenges SET ended = 1 WHERE id IN (?"+strings.Repeat(", ?", len(some)-1)+")", some...); err != nil {
 			return err
 		}
 	}
@@ -69,16 +68,18 @@ func (s *Stats) deleteAll(ctx context.Context, on runner, table string, ids []an
 }
 
 // Prune deletes what is older at now than Options.KeepEvents and KeepRollups say. The
-// writer does so once an hour by itself. It works in batches, so that nothing waits for long.
+// writer does so at each full hour by itself, but not when its clock has just jumped by more than an
+// hour. It works in batches, so that nothing waits for long.
 func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 	events, rollups := now.Add(-s.opts.KeepEvents).UnixMilli(), now.Add(-s.opts.KeepRollups).Unix()
-	mails := now.Add(-s.opts.Over - late).UnixMilli()
+	over := now.Add(-s.opts.Over - 24*time.Hour).UnixMilli()
 	for _, p := range []struct {
 		what string
 		args []any
 	}{
 		{"{p}events WHERE id IN (SELECT id FROM {p}events WHERE time < ? ORDER BY time LIMIT 2000)", []any{events}},
-		{"{p}mails WHERE id IN (SELECT id FROM {p}mails WHERE time < ? ORDER BY time LIMIT 2000)", []any{mails}},
+		{"{p}mails WHERE id IN (SELECT id FROM {p}mails WHERE time < ? ORDER BY time LIMIT 2000)", []any{over}},
+		{"{p}challenges WHERE id IN (SELECT id FROM {p}challenges WHERE ended = 1 AND opened < ? ORDER BY opened LIMIT 2000)", []any{over}},
 		{"{p}spreads WHERE hour < ?", []any{events / 1000}},
 		{"{p}rollups WHERE grain < 20 AND time < ?", []any{rollups}},
 		{"{p}rollups WHERE grain >= 20 AND time < ?", []any{rollups - 86400}},
@@ -98,9 +99,10 @@ func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Forget erases what is stored about one address, by the AddressHash of its events:
-// single events, challenges and anomalies. Counts without a name stay. What other
-// processes still have in their queues is not reached.
+// Forget erases what is stored about one address, by the AddressHash of its events: single
+// events, spreads and anomalies, and its name in the challenges of the last day. Counts
+// stay, and the domain in them. What other processes still have in their queues is not reached.
+// It returns the error of ctx, [ErrClosed], or the database's.
 func (s *Stats) Forget(ctx context.Context, address otp.Hash) error {
 	h := s.rehash('a', address)
 	return s.call(ctx, func(ctx context.Context) error {
@@ -116,15 +118,17 @@ func (s *Stats) erase(ctx context.Context, tx *sql.Tx, h otp.Hash) error {
 	if h == (otp.Hash{}) {
 		return nil
 	}
-	for _, table := range []string{"{p}events", "{p}challenges"} {
-		if _, err := s.exec(ctx, tx, "DELETE FROM "+table+" WHERE address = ?", h[:]); err != nil {
+	for _, text := range []string{
+		"DELETE FROM {p}events WHERE address = ?",
+		"UPDATE {p}challenges SET address = NULL WHERE address = ?", // what comes yet must not count as another one
+	} {
+		if _, err := s.exec(ctx, tx, text, h[:]); err != nil {
 			return err
 		}
 	}
-	for _, table := range []string{"{p}spreads", "{p}anomalies"} {
-		if _, err := s.exec(ctx, tx, "DELETE FROM "+table+" WHERE subject = ?", h.String()); err != nil {
-			return err
-		}
+	if _, err := s.exec(ctx, tx, "DELETE FROM {p}spreads WHERE subject = ?", h.String()); err != nil {
+		return err
 	}
-	return nil
+	_, err := s.exec(ctx, tx, "DELETE FROM {p}anomalies WHERE kind = ? AND subject = ?", string(AddressSpread), h.String())
+	return err
 }

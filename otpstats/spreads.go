@@ -57,7 +57,8 @@ func (s *Stats) keepSpreads(ctx context.Context, now int64) error {
 // spreadsEnd is the first hour with events that is not made; -1 if there is none.
 func (s *Stats) spreadsEnd(ctx context.Context) (int64, error) {
 	var last, first sql.NullInt64
-	err := s.db.QueryRowContext(ctx, s.sql.text("SELECT max(hour) FROM {p}spreads")).Scan(&last)
+	// Not those that were made while a clock was ahead.
+	err := s.db.QueryRowContext(ctx, s.sql.text("SELECT max(hour) FROM {p}spreads WHERE hour <= ?"), s.opts.Now().Unix()).Scan(&last)
 	if err != nil {
 		return 0, err
 	}

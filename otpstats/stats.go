@@ -17,7 +17,8 @@ import (
 
 // Stats takes events and answers questions about them. It must be made by [Open] and is
 // safe for concurrent use. Several processes may use the same tables in PostgreSQL;
-// a file of SQLite is for one.
+// a file of SQLite is for one. The methods that answer return the errors of the database and
+// of their context, wrapped, and go on after [Stats.Close].
 type Stats struct {
 	db    *sql.DB
 	opts  Options
@@ -26,9 +27,10 @@ type Stats struct {
 	names map[Dimension]*names
 	watch *watch
 
-	queue   chan record
-	calls   chan call
-	dropped atomic.Int64
+	queue    chan record
+	overflow overflow
+	calls    chan call
+	dropped  atomic.Int64
 
 	closing   chan struct{} // closed by the first Close
 	closed    atomic.Bool
@@ -42,6 +44,7 @@ type Stats struct {
 	clock   int64 // Unix milliseconds: all events before it are written
 	tended  int64 // the minute of clock that was last tended to
 	pruned  int64 // the hour
+	setBack bool  // the clock was, and the watch has to begin anew
 }
 
 // call is what the writer does between two batches.
@@ -51,7 +54,8 @@ type call struct {
 	done chan error
 }
 
-var errClosed = errors.New("otpstats: closed")
+// ErrClosed is what Flush and Forget return after [Stats.Close].
+var ErrClosed = errors.New("otpstats: closed")
 
 // wrap says what failed.
 func wrap(what string, err error) error {
@@ -63,12 +67,13 @@ func wrap(what string, err error) error {
 
 // Open makes the tables in db if need be, and starts the goroutine that writes, which
 // [Stats.Close] ends. The db stays the caller's, who closes it after that.
-// A context that ends later does not end the writer.
+// A context that ends later does not end the writer. It returns an error for options that
+// make no sense, among them nil, which have no Key, and the database's.
 func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Stats, error) {
 	if db == nil {
 		return nil, errors.New("otpstats: no database")
 	}
-	s := &Stats{db: db, id: rand.Text(), names: newNames(), closing: make(chan struct{}), done: make(chan struct{}), calls: make(chan call)}
+	s := &Stats{db: db, id: rand.Text(), closing: make(chan struct{}), done: make(chan struct{}), calls: make(chan call)}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -84,19 +89,27 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Stats, er
 			return nil, wrap("open", err)
 		}
 	}
-	now := s.opts.Now()
-	s.clock = now.UnixMilli()
-	s.watch = newWatch(s.opts.Rules)
-	if err := s.seedNames(ctx, now); err != nil {
-		return nil, wrap("open", err)
-	}
-	if err := s.seedWatch(ctx, now); err != nil {
+	s.clock = s.opts.Now().UnixMilli()
+	if err := s.seed(ctx); err != nil {
+		if s.opts.Unmigrated {
+			err = fmt.Errorf("%w (with Options.Unmigrated the tables of Schema must be there)", err)
+		}
 		return nil, wrap("open", err)
 	}
 	s.queue = make(chan record, s.opts.Queue)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run()
 	return s, nil
+}
+
+// seed gives the names and the watch what the tables know at the clock's time.
+func (s *Stats) seed(ctx context.Context) error {
+	now := time.UnixMilli(s.clock)
+	s.names, s.watch = newNames(), newWatch(s.opts.Rules)
+	if err := s.seedNames(ctx, now); err != nil {
+		return err
+	}
+	return s.seedWatch(ctx, now)
 }
 
 // fill sets the defaults and refuses what makes no sense.
@@ -126,6 +139,9 @@ func (o *Options) fill() error {
 	if o.OnAnomaly == nil {
 		o.OnAnomaly = func(Anomaly) {}
 	}
+	if o.OnCalm == nil {
+		o.OnCalm = func(Anomaly) {}
+	}
 	var err error
 	o.Rules, err = o.Rules.filled()
 	return err
@@ -138,23 +154,26 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	if k == kindNone {
 		return
 	}
+	if e.Err != nil {
+		k = failureOf(k, e.Err)
+	}
 	r := record{
-		kind: k, resend: e.Resend, strong: e.Strong, time: e.Time.UnixMilli(), age: e.Age, wrongs: int64(e.WrongGuesses),
+		kind: k, resend: e.Resend, strong: e.Strong, decoy: e.Decoy, time: e.Time.UnixMilli(), age: e.Age, wrongs: int64(e.WrongGuesses),
 		address: e.AddressHash, client: e.ClientHash, challenge: e.ChallengeHash,
-		purpose: e.Purpose, locale: e.Locale, domain: e.Domain, mid: e.Message,
+		purpose: bounded(e.Purpose), locale: bounded(e.Locale), domain: e.Domain, mid: e.Message,
 	}
 	if s.opts.App != nil {
-		r.app = s.opts.App(ctx)
+		r.app = bounded(s.opts.App(ctx))
 	}
 	s.put(&r)
 }
 
 // Mail says what became of a mail, by the ID in otp.Event.Message: for the functions that
 // relay.Failover and relay.Queue report to. It may come before or after the event of
-// the send, and never waits. Provider may be empty; outcome is one of those above, and
-// others are ignored.
+// the send, and never waits. Provider may be empty; outcome is one from [MailSent] to
+// [MailFailed], and of others OnError is told.
 func (s *Stats) Mail(message, provider, outcome string) {
-	s.put(&record{kind: kindMail, time: s.opts.Now().UnixMilli(), mid: message, provider: provider, outcome: outcome})
+	s.put(&record{kind: kindMail, time: s.opts.Now().UnixMilli(), mid: message, provider: bounded(provider), outcome: bounded(outcome)})
 }
 
 func (s *Stats) put(r *record) {
@@ -165,16 +184,43 @@ func (s *Stats) put(r *record) {
 	select {
 	case s.queue <- *r:
 	default:
-		s.dropped.Add(1)
+		if r.kind != kindForgotten || !s.overflow.put(r) {
+			s.dropped.Add(1)
+		}
 	}
+}
+
+// overflow takes what must not be lost when the queue is full: who is to be forgotten. It
+// comes after the queue, in which events of theirs may wait.
+type overflow struct {
+	mu   sync.Mutex
+	list []record
+}
+
+func (o *overflow) put(r *record) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.list) == 10_000 {
+		return false
+	}
+	o.list = append(o.list, *r)
+	return true
+}
+
+func (o *overflow) take() (list []record) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	list, o.list = o.list, nil
+	return list
 }
 
 // Dropped is how many events were lost since Open: the queue was full, or Close had no
 // time for them.
 func (s *Stats) Dropped() int64 { return s.dropped.Load() }
 
-// Flush waits until all that was observed before the call is written and
-// the rules have seen it. It returns the error of ctx, or what failed beside the writing.
+// Flush waits until all that was observed before the call is written and the rules have
+// seen it, so while the database is down until ctx ends. It returns the error of ctx,
+// [ErrClosed], or what failed beside the writing.
 func (s *Stats) Flush(ctx context.Context) error {
 	return s.call(ctx, func(ctx context.Context) error { return s.tend(ctx) })
 }
@@ -185,7 +231,7 @@ func (s *Stats) call(ctx context.Context, do func(context.Context) error) error 
 	select {
 	case s.calls <- c:
 	case <-s.done:
-		return errClosed
+		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -193,14 +239,15 @@ func (s *Stats) call(ctx context.Context, do func(context.Context) error) error 
 	case err := <-c.done:
 		return err
 	case <-s.done:
-		return errClosed
+		return ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
 // Close writes what waits and ends the writer. When ctx ends first, the rest is
-// dropped and the error of ctx returned. Further events are dropped. It may be called more than once.
+// dropped and the error of ctx returned. Further events are dropped; questions are still
+// answered. It may be called more than once.
 func (s *Stats) Close(ctx context.Context) error {
 	s.closeOnce.Do(func() {
 		s.closed.Store(true)

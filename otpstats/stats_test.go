@@ -77,10 +77,13 @@ func TestClose(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 	require.NoError(t, s.Close(t.Context()))
 	require.Zero(t, s.Dropped())
-	require.Error(t, s.Flush(t.Context()))
+	require.ErrorIs(t, s.Flush(t.Context()), otpstats.ErrClosed)
+	require.ErrorIs(t, s.Forget(t.Context(), otp.Hash{1}), otpstats.ErrClosed)
 	tell(s, ask(2, time.Now(), "a.example"))
 	require.EqualValues(t, 3, s.Dropped())
 	require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified, "queries go on")
+	_, err := s.Funnel(t.Context(), otpstats.Filter{}, 99)
+	require.EqualError(t, err, "otpstats: funnel: no dimension has the number 99")
 }
 
 // A database that does not answer does not keep Close beyond its context.
@@ -118,20 +121,58 @@ func TestPrune(t *testing.T) {
 			}
 			flush(t, s)
 			require.Equal(t, 7500, rows("events"))
-			c.Set(start.Add(47 * time.Hour))
+			c.Set(start.Add(46 * time.Hour))
+			flush(t, s)
+			c.Add(time.Hour)
 			flush(t, s)
 			require.Equal(t, 7500, rows("events"))
-			require.Zero(t, rows("challenges"), "all are over")
+			require.Zero(t, rows("challenges"), "all have been over for a day")
 			require.Zero(t, rows("mails"))
 			c.Set(start.Add(50 * time.Hour))
 			flush(t, s)
+			require.Equal(t, 7500, rows("events"), "the clock has jumped, and may come back")
+			for _, old := range []string{
+				"writers (id, batch, time) VALUES ('old', 1, 1)", "spreads (hour, kind, subject, count, asked) VALUES (3600, 1, 'old', 5, 5)",
+				"anomalies (kind, subject, until, since, count, seen, usual, teller) VALUES ('old', 'old', 7200, 3600, 1, 1, 1, '')",
+			} {
+				_, err := db.Exec("INSERT INTO otp_stats_" + old)
+				require.NoError(t, err)
+			}
+			c.Add(time.Hour)
+			flush(t, s)
 			require.Zero(t, rows("events"))
+			require.Zero(t, rows("writers WHERE id = 'old'"))
+			require.Equal(t, 1, rows("writers WHERE id = ''"), "the one that is locked stays")
+			require.Zero(t, rows("spreads WHERE subject = 'old'"))
+			require.Zero(t, rows("anomalies"))
 			require.EqualValues(t, 2500, total(t, s, otpstats.Filter{From: start}).Over)
 			require.NoError(t, s.Prune(t.Context(), start.Add(242*time.Hour)))
 			require.Zero(t, total(t, s, otpstats.Filter{From: start}))
 			require.NotZero(t, rows("rollups"), "the days go a day later")
 			require.NoError(t, s.Prune(t.Context(), start.Add(300*time.Hour)))
 			require.Zero(t, rows("rollups"))
+		})
+	}
+}
+
+// A challenge is given up when Options.Over and a minute have gone by, and counts once, whatever comes later.
+func TestSettle(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			c := newClock()
+			s, start := open(t, e.make(t), c, otpstats.Options{Over: 2 * time.Hour}), c.Now()
+			all := ask(1, start, "a.example")
+			tell(s, all[:2])
+			c.Set(start.Add(2*time.Hour + 30*time.Second))
+			flush(t, s)
+			require.Zero(t, total(t, s, otpstats.Filter{}).Over, "its events may be under way")
+			c.Set(start.Add(3 * time.Hour))
+			flush(t, s)
+			all[2].Time, all[2].Age = c.Now(), 3*time.Hour
+			tell(s, all[2:])
+			flush(t, s)
+			counts := total(t, s, otpstats.Filter{})
+			require.Equal(t, []int64{1, 1, 0, 1}, []int64{counts.Sent, counts.Over, counts.NoAnswer, counts.Verified})
 		})
 	}
 }
@@ -158,7 +199,7 @@ func TestForget(t *testing.T) {
 				flush(t, s)
 				db := openAt(t, p)
 				rows := func() (n [4]int) {
-					for i, table := range []string{"events", "challenges", "spreads WHERE kind = 2", "anomalies"} {
+					for i, table := range []string{"events", "challenges WHERE address IS NOT NULL", "spreads WHERE kind = 2", "anomalies"} {
 						require.NoError(t, db.QueryRow(`SELECT count(*) FROM otp_stats_`+table).Scan(&n[i]))
 					}
 					return n

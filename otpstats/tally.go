@@ -16,6 +16,7 @@ const (
 	decoys
 	failedMails
 	failedTries
+	failures
 	answered
 	verified
 	wrong
@@ -44,7 +45,7 @@ type tally [tallyColumns]int64
 // columnNames are those of the table.
 var columnNames = func() (names [tallyColumns]string) {
 	copy(names[:], []string{
-		"asked", "resend_asked", "limited", "sent", "resends", "decoys", "failed_mails", "failed_tries", "answered", "verified",
+		"asked", "resend_asked", "limited", "sent", "resends", "decoys", "failed_mails", "failed_tries", "failures", "answered", "verified",
 		"wrong", "malformed", "expired", "exhausted", "escalated", "over", "no_mail", "no_answer", "never_right",
 	})
 	for i := range ageBuckets {
@@ -68,7 +69,7 @@ func (t *tally) add(other *tally, sign int64) {
 func (t *tally) counts() Counts {
 	return Counts{
 		Asked: t[asked], ResendAsked: t[resendAsked], Limited: t[limited], Sent: t[sent], Resends: t[resends], Decoys: t[decoys],
-		FailedMails: t[failedMails], FailedTries: t[failedTries], Answered: t[answered], Verified: t[verified], Wrong: t[wrong],
+		FailedMails: t[failedMails], FailedTries: t[failedTries], Failures: t[failures], Answered: t[answered], Verified: t[verified], Wrong: t[wrong],
 		Malformed: t[malformed], Expired: t[expired], Exhausted: t[exhausted], Escalated: t[escalated], Over: t[over],
 		NoMail: t[noMail], NoAnswer: t[noAnswer], NeverRight: t[neverRight],
 	}

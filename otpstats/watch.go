@@ -2,6 +2,7 @@ package otpstats
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -21,13 +22,15 @@ type watch struct {
 	last   int64 // the last event's id
 	minute int64 // evaluated up to here; Unix minutes
 	active map[subject]*active
-	news   []news // to be stored and told
+	counts map[AnomalyKind]int // of active
+	news   []news              // to be stored and told
 
 	domains   map[string]*domain
 	people    map[otp.Hash]*person
 	clients   spreads
 	addresses spreads
 
+	work                   [span]workMinute
 	escalated              [span]minuteCount
 	pastEscalated, minutes float64 // of how many minutes
 	unsolved, solved       float64 // addresses in the windows of the past
@@ -57,15 +60,16 @@ type person struct{ wrong, right int64 }
 
 // event is a stored one.
 type event struct {
-	time    int64
-	kind    kind
-	resend  bool
-	strong  bool
-	domain  string
-	address otp.Hash
-	client  otp.Hash
-	age     int64
-	wrongs  int64
+	time                           int64
+	kind                           kind
+	resend                         bool
+	strong                         bool
+	decoy                          bool
+	purpose, language, domain, app string
+	address                        otp.Hash
+	client                         otp.Hash
+	age                            int64
+	wrongs                         int64
 }
 
 // The half-lives of what is usual.
@@ -76,7 +80,7 @@ var (
 
 func newWatch(rules Rules) *watch {
 	return &watch{
-		rules: rules, active: map[subject]*active{}, domains: map[string]*domain{}, people: map[otp.Hash]*person{},
+		rules: rules, active: map[subject]*active{}, counts: map[AnomalyKind]int{}, domains: map[string]*domain{}, people: map[otp.Hash]*person{},
 		clients: spreads{}, addresses: spreads{},
 	}
 }
@@ -84,18 +88,17 @@ func newWatch(rules Rules) *watch {
 // feed takes one event.
 func (w *watch) feed(e *event) {
 	minute, opened := e.time/60000, (e.time-e.age)/60000
+	w.worked(e.kind, minute)
 	switch e.kind {
 	case kindAsked:
-		w.clients.add(e.client, e.address, minute)
-		w.addresses.add(e.address, e.client, minute)
+		w.clients.add(e.client, e.address, minute, w.rules.Clients.Limit)
+		w.addresses.add(e.address, e.client, minute, w.rules.Addresses.Limit)
 	case kindSent:
-		// Who floods or guesses does not want to answer: strong codes go to addresses that
-		// were guessed at.
-		if !e.resend && !e.strong && w.active[subject{ClientSpread, e.client.String()}] == nil {
+		if !e.resend && w.tells(e) {
 			w.mailed(e.domain, opened, func(b *mailedMinute) { b.sent++ })
 		}
 	case kindWrong:
-		if e.wrongs == 1 {
+		if e.wrongs == 1 && w.tells(e) {
 			w.mailed(e.domain, opened, func(b *mailedMinute) { b.guessed++ })
 		}
 		if p := w.person(e.address); p != nil {
@@ -104,7 +107,7 @@ func (w *watch) feed(e *event) {
 	case kindVerified:
 		w.mailed(e.domain, opened, func(b *mailedMinute) {
 			b.quick += one(e.age < quick.Milliseconds() && !e.strong)
-			b.guessed -= one(e.wrongs > 0)
+			b.guessed = max(0, b.guessed-one(e.wrongs > 0))
 		})
 		if p := w.person(e.address); p != nil {
 			p.right = max(p.right, minute)
@@ -122,6 +125,12 @@ func (w *watch) feed(e *event) {
 	}
 }
 
+// tells reports whether the mail of the event's challenge tells of its domain. Who floods or guesses
+// does not want to answer: strong codes go to addresses that were guessed at. Decoys have no mail.
+func (w *watch) tells(e *event) bool {
+	return !e.strong && !e.decoy && w.active[subject{ClientSpread, e.client.String()}] == nil
+}
+
 // maxPeople bounds what a flood makes the watch remember, for each rule.
 const maxPeople = 100_000
 
@@ -134,13 +143,25 @@ func (w *watch) person(h otp.Hash) *person {
 	return p
 }
 
-// forget lets go of an address.
-func (w *watch) forget(h otp.Hash) {
-	delete(w.people, h)
-	delete(w.addresses, h)
-	delete(w.active, subject{AddressSpread, h.String()})
+// forget lets go of addresses.
+func (w *watch) forget(gone ...otp.Hash) {
+	if len(gone) == 0 {
+		return
+	}
+	is, subjects := map[otp.Hash]bool{}, map[string]bool{}
+	for _, h := range gone {
+		is[h], subjects[h.String()] = true, true
+		delete(w.people, h)
+		delete(w.addresses, h)
+		w.end(subject{AddressSpread, h.String()})
+	}
+	w.news = slices.DeleteFunc(w.news, func(n news) bool { return n.Kind == AddressSpread && subjects[n.Subject] })
 	for _, others := range w.clients {
-		delete(others, h)
+		for h := range others {
+			if is[h] {
+				delete(others, h)
+			}
+		}
 	}
 }
 
@@ -165,6 +186,9 @@ func (w *watch) evaluate() {
 	}
 	if !w.rules.Escalations.Off {
 		w.escalations()
+	}
+	if !w.rules.Failures.Off {
+		w.failing()
 	}
 	w.spread(ClientSpread, w.clients, w.rules.Clients)
 	w.spread(AddressSpread, w.addresses, w.rules.Addresses)
@@ -191,13 +215,31 @@ const (
 	fires
 )
 
+// maxActive is how many anomalies of a kind last at once at most: more would be told to nobody's use.
+const maxActive = 100
+
+// begin has an anomaly last, and end not any more.
+func (w *watch) begin(key subject, a *active) {
+	if w.active[key] == nil {
+		w.counts[key.kind]++
+	}
+	w.active[key] = a
+}
+
+func (w *watch) end(key subject) {
+	if w.active[key] != nil {
+		w.counts[key.kind]--
+		delete(w.active, key)
+	}
+}
+
 // judge begins and ends anomalies.
 func (w *watch) judge(key subject, v verdict, a Anomaly) {
 	is := w.active[key]
 	a.Kind, a.Subject = key.kind, key.name
-	if v == fires && is == nil {
+	if v == fires && is == nil && w.counts[key.kind] < maxActive {
 		is = &active{}
-		w.active[key] = is
+		w.begin(key, is)
 		a.Since = time.Unix(w.minute*60, 0).UTC()
 		w.news = append(w.news, news{true, a})
 	}
@@ -213,7 +255,7 @@ func (w *watch) judge(key subject, v verdict, a Anomaly) {
 		is.loud = w.minute
 	}
 	if w.minute-is.loud >= int64(w.rules.Calm/time.Minute) {
-		delete(w.active, key)
+		w.end(key)
 		a.Until = time.Unix(w.minute*60, 0).UTC()
 		w.news = append(w.news, news{false, a})
 	}
@@ -258,7 +300,7 @@ func (w *watch) escalations() {
 	r := w.rules.Escalations
 	var n, now float64
 	for _, c := range w.escalated {
-		if c.minute > w.minute-minutesOf(r.Window) && c.minute <= w.minute {
+		if c.minute >= w.minute-minutesOf(r.Window) && c.minute <= w.minute {
 			n += float64(c.count)
 		}
 		if c.minute == w.minute-1 {
@@ -278,54 +320,4 @@ func (w *watch) escalations() {
 		w.pastEscalated, w.minutes = w.pastEscalated*perMinute+now, w.minutes*perMinute+1
 	}
 	w.judge(key, verdict, Anomaly{Count: int64(n), Seen: n, Usual: usual})
-}
-
-// spreads are subjects with the others that each was seen with, and the minute.
-type spreads map[otp.Hash]map[otp.Hash]int64
-
-func (s spreads) add(one, other otp.Hash, minute int64) {
-	if one == (otp.Hash{}) || other == (otp.Hash{}) {
-		return
-	}
-	others := s[one]
-	if others == nil {
-		if len(s) >= maxPeople {
-			return
-		}
-		others = map[otp.Hash]int64{}
-		s[one] = others
-	}
-	if _, known := others[other]; known || len(others) < 1000 {
-		others[other] = max(others[other], minute)
-	}
-}
-
-// spread is the rule for one client with many addresses, or the other way round.
-func (w *watch) spread(kind AnomalyKind, all spreads, r SpreadRule) {
-	from := w.minute - minutesOf(r.Window)
-	for h, others := range all {
-		if int64(len(others)) < r.Limit/2 && w.minute%10 != 0 {
-			continue
-		}
-		for other, minute := range others {
-			if minute < from {
-				delete(others, other)
-			}
-		}
-		n := int64(len(others))
-		if n == 0 {
-			delete(all, h)
-		}
-		verdict := quiet
-		switch {
-		case r.Off:
-		case n >= r.Limit:
-			verdict = fires
-		case n >= r.Limit*2/3:
-			verdict = loud
-		}
-		if verdict != quiet {
-			w.judge(subject{kind, h.String()}, verdict, Anomaly{Count: n, Seen: float64(n), Usual: float64(r.Limit)})
-		}
-	}
 }

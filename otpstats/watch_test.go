@@ -166,3 +166,28 @@ func TestRules_floods(t *testing.T) {
 		require.WithinRange(t, a.Since, begin, begin.Add(10*time.Minute))
 	}
 }
+
+// A flood costs a bounded memory, and is told all the same.
+func TestWatch_bounded(t *testing.T) {
+	rules, err := Rules{}.filled()
+	require.NoError(t, err)
+	w, m := newWatch(rules), newMonth(40)
+	w.minute = m.start.Unix() / 60
+	client := m.hash()
+	for i := range 3 * maxPeople {
+		e := event{time: m.start.UnixMilli(), kind: kindAsked, domain: "mail.example", client: m.hash(), address: m.hash()}
+		if i%2 == 0 {
+			e.client = client
+		}
+		w.feed(&e)
+		e.kind, e.wrongs = kindWrong, 1
+		w.feed(&e)
+	}
+	require.LessOrEqual(t, len(w.clients), maxPeople)
+	require.LessOrEqual(t, len(w.addresses), maxPeople)
+	require.LessOrEqual(t, len(w.people), maxPeople)
+	require.LessOrEqual(t, len(w.clients[client]), 40)
+	w.advance(m.start.Add(2 * time.Minute).UnixMilli())
+	require.Contains(t, w.active, subject{ClientSpread, client.String()})
+	require.Contains(t, w.active, subject{DistributedGuessing, ""})
+}

@@ -2,7 +2,9 @@ package otpstats
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -16,7 +18,7 @@ func (s *Stats) run() {
 	for {
 		select {
 		case r := <-s.queue:
-			if batch = append(batch, r); len(batch) == s.opts.Batch {
+			if batch = append(batch, r); len(batch) >= s.opts.Batch {
 				batch = s.store(batch)
 				s.told(s.tend(s.life))
 			}
@@ -38,8 +40,19 @@ func (s *Stats) run() {
 // told tells of a failure, unless Close has given up.
 func (s *Stats) told(err error) {
 	if err != nil && s.life.Err() == nil {
-		s.opts.OnError(err)
+		s.guard("", func() { s.opts.OnError(err) })
 	}
+}
+
+// guard calls a function of the application: its panic must not end the application's process,
+// in which people log in, and is told as an error.
+func (s *Stats) guard(name string, f func()) {
+	defer func() {
+		if p := recover(); p != nil && name != "" {
+			s.told(fmt.Errorf("otpstats: %s panicked: %v", name, p))
+		}
+	}()
+	f()
 }
 
 // drain writes the batch and all that is in the queue. Then the clock goes on to
@@ -47,12 +60,20 @@ func (s *Stats) told(err error) {
 func (s *Stats) drain(batch []record) []record {
 	now := s.opts.Now().UnixMilli()
 	for range len(s.queue) {
-		if batch = append(batch, <-s.queue); len(batch) == s.opts.Batch {
+		if batch = append(batch, <-s.queue); len(batch) >= s.opts.Batch {
+			batch = s.store(batch)
+		}
+	}
+	for _, r := range s.overflow.take() {
+		if batch = append(batch, r); len(batch) >= s.opts.Batch {
 			batch = s.store(batch)
 		}
 	}
 	if len(batch) > 0 {
 		batch = s.store(batch)
+	}
+	if s.clock > now+skew.Milliseconds() {
+		s.clock, s.setBack = now, true
 	}
 	s.clock = max(s.clock, now)
 	return batch
@@ -79,7 +100,7 @@ func (s *Stats) store(batch []record) []record {
 			s.dropped.Add(int64(len(batch)))
 			break
 		}
-		s.opts.OnError(wrap("write", err))
+		s.told(wrap("write", err))
 		select {
 		case <-time.After(pause):
 		case <-s.life.Done():
@@ -96,17 +117,55 @@ func (s *Stats) store(batch []record) []record {
 
 // tend does what is to be done now and then, by the clock of the events.
 func (s *Stats) tend(ctx context.Context) error {
+	if s.setBack {
+		if err := s.beginAnew(ctx); err != nil {
+			return wrap("clock set back", err)
+		}
+	}
 	err := s.look(ctx)
 	minute, hour := s.clock/60000, s.clock/hourMs
 	if minute == s.tended {
 		return err
 	}
-	err = errors.Join(err, wrap("settle", s.settle(ctx, s.clock)), wrap("spreads", s.keepSpreads(ctx, s.clock)))
-	if hour != s.pruned {
-		err = errors.Join(err, s.Prune(ctx, time.UnixMilli(s.clock)))
+	if minute-s.tended > 60 || minute < s.tended {
+		s.pruned = hour // a clock that has jumped may come back, and what is deleted does not
 	}
-	if err == nil {
-		s.tended, s.pruned = minute, hour
+	s.tended = minute
+	err = errors.Join(err, wrap("read events", s.lowerLast(ctx)), wrap("settle", s.settle(ctx, s.clock)), wrap("spreads", s.keepSpreads(ctx, s.clock)))
+	if hour != s.pruned {
+		pruned := s.Prune(ctx, time.UnixMilli(s.clock))
+		if pruned == nil {
+			s.pruned = hour
+		}
+		err = errors.Join(err, pruned)
 	}
 	return err
+}
+
+// lowerLast sees that the database has lost events, to a failover say: those to come have lower ids.
+func (s *Stats) lowerLast(ctx context.Context) error {
+	var last sql.NullInt64
+	err := s.db.QueryRowContext(ctx, s.sql.text("SELECT max(id) FROM {p}events")).Scan(&last)
+	if err == nil {
+		s.watch.last = min(s.watch.last, last.Int64)
+	}
+	return err
+}
+
+// beginAnew lets go of what was made while the clock was ahead.
+func (s *Stats) beginAnew(ctx context.Context) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		_, err := s.exec(ctx, tx, "DELETE FROM {p}spreads WHERE hour >= ?", s.clock/hourMs*3600)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	was := s.watch
+	if err := s.seed(ctx); err != nil {
+		s.watch = was
+		return err
+	}
+	s.watch.news, s.setBack = was.news, false
+	return nil
 }

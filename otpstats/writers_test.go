@@ -1,6 +1,7 @@
 package otpstats_test
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -57,4 +58,153 @@ func TestPostgreSQL_twoWriters(t *testing.T) {
 	require.Len(t, anomalies, 1)
 	require.NotZero(t, anomalies[0].Until, "over")
 	require.EqualValues(t, 1, told.Load(), "told by one of the two")
+}
+
+// Challenges that one process has counted as over are not counted again when another comes with what is late.
+func TestPostgreSQL_lateWriter(t *testing.T) {
+	p, c := engines[1].make(t), newClock()
+	a, b := open(t, p, c, otpstats.Options{Interval: time.Hour}), open(t, p, c, otpstats.Options{Interval: time.Hour})
+	for n := range 10 { // asked at one, answered at the other
+		all := ask(n, c.Now(), "a.example")
+		tell(a, all[:2])
+		tell(b, all[2:])
+	}
+	c.Add(3 * time.Hour) // the database was away
+	flush(t, a)
+	require.Equal(t, otpstats.Counts{Asked: 10, Sent: 10, Over: 10, NoAnswer: 10}, total(t, a, otpstats.Filter{}))
+	flush(t, b)
+	require.Equal(t, otpstats.Counts{Asked: 10, Sent: 10, Over: 10, Answered: 10, Verified: 10}, total(t, a, otpstats.Filter{}))
+}
+
+// A process that comes late to the end of an anomaly neither ends a newer one nor stumbles.
+func TestPostgreSQL_lateEnd(t *testing.T) {
+	p, c := engines[1].make(t), newClock()
+	var began atomic.Int64
+	opts := otpstats.Options{Interval: time.Hour, OnAnomaly: func(otpstats.Anomaly) { began.Add(1) }}
+	a, b := open(t, p, c, opts), open(t, p, c, opts)
+	look := func(minutes int, all ...*otpstats.Stats) {
+		for range minutes {
+			c.Add(time.Minute)
+			for _, s := range all {
+				flush(t, s)
+			}
+		}
+	}
+	guess(a, 1, 60, c.Now())
+	look(3, a, b) // both know of it
+	look(43, a)   // the machine of the other is paused
+	guess(a, 1000, 60, c.Now())
+	look(3, a)
+	require.EqualValues(t, 2, began.Load())
+	look(5, b)
+	all, err := a.Anomalies(t.Context(), otpstats.Filter{})
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Zero(t, all[0].Until, "the newer one lasts")
+	require.NotZero(t, all[1].Until)
+}
+
+// What one process verifies has its place at the others, too: strangers who make up domains do not take it.
+func TestPostgreSQL_names(t *testing.T) {
+	p, c := engines[1].make(t), newClock()
+	a, b := open(t, p, c, otpstats.Options{Interval: time.Hour}), open(t, p, c, otpstats.Options{Interval: time.Hour})
+	both := func(n int) {
+		all := ask(n, c.Now(), "real.example")
+		tell(a, all[:2]) // sent here, checked there
+		flush(t, a)
+		tell(b, all[2:])
+		flush(t, b)
+		flush(t, a)
+	}
+	both(1)
+	c.Add(24 * time.Hour)
+	for n := range 300 {
+		ask(1000+n, c.Now(), fmt.Sprint("made-up-", n, ".example"))[0].tell(a)
+	}
+	both(2)
+	require.EqualValues(t, 2, total(t, a, otpstats.Filter{Domain: "real.example"}).Sent)
+}
+
+// Nothing is stored or told of an address that another process has forgotten.
+func TestPostgreSQL_forget(t *testing.T) {
+	p, c := engines[1].make(t), newClock()
+	opts := otpstats.Options{Interval: time.Hour, OnAnomaly: func(a otpstats.Anomaly) { t.Errorf("told of %v", a) }}
+	a, b := open(t, p, c, opts), open(t, p, c, opts)
+	for i := range 30 {
+		h := ask(7, c.Now(), "a.example")[0]
+		h.ClientHash = numbered('c', i)
+		h.tell(a)
+	}
+	flush(t, a)
+	flush(t, b) // both have read it
+	require.NoError(t, a.Forget(t.Context(), numbered('a', 7)))
+	c.Add(2 * time.Minute)
+	flush(t, b)
+	flush(t, a)
+	all, err := a.Anomalies(t.Context(), otpstats.Filter{})
+	require.NoError(t, err)
+	require.Empty(t, all)
+}
+
+// A transaction that hangs, of a machine that is frozen say, is told of.
+func TestPostgreSQL_frozen(t *testing.T) {
+	p := engines[1].make(t)
+	heard := make(chan error, 1)
+	s := open(t, p, nil, otpstats.Options{Interval: time.Hour, OnError: func(err error) {
+		select {
+		case heard <- err:
+		default:
+		}
+	}})
+	tx, err := openAt(t, p).BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	_, err = tx.Exec("UPDATE otp_stats_writers SET batch = batch + 1 WHERE id = ''")
+	require.NoError(t, err)
+	tell(s, ask(1, time.Now(), "a.example"))
+	flushed := make(chan error, 1)
+	go func() { flushed <- s.Flush(t.Context()) }()
+	require.ErrorContains(t, <-heard, "lock timeout")
+	require.NoError(t, tx.Rollback())
+	require.NoError(t, <-flushed)
+	require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified)
+}
+
+// What others wrote while one process could not write is not taken for the events of a wrong clock.
+func TestPostgreSQL_blocked(t *testing.T) {
+	p, c := engines[1].make(t), newClock()
+	var told atomic.Int64
+	heard := make(chan struct{}, 1000)
+	a := open(t, p, c, otpstats.Options{
+		Interval: time.Hour, OnAnomaly: func(otpstats.Anomaly) { told.Add(1) },
+		OnError: func(error) {
+			select {
+			case heard <- struct{}{}:
+			default:
+			}
+		},
+	})
+	tell(a, ask(1, c.Now(), "a.example"))
+	flush(t, a)
+	db := openAt(t, p)
+	_, err := db.Exec(`CREATE FUNCTION no() RETURNS trigger AS $$ BEGIN RAISE 'no'; END $$ LANGUAGE plpgsql;
+		CREATE TRIGGER no BEFORE UPDATE ON otp_stats_writers FOR EACH ROW WHEN (NEW.id <> '') EXECUTE FUNCTION no()`)
+	require.NoError(t, err)
+	c.Add(time.Minute)
+	tell(a, ask(2, c.Now(), "a.example"))
+	flushed := make(chan error, 1)
+	go func() { flushed <- a.Flush(t.Context()) }()
+	<-heard // its clock is read, and it cannot write
+	c.Add(5 * time.Minute)
+	b := open(t, p, c, otpstats.Options{Interval: time.Hour, Rules: otpstats.Rules{Guessing: otpstats.GuessingRule{Off: true}}})
+	guess(b, 1, 60, c.Now()) // its first batch is an insert
+	flush(t, b)
+	_, err = db.Exec("DROP TRIGGER no ON otp_stats_writers")
+	require.NoError(t, err)
+	require.NoError(t, <-flushed)
+	for range 3 {
+		c.Add(time.Minute)
+		flush(t, a)
+	}
+	require.EqualValues(t, 1, told.Load())
 }

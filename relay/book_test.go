@@ -17,7 +17,8 @@ import (
 // What a provider says.
 var (
 	errBusy = &otp.SendError{Temporary: true, Stage: "test", Err: errors.New("come back later")}
-	errGone = &otp.SendError{Stage: "test", Err: errors.New("no such mailbox")}
+	errGone = &otp.SendError{Stage: "rcpt", Err: errors.New("no such mailbox")}
+	errSpam = &otp.SendError{Stage: "data", Err: errors.New("not this mail")}
 	errLost = &otp.SendError{Temporary: true, MaybeSent: true, Stage: "test", Err: errors.New("no answer after the mail")}
 )
 

@@ -36,6 +36,12 @@ func asSendError(err error) *otp.SendError {
 	return &otp.SendError{Temporary: true, MaybeSent: true, Err: err}
 }
 
+// refused reports a refusal for good, by a sender that answers.
+func refused(err error) bool {
+	e := asSendError(err)
+	return !e.Temporary && !e.MaybeSent
+}
+
 // masked is err, which may be nil, fit for a log: senders of other people repeat
 // what they were given.
 func masked(err error, m otp.Message) error {

@@ -67,9 +67,10 @@ type Attempt struct {
 var ErrAllResting = errors.New("relay: all providers are resting after failures")
 
 // Failover is an otp.Sender that asks providers in turn until one takes the mail.
-// A temporary failure moves on to the next; a refusal for good does not, since it
-// says something of the recipient; and nothing is sent again that may have gone
-// out already. It is safe for concurrent use and must be made by [NewFailover].
+// A failure moves on to the next, but for a recipient who was refused for good
+// ([otp.SendError.RefusedRecipient]); and nothing is sent again that may have gone
+// out already. A provider that refuses mails for good does not rest: the cause may
+// be the mail. It is safe for concurrent use and must be made by [NewFailover].
 type Failover struct {
 	providers []provider
 	opts      FailoverOptions
@@ -122,23 +123,18 @@ func NewFailover(providers []Provider, opts *FailoverOptions) (*Failover, error)
 	return f, nil
 }
 
-// refused reports a refusal for good: the provider works.
-func refused(err error) bool {
-	e := asSendError(err)
-	return !e.Temporary && !e.MaybeSent
-}
-
 // errGivenUp marks a failure of a caller who has given up: it says nothing about
 // the provider. One whose time has run out does: a provider that hangs must rest
 // some day, also where only its callers bound their time.
 var errGivenUp = errors.New("the caller has given up")
 
 // Send asks the providers in turn. It returns nil once one of them took the mail,
-// else an *otp.SendError: the refusal for good, the failure after which nothing
-// is known, the last temporary failure, or [ErrAllResting].
+// else an *otp.SendError: the refusal of the recipient, the failure after which nothing
+// is known, the last other one (temporary, if one of the providers may take the mail later),
+// or [ErrAllResting].
 func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 	var last error = &otp.SendError{Temporary: true, Stage: "failover", Err: ErrAllResting}
-	maybe := false
+	maybe, later := false, false
 	for _, p := range f.providers {
 		if err := ctx.Err(); err != nil {
 			last = &otp.SendError{Temporary: true, MaybeSent: maybe, Stage: "failover", Err: err}
@@ -146,20 +142,23 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 		}
 		asked, err := f.ask(ctx, p, m)
 		if !asked {
+			later = true
 			continue
 		}
 		if err == nil {
 			return nil
 		}
 		e := asSendError(err)
-		last, maybe = err, maybe || e.MaybeSent
-		if refused(err) || e.MaybeSent && !f.opts.RetryUnknown {
+		last, maybe, later = err, maybe || e.MaybeSent, later || e.Temporary
+		if e.RefusedRecipient() || e.MaybeSent && !f.opts.RetryUnknown {
 			break
 		}
 	}
-	if e := asSendError(last); maybe && !e.MaybeSent {
-		// An earlier provider may have sent it, whatever the last one said.
-		return &otp.SendError{Temporary: e.Temporary, MaybeSent: true, Stage: e.Stage, Err: e.Err}
+	e := asSendError(last)
+	later = later && refused(e) && !e.RefusedRecipient()
+	if later || maybe && !e.MaybeSent {
+		// An earlier provider may take it later, or may have sent it, whatever the last one said.
+		return &otp.SendError{Temporary: later || e.Temporary, MaybeSent: maybe, Stage: e.Stage, Err: e.Err}
 	}
 	return last
 }

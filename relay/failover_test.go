@@ -50,23 +50,31 @@ func newFailover(t testing.TB, opts relay.FailoverOptions, senders ...otp.Sender
 }
 
 func TestFailover_order(t *testing.T) {
+	again := relay.FailoverOptions{RetryUnknown: true}
 	for name, c := range map[string]struct {
-		first, second error
-		opts          relay.FailoverOptions
-		want          error
-		maybe         bool
-		told          []string
+		first, second    error
+		opts             relay.FailoverOptions
+		want             error
+		temporary, maybe bool
+		told             []string
 	}{
-		"the first takes it":      {nil, nil, relay.FailoverOptions{}, nil, false, []string{"a took it"}},
-		"busy":                    {errBusy, nil, relay.FailoverOptions{}, nil, false, []string{"a failed", "b took it"}},
-		"both busy":               {errBusy, errBusy, relay.FailoverOptions{}, errBusy, false, []string{"a failed", "b failed"}},
-		"refused":                 {errGone, nil, relay.FailoverOptions{}, errGone, false, []string{"a failed"}},
-		"busy, then refused":      {errBusy, errGone, relay.FailoverOptions{}, errGone, false, []string{"a failed", "b failed"}},
-		"unknown":                 {errLost, nil, relay.FailoverOptions{}, errLost, true, []string{"a failed"}},
-		"foreign":                 {context.DeadlineExceeded, nil, relay.FailoverOptions{}, context.DeadlineExceeded, true, []string{"a failed"}},
-		"unknown, again":          {errLost, nil, relay.FailoverOptions{RetryUnknown: true}, nil, false, []string{"a failed", "b took it"}},
-		"unknown, then busy":      {errLost, errBusy, relay.FailoverOptions{RetryUnknown: true}, errBusy.Err, true, []string{"a failed", "b failed"}},
-		"unknown, then a refusal": {errLost, errGone, relay.FailoverOptions{RetryUnknown: true}, errGone.Err, true, []string{"a failed", "b failed"}},
+		"the first takes it":      {nil, nil, relay.FailoverOptions{}, nil, false, false, []string{"a took it"}},
+		"busy":                    {errBusy, nil, relay.FailoverOptions{}, nil, false, false, []string{"a failed", "b took it"}},
+		"both busy":               {errBusy, errBusy, relay.FailoverOptions{}, errBusy, true, false, []string{"a failed", "b failed"}},
+		"refused":                 {errGone, nil, relay.FailoverOptions{}, errGone, false, false, []string{"a failed"}},
+		"busy, then refused":      {errBusy, errGone, relay.FailoverOptions{}, errGone, false, false, []string{"a failed", "b failed"}},
+		"mail refused":            {errSpam, nil, relay.FailoverOptions{}, nil, false, false, []string{"a failed", "b took it"}},
+		"mail refused by both":    {errSpam, errSpam, relay.FailoverOptions{}, errSpam, false, false, []string{"a failed", "b failed"}},
+		"mail refused, then busy": {errSpam, errBusy, relay.FailoverOptions{}, errBusy, true, false, []string{"a failed", "b failed"}},
+		"busy, then mail refused": {errBusy, errSpam, relay.FailoverOptions{}, errSpam.Err, true, false, []string{"a failed", "b failed"}},
+		"mail, then recipient":    {errSpam, errGone, relay.FailoverOptions{}, errGone, false, false, []string{"a failed", "b failed"}},
+		"unknown":                 {errLost, nil, relay.FailoverOptions{}, errLost, true, true, []string{"a failed"}},
+		"foreign":                 {context.DeadlineExceeded, nil, relay.FailoverOptions{}, context.DeadlineExceeded, false, true, []string{"a failed"}},
+		"unknown, again":          {errLost, nil, again, nil, false, false, []string{"a failed", "b took it"}},
+		"unknown, then busy":      {errLost, errBusy, again, errBusy.Err, true, true, []string{"a failed", "b failed"}},
+		"unknown, then a refusal": {errLost, errGone, again, errGone.Err, false, true, []string{"a failed", "b failed"}},
+		"unknown, then of a mail": {errLost, errSpam, again, errSpam.Err, true, true, []string{"a failed", "b failed"}},
+		"mail refused, then lost": {errSpam, errLost, relay.FailoverOptions{}, errLost, true, true, []string{"a failed", "b failed"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, told := newFailover(t, c.opts, says(c.first), says(c.second))
@@ -77,6 +85,7 @@ func TestFailover_order(t *testing.T) {
 			}
 			var e *otp.SendError
 			if errors.As(err, &e) {
+				require.Equal(t, c.temporary, e.Temporary)
 				require.Equal(t, c.maybe, e.MaybeSent)
 			}
 			require.Equal(t, c.told, told.all)
@@ -144,6 +153,14 @@ func TestFailover_whatCounts(t *testing.T) {
 		require.True(t, e.Temporary)
 		require.False(t, e.MaybeSent)
 		require.Equal(t, "a rests", told.all[len(told.all)-1])
+
+		f, _ = newFailover(t, relay.FailoverOptions{Failures: 1}, says(errBusy), says(errSpam))
+		for range 2 { // in the second it rests, and may take the mail later
+			err := f.Send(t.Context(), message(t, 1))
+			require.ErrorIs(t, err, errSpam.Err)
+			require.ErrorAs(t, err, &e)
+			require.True(t, e.Temporary)
+		}
 		cancel()
 		require.ErrorIs(t, f.Send(ctx, message(t, 1)), context.Canceled)
 	})

@@ -222,7 +222,7 @@ func (q *Queue) attempt(it *item) {
 	switch {
 	case sendError.MaybeSent && !q.opts.RetryUnknown:
 		q.settle(it, Unknown, err)
-	case !sendError.MaybeSent && !sendError.Temporary:
+	case refused(err):
 		q.settle(it, Refused, err)
 	default:
 		q.again(it, err)

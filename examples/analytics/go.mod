@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/go-mailotp/otp v0.0.0
 	github.com/go-mailotp/otp/otpstats v0.0.0
+	github.com/go-mailotp/otp/relay v0.0.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.61.1
 )
@@ -20,6 +21,7 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/sony/gobreaker/v2 v2.4.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/image v0.45.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
@@ -33,4 +35,5 @@ require (
 replace (
 	github.com/go-mailotp/otp => ../../
 	github.com/go-mailotp/otp/otpstats => ../../otpstats
+	github.com/go-mailotp/otp/relay => ../../relay
 )

@@ -103,7 +103,9 @@ func verdict(status int) error {
 		status == http.StatusTooManyRequests, status/100 == 5:
 		// Nothing that this number could be blamed for.
 		e.Temporary = true
-	case status/100 == 4: // refused for good
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+		e.Stage = "rcpt" // this number was refused for good: see SendError.RefusedRecipient
+	case status/100 == 4: // refused for good, but perhaps every number
 	default: // a redirect: the endpoint is wrong
 		e.Temporary = true
 	}

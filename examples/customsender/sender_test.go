@@ -81,6 +81,7 @@ func TestSMSSender_statuses(t *testing.T) {
 		var failed *otp.SendError
 		require.ErrorAs(t, err, &failed)
 		require.Equal(t, want, sorted{failed.Temporary, failed.MaybeSent}, status)
+		require.Equal(t, status == 400 || status == 422, failed.RefusedRecipient(), status)
 		require.Equal(t, 1, calls)
 		require.Contains(t, err.Error(), fmt.Sprint(status))
 		require.NotContains(t, err.Error(), token)
@@ -217,7 +218,7 @@ func TestRun(t *testing.T) {
 	for _, want := range []string{
 		"07700 900123: otp: not a usable address", "sent to ***23", "guesses left: 4", "+447700900123 is proven", "otherwise: otp: too many requests",
 		"overloaded provider: otp: sending failed (answer): the provider answered 503; temporary: true, may have gone out: false",
-		"does not exist: otp: sending failed (answer): the provider answered 422; temporary: false, may have gone out: false",
+		"does not exist: otp: sending failed (rcpt): the provider answered 422; temporary: false, may have gone out: false",
 		"temporary: true, may have gone out: true",
 	} {
 		require.Contains(t, out.String(), want)

@@ -101,9 +101,14 @@ func (b *tab) violations(rule string) []string {
 	if rule != "" {
 		options = fmt.Sprintf("{runOnly: [%q]}", rule)
 	}
-	return run(b, chromedp.Evaluate[[]string](`axe.run(document, `+options+`).then(found => [
-		...found.violations, ...found.incomplete.filter(rule => rule.id === "color-contrast"),
-	].flatMap(rule => rule.nodes.map(node => rule.id + ": " + node.failureSummary + " " + node.html)))`, chromedp.EvalAwaitPromise))
+	return b.axe(options, `[...found.violations, ...found.incomplete.filter(rule => rule.id === "color-contrast")]`)
+}
+
+// axe runs axe-core and returns what is in a list of its findings.
+func (b *tab) axe(options, list string) []string {
+	b.t.Helper()
+	return run(b, chromedp.Evaluate[[]string](`axe.run(document, `+options+`).then(found => `+list+`.flatMap(
+		rule => rule.nodes.map(node => rule.id + ": " + node.failureSummary + " " + node.html)))`, chromedp.EvalAwaitPromise))
 }
 
 func TestAxe_seesFaults(t *testing.T) {

@@ -223,11 +223,13 @@ func problemText(t *testing.T, language, problem string) string {
 }
 
 // cutOff lists what is wider than its place: one must scroll sideways for it or cannot see it.
+// A region that is made to scroll may.
 func (b *tab) cutOff() []string {
 	b.t.Helper()
 	return js[[]string](b, `[...document.querySelectorAll("*")].filter(e => {
+		if (e.closest("[role=region]")) return false;
 		const box = e.getBoundingClientRect();
-		return box.left < -0.5 || box.right > innerWidth + 0.5 || e.localName !== "input" && e.clientWidth && e.scrollWidth > e.clientWidth + 1;
+		return box.left < -0.5 || box.right > innerWidth + 0.5 || e.localName !== "input" && !e.ownerSVGElement && e.clientWidth && e.scrollWidth > e.clientWidth + 1;
 	}).map(e => e.outerHTML.slice(0, 80))`)
 }
 

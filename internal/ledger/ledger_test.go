@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -271,6 +273,31 @@ func TestRepair_keepsOrder(t *testing.T) {
 	at(t0 + 5)
 	require.Len(t, l.lanes[Stranger].sends, 6)
 	require.Equal(t, []Ms{t0 + 4, t0 + 30_001, t0 + 30_001, t0 + 31_002, t0 + 31_002, t0 + 31_002}, l.lanes[Stranger].wrong)
+}
+
+// A refusal is written after a clock repair, so it must not have dropped a challenge either.
+func TestOpen_refusalDropsNothing(t *testing.T) {
+	wide := Rules{Sends: []Limit{{100, time.Millisecond}}, Wrong: []Limit{{100, time.Second}}}
+	withDead := 0
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		l, now := randomLedger(r)
+		now += r.Int64N(Of(2*time.Hour)) - Of(time.Hour)
+		l.Repair(now)
+		before := l.Append(nil)
+		c := challenge(1, now)
+		c.Lane, c.Vars = Lane(r.IntN(2)), map[string]string{"text": strings.Repeat("a", r.IntN(8<<10))}
+		a := &l.lanes[c.Lane]
+		dead := slices.ContainsFunc(a.challenges, func(c Challenge) bool { return l.state(now, wide, a, &c) != Live })
+		if _, wait := l.Open(now, wide, &c); wait <= 0 {
+			continue
+		}
+		require.True(t, bytes.Equal(before, l.Append(nil)), "seed %d", seed)
+		if dead {
+			withDead++
+		}
+	}
+	require.Greater(t, withDead, 10, "refused with some that could have been dropped")
 }
 
 // Rule 13: the newest 100 of each list, and refunds take no one's place.

@@ -164,32 +164,29 @@ func (l *Ledger) Open(now Ms, r Rules, c *Challenge) (at Ms, wait time.Duration)
 }
 
 // makeRoom drops challenges that cannot be passed any more, oldest first,
-// until c fits; a live one is never dropped: then it returns how long to wait.
+// until c fits; a live one is never dropped: then it returns how long to wait
+// and has dropped none, since a refusal is written after a clock repair.
 func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Duration) {
-	alive := 0
-	next := c.Deadline
+	alive, size := 0, a.size()+c.size()
+	least, next := size, c.Deadline
 	for i := range a.challenges {
 		if have := &a.challenges[i]; l.state(now, r, a, have) == Live {
 			alive++
 			next = min(next, have.Deadline)
+		} else {
+			least -= have.size()
 		}
 	}
-	if alive >= maxLive {
+	if alive >= maxLive || least > maxLane {
 		return span(next - now)
 	}
-	for a.size()+c.size() > maxLane {
-		dead := -1
-		for i := range a.challenges {
-			if l.state(now, r, a, &a.challenges[i]) != Live {
-				dead = i
-				break
-			}
+	a.challenges = prune(a.challenges, func(have Challenge) bool {
+		if size <= maxLane || l.state(now, r, a, &have) == Live {
+			return true
 		}
-		if dead < 0 {
-			return span(next - now)
-		}
-		a.challenges = append(a.challenges[:dead], a.challenges[dead+1:]...)
-	}
+		size -= have.size()
+		return false
+	})
 	return 0
 }
 

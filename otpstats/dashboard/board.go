@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"html/template"
+	"maps"
 	"math"
 	"net/url"
 	"slices"
@@ -15,11 +16,16 @@ import (
 // board is what a page shows.
 type board struct {
 	Title, From, To string
+	Until           string // of the field, empty for now
+	Earlier, Later  template.URL
 	Filters         []filter
 	Findings        []finding
 	Tiles           []tile
 	Charts          []*chart
 	Footer          string
+
+	now    time.Time
+	chosen url.Values // what is not the default
 }
 
 type filter struct {
@@ -32,11 +38,6 @@ type choice struct {
 	Chosen      bool
 }
 
-type finding struct {
-	What, Detail string
-	Link         template.URL
-}
-
 type tile struct{ Name, Value, Note string }
 
 // ranges are the times to choose from.
@@ -44,16 +45,21 @@ var ranges = []struct {
 	value, text string
 	length      time.Duration
 	bin         time.Duration // of one point
-	label       string        // of the axis
+	shares      time.Duration // of one point of a share, which needs more
+	label       string        // of the axis: a point is not always a day's first
 }{
-	{"24h", "Last 24 hours", 24 * time.Hour, time.Hour, "15:04"},
-	{"7d", "Last 7 days", 7 * 24 * time.Hour, time.Hour, "2 Jan"},
-	{"30d", "Last 30 days", 30 * 24 * time.Hour, 3 * time.Hour, "2 Jan"},
-	{"90d", "Last 90 days", 90 * 24 * time.Hour, 24 * time.Hour, "2 Jan"},
-	{"365d", "Last 12 months", 365 * 24 * time.Hour, 24 * time.Hour, "Jan 2006"},
+	{"24h", "24 hours", day, time.Hour, time.Hour, "15:04"},
+	{"7d", "7 days", 7 * day, time.Hour, 3 * time.Hour, "2 Jan 15:04"},
+	{"30d", "30 days", 30 * day, 3 * time.Hour, 6 * time.Hour, "2 Jan 15:04"},
+	{"90d", "90 days", 90 * day, day, day, "2 Jan"},
+	{"365d", "12 months", 365 * day, day, day, "2 Jan 2006"},
 }
 
-const defaultRange = 1
+const (
+	day          = 24 * time.Hour
+	defaultRange = 1
+	untilFormat  = "2006-01-02T15:04" // of a datetime-local field
+)
 
 // query is what a page asks for.
 type query struct {
@@ -61,6 +67,7 @@ type query struct {
 	ctx    context.Context
 	filter otpstats.Filter
 	bin    time.Duration
+	shares time.Duration
 	label  string
 }
 
@@ -72,14 +79,31 @@ func (h *handler) board(ctx context.Context, form url.Values) (*board, error) {
 			chosen = r
 		}
 	}
-	to := h.opts.Now().UTC()
-	q := &query{Stats: h.stats, ctx: ctx, bin: chosen.bin, label: chosen.label, filter: otpstats.Filter{
+	now := h.opts.Now().UTC()
+	b := &board{
+		Title: h.opts.Title, now: now, chosen: url.Values{},
+		Footer: "Shares are of the codes mailed in the same time. A code that was asked for in the last minutes may still be answered.",
+	}
+	to := now
+	// The year 1 would be the zero time, which is now.
+	if until, err := time.Parse(untilFormat, form.Get("until")); err == nil && until.Before(now) && until.Year() >= 2000 {
+		to, b.Until = until, until.Format(untilFormat)
+		b.chosen.Set("until", b.Until)
+	}
+	for _, name := range []string{"purpose", "language", "domain", "provider", "app"} {
+		if value := form.Get(name); value != "" {
+			b.chosen.Set(name, value)
+		}
+	}
+	b.chosen.Set("range", chosen.value)
+	q := &query{Stats: h.stats, ctx: ctx, bin: chosen.bin, shares: chosen.shares, label: chosen.label, filter: otpstats.Filter{
 		From: to.Add(-chosen.length), To: to,
 		Purpose: form.Get("purpose"), Language: form.Get("language"), Domain: form.Get("domain"), Provider: form.Get("provider"), App: form.Get("app"),
 	}}
-	b := &board{
-		Title: h.opts.Title, From: q.filter.From.Format("2 Jan 2006 15:04"), To: to.Format("2 Jan 2006 15:04"),
-		Footer: "Shares are of the codes mailed in the same time. A code that was asked for in the last minutes may still be answered.",
+	b.From, b.To = q.filter.From.Format("2 Jan 2006 15:04"), to.Format("2 Jan 2006 15:04")
+	b.Earlier = b.link("until", q.filter.From.Format(untilFormat))
+	if b.Until != "" {
+		b.Later = b.until(to.Add(chosen.length))
 	}
 	names, err := h.stats.Dimensions(ctx, otpstats.Filter{From: q.filter.From, To: to})
 	if err != nil {
@@ -90,7 +114,7 @@ func (h *handler) board(ctx context.Context, form url.Values) (*board, error) {
 		times = append(times, choice{r.value, r.text, r.value == chosen.value})
 	}
 	b.Filters = []filter{
-		{"Time", "range", times},
+		{"Range", "range", times},
 		choices("Purpose", "purpose", q.filter.Purpose, names.Purposes), choices("Language", "language", q.filter.Language, names.Languages),
 		choices("Mail domain", "domain", q.filter.Domain, names.Domains), choices("Provider", "provider", q.filter.Provider, names.Providers),
 		choices("App", "app", q.filter.App, names.Apps),
@@ -101,6 +125,28 @@ func (h *handler) board(ctx context.Context, form url.Values) (*board, error) {
 		}
 	}
 	return b, b.findings(q)
+}
+
+// link is this page's address with some parameters changed, each a name and its value;
+// an empty value is none.
+func (b *board) link(changes ...string) template.URL {
+	query := maps.Clone(b.chosen)
+	for i := 0; i < len(changes); i += 2 {
+		query.Set(changes[i], changes[i+1])
+		if changes[i+1] == "" {
+			query.Del(changes[i])
+		}
+	}
+	return template.URL("?" + query.Encode())
+}
+
+// until is this page's address with its range ending at t, or now.
+func (b *board) until(t time.Time, changes ...string) template.URL {
+	value := ""
+	if t.Before(b.now) {
+		value = t.Format(untilFormat)
+	}
+	return b.link(append(changes, "until", value)...)
 }
 
 func choices(label, name, chosen string, values []string) filter {
@@ -120,10 +166,10 @@ type point struct {
 	otpstats.Counts
 }
 
-// points are the counts over time, without gaps.
-func (q *query) points(f otpstats.Filter) ([]point, error) {
+// points are the counts over time, one for each bin, without gaps.
+func (q *query) points(f otpstats.Filter, bin time.Duration) ([]point, error) {
 	by := otpstats.Hour
-	if q.bin >= 24*time.Hour {
+	if bin >= day {
 		by = otpstats.Day
 	}
 	rows, err := q.Funnel(q.ctx, f, by)
@@ -131,28 +177,32 @@ func (q *query) points(f otpstats.Filter) ([]point, error) {
 		return nil, err
 	}
 	var list []point
-	for at := f.From.Truncate(q.bin); at.Before(f.To); at = at.Add(q.bin) {
+	for at := f.From.Truncate(bin); at.Before(f.To); at = at.Add(bin) {
 		list = append(list, point{at: at})
 	}
 	for _, r := range rows {
-		i := int(r.Time.Sub(list[0].at) / q.bin)
+		i := int(r.Time.Sub(list[0].at) / bin)
 		if i < 0 || i >= len(list) {
 			continue
 		}
-		p := &list[i]
-		p.Asked += r.Asked
-		p.Sent += r.Sent
-		p.Answered += r.Answered
-		p.Verified += r.Verified
-		p.Wrong += r.Wrong
-		p.Escalated += r.Escalated
-		p.Limited += r.Limited
-		p.Decoys += r.Decoys
-		p.FailedMails += r.FailedMails
-		p.FailedTries += r.FailedTries
-		p.Resends += r.Resends
+		add(&list[i].Counts, r.Counts)
 	}
 	return list, nil
+}
+
+// add adds the counts that the page shows.
+func add(sum *otpstats.Counts, c otpstats.Counts) {
+	sum.Asked += c.Asked
+	sum.ResendAsked += c.ResendAsked
+	sum.Limited += c.Limited
+	sum.Sent += c.Sent
+	sum.Resends += c.Resends
+	sum.FailedMails += c.FailedMails
+	sum.FailedTries += c.FailedTries
+	sum.Failures += c.Failures
+	sum.Answered += c.Answered
+	sum.Verified += c.Verified
+	sum.Wrong += c.Wrong
 }
 
 // timeline is an empty chart over the points.
@@ -165,125 +215,57 @@ func (q *query) timeline(id, title, note string, points []point) *chart {
 	return c
 }
 
-func column(name string, points []point, value func(point) float64) series {
+func column(name string, points []point, count func(otpstats.Counts) int64) series {
 	s := series{Name: name, Values: make([]float64, len(points))}
 	for i, p := range points {
-		s.Values[i] = value(p)
+		s.Values[i] = float64(count(p.Counts))
 	}
 	return s
 }
 
-// share is a part of a whole; none of a whole that is too small to say anything.
-func share(part, whole int64, least int64) float64 {
-	if whole < max(1, least) {
-		return math.NaN()
-	}
-	return float64(part) / float64(whole)
-}
-
-// leastShare is how many mails a share over time needs.
-const leastShare = 8
-
 func (b *board) overTime(q *query) error {
-	points, err := q.points(q.filter)
+	points, err := q.points(q.filter, q.bin)
 	if err != nil {
 		return err
 	}
-	c := q.timeline("funnel", "From asked to verified", "How many asked for a code, were mailed one, typed something, and typed the right code.", points)
-	c.Series = []series{
-		column("Asked", points, func(p point) float64 { return float64(p.Asked) }),
-		column("Mailed", points, func(p point) float64 { return float64(p.Sent) }),
-		column("Answered", points, func(p point) float64 { return float64(p.Answered) }),
-		column("Verified", points, func(p point) float64 { return float64(p.Verified) }),
-	}
-	b.Charts = append(b.Charts, c)
 	var sum otpstats.Counts
 	for _, p := range points {
-		sum.Asked += p.Asked
-		sum.Sent += p.Sent
-		sum.Answered += p.Answered
-		sum.Verified += p.Verified
-		sum.Resends += p.Resends
-		sum.Limited += p.Limited
-		sum.Wrong += p.Wrong
+		add(&sum, p.Counts)
 	}
+	funnel := q.timeline("funnel", "From asked to verified", "How many asked for a code, were mailed one, typed something, and typed the right code.", points)
+	// Asking has no provider, and a provider's attempt nothing else.
+	asking, trying := q.filter.Provider == "", q.filter.Purpose+q.filter.Language+q.filter.Domain+q.filter.App == ""
+	failed := "mails not handed over"
+	if asking {
+		funnel.Series = append(funnel.Series, column("Asked", points, func(c otpstats.Counts) int64 { return c.Asked }))
+		b.Tiles = append(b.Tiles, tile{"Asked", number(sum.Asked), percent(share(sum.Limited, sum.Asked+sum.ResendAsked, 1), "told to wait")})
+		failed += fmt.Sprintf("; %s calls failed by the system", number(sum.Failures))
+	} else {
+		funnel.Title, funnel.Note = "From mailed to verified", "Of the codes that this provider mailed: how many were answered, and answered right."
+	}
+	funnel.Series = append(funnel.Series,
+		column("Mailed", points, func(c otpstats.Counts) int64 { return c.Sent }),
+		column("Answered", points, func(c otpstats.Counts) int64 { return c.Answered }),
+		column("Verified", points, func(c otpstats.Counts) int64 { return c.Verified }),
+	)
 	b.Tiles = append(b.Tiles,
-		tile{"Asked", number(sum.Asked), percent(share(sum.Limited, sum.Asked, 1), "told to wait")},
 		tile{"Mailed", number(sum.Sent), fmt.Sprintf("%s sent again", number(sum.Resends))},
 		tile{"Answered", number(sum.Answered), percent(share(sum.Answered, sum.Sent, 1), "of mailed")},
 		tile{"Verified", number(sum.Verified), percent(share(sum.Verified, sum.Sent, 1), "of mailed")},
 		tile{"Wrong codes", number(sum.Wrong), ""},
+		tile{"Failed", number(sum.FailedMails), failed},
 	)
-	return nil
-}
-
-// maxLines is how many domains have a line of their own.
-const maxLines = 5
-
-// domains tells of the mail domains: a fall of one line means that its mail is late or lost.
-func (b *board) domains(q *query) error {
-	rows, err := q.Funnel(q.ctx, q.filter, otpstats.Domain)
-	if err != nil {
-		return err
+	failures := q.timeline("failures", "Failures", "Mails not sent: no sender took them.", points)
+	failures.Series = []series{column("Mails not sent", points, func(c otpstats.Counts) int64 { return c.FailedMails })}
+	if trying {
+		failures.Note += " Failed tries: of a provider, whether or not another took the mail."
+		failures.Series = append(failures.Series, column("Failed tries", points, func(c otpstats.Counts) int64 { return c.FailedTries }))
 	}
-	var lines *chart
-	for _, r := range rows[:min(len(rows), maxLines)] {
-		f := q.filter
-		f.Domain = r.Value
-		points, err := q.points(f)
-		if err != nil {
-			return err
-		}
-		if lines == nil {
-			lines = q.timeline("domains-time", "Verified of mailed, by mail domain", "The largest domains. A fall of one line alone means that mail to it is late or lost.", points)
-			lines.Percent = true
-		}
-		lines.Series = append(lines.Series, column(r.Value, points, func(p point) float64 { return share(p.Verified, p.Sent, leastShare) }))
+	if asking {
+		failures.Note += " System failures: calls that the store, Options.Admit, clocks or keys failed."
+		failures.Series = append(failures.Series, column("System failures", points, func(c otpstats.Counts) int64 { return c.Failures }))
 	}
-	if lines != nil {
-		b.Charts = append(b.Charts, lines)
-	}
-	b.Charts = append(b.Charts, parts("domains", "Mail domains", "Verified of mailed, the domains with the most traffic first.", "Domain", rows))
-	return nil
-}
-
-// maxBars is how many values a chart of bars has.
-const maxBars = 12
-
-// parts compares the values of a dimension.
-func parts(id, title, note, first string, rows []otpstats.FunnelRow) *chart {
-	c := &chart{ID: id, Title: title, Note: note, First: first, Bars: true, Percent: true}
-	shares, sent, asked := series{Name: "Verified of mailed"}, series{Name: "Mailed", Count: true}, series{Name: "Asked", Count: true}
-	for _, r := range rows[:min(len(rows), maxBars)] {
-		label := r.Value
-		if label == "" {
-			label = "(none)"
-		}
-		c.Labels = append(c.Labels, label)
-		shares.Values = append(shares.Values, share(r.Verified, r.Sent, 1))
-		sent.Values = append(sent.Values, float64(r.Sent))
-		asked.Values = append(asked.Values, float64(r.Asked))
-	}
-	c.Series = []series{shares, sent, asked}
-	return c
-}
-
-func (b *board) breakdowns(q *query) error {
-	for _, d := range []struct {
-		by               otpstats.Dimension
-		id, title, first string
-	}{
-		{otpstats.Purpose, "purposes", "Purposes", "Purpose"},
-		{otpstats.Language, "languages", "Languages", "Language"},
-		{otpstats.App, "apps", "Apps", "App"},
-		{otpstats.Provider, "providers", "Mail providers", "Provider"},
-	} {
-		rows, err := q.Funnel(q.ctx, q.filter, d.by)
-		if err != nil {
-			return err
-		}
-		b.Charts = append(b.Charts, parts(d.id, d.title, "Verified of mailed.", d.first, rows))
-	}
+	b.Charts = append(b.Charts, funnel, failures)
 	return nil
 }
 

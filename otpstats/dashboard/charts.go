@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"math"
@@ -23,6 +24,7 @@ type chart struct {
 	Percent bool     // values are shares, but for those of a series that counts
 	Unit    string   // after each number in the table
 	Bars    bool     // horizontal bars in place of lines over time
+	Nothing string   // said where there is no picture; empty for the usual words
 
 	Wide, Narrow template.HTML // the pictures
 }
@@ -30,7 +32,24 @@ type chart struct {
 type series struct {
 	Name   string
 	Values []float64 // NaN for none
-	Count  bool      // numbers for the table only
+	Count  bool      // for the table only
+	Texts  []string  // in place of the values, for the table only
+}
+
+// None is what is said in place of a picture.
+func (c *chart) None() string { return cmp.Or(c.Nothing, "No data in this time.") }
+
+// Legend names what the colours are.
+func (c *chart) Legend() (names []string) {
+	for _, s := range c.Series {
+		if !s.Count {
+			names = append(names, s.Name)
+		}
+	}
+	if len(names) == 1 && c.Bars {
+		return nil
+	}
+	return names
 }
 
 // row is one of the table.
@@ -45,6 +64,10 @@ func (c *chart) Rows() []row {
 	for i, label := range c.Labels {
 		rows[i].Label = label
 		for _, s := range c.Series {
+			if s.Texts != nil {
+				rows[i].Cells, rows[i].Raw = append(rows[i].Cells, s.Texts[i]), append(rows[i].Raw, s.Texts[i])
+				continue
+			}
 			v := s.Values[i]
 			raw := ""
 			if !math.IsNaN(v) {
@@ -85,11 +108,11 @@ func (c *chart) drawAll() (err error) {
 	return err
 }
 
-// Empty reports whether there is nothing to draw.
+// Empty reports whether there is nothing to draw. A line of shares may be at 0, which tells a lot.
 func (c *chart) Empty() bool {
 	for _, s := range c.Series {
 		for _, v := range s.Values {
-			if !math.IsNaN(v) && v != 0 {
+			if !math.IsNaN(v) && (v != 0 || c.Percent && !c.Bars) {
 				return false
 			}
 		}
@@ -99,7 +122,7 @@ func (c *chart) Empty() bool {
 
 func (c *chart) draw(width int) (template.HTML, error) {
 	var values [][]float64
-	var names []string
+	var alone []bool
 	for _, s := range c.Series {
 		if s.Count {
 			continue
@@ -110,23 +133,26 @@ func (c *chart) draw(width int) (template.HTML, error) {
 				known[i] = charts.GetNullValue()
 			}
 		}
-		values, names = append(values, known), append(names, s.Name)
+		values, alone = append(values, known), append(alone, hasLonePoint(s.Values))
 	}
 	labels := c.Axis
 	if labels == nil {
-		labels = slices.Clone(c.Labels)
+		for _, l := range c.Labels {
+			l = cut(l, width/20)
+			labels = append(labels, l+strings.Repeat(" ", 1+len(l)/6)) // the page's letters may be wider than the library's
+		}
 	}
-	var most *float64
-	if c.Percent {
-		most = charts.Ptr(1.0)
+	most, count := 1.0, 6
+	if !c.Percent {
+		most, count = roundAxis(values)
 	}
-	height := 280
+	height := 250
 	if c.Bars {
-		height = 70 + 26*len(labels)*max(1, len(values))*3/4
+		height = 40 + 26*len(labels)*max(1, len(values))*3/4
 	}
 	painter := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: width, Height: height})
 	font := charts.NewFontStyleWithSize(11)
-	legend := charts.LegendOption{SeriesNames: names, FontStyle: font, Show: charts.Ptr(len(names) > 1)}
+	legend := charts.LegendOption{Show: charts.Ptr(false)} // the page's can wrap
 	var err error
 	if c.Bars {
 		slices.Reverse(labels) // the library begins at the bottom
@@ -136,14 +162,24 @@ func (c *chart) draw(width int) (template.HTML, error) {
 		o := charts.NewBarChartOptionWithData(values)
 		o.Theme, o.Legend, o.Horizontal, o.ValueFormatter = theme, legend, true, c.format
 		o.CategoryAxis.Labels, o.CategoryAxis.LabelFontStyle = labels, font
-		o.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), Max: most, RangeValuePaddingScale: charts.Ptr(0.0), LabelFontStyle: font, LabelCount: 5}}
+		for i := range o.SeriesList { // each bar says its number, and no axis is needed
+			o.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: func(v float64) string { return c.cell(v, false) }, FontStyle: font}
+		}
+		most *= 1.2 // room for it
+		o.ValueAxis = []charts.ValueAxisOption{{Show: charts.Ptr(false), Min: charts.Ptr(0.0), Max: &most, RangeValuePaddingScale: charts.Ptr(0.0)}}
 		err = painter.BarChart(o)
 	} else {
 		o := charts.NewLineChartOptionWithData(values)
 		o.Theme, o.Legend, o.LineStrokeWidth, o.ValueFormatter = theme, legend, 2, c.format
 		o.Symbol = charts.Symbol{Shape: charts.SymbolNone}
-		o.XAxis.Labels, o.XAxis.LabelFontStyle, o.XAxis.LabelCount = labels, font, width/90
-		o.YAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), Max: most, RangeValuePaddingScale: charts.Ptr(0.0), LabelFontStyle: font, LabelCount: 6}}
+		for i := range o.SeriesList {
+			if alone[i] {
+				o.SeriesList[i].Symbol = charts.Symbol{Shape: charts.SymbolDot, Size: 2.5}
+			}
+		}
+		o.XAxis.Labels, o.XAxis.LabelFontStyle, o.XAxis.LabelCount = labels, font, labelCount(width, labels)
+		o.XAxis.BoundaryGap = charts.Ptr(len(labels) == 1) // else the last two labels may be neighbours
+		o.YAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), Max: &most, RangeValuePaddingScale: charts.Ptr(0.0), LabelFontStyle: font, LabelCount: count}}
 		err = painter.LineChart(o)
 	}
 	if err != nil {
@@ -156,12 +192,69 @@ func (c *chart) draw(width int) (template.HTML, error) {
 	return template.HTML(variables.Replace(string(svg))), nil
 }
 
+// labelCount is how many labels of an axis do not touch. Each begins at its tick but the last, which
+// ends there, so that there must be room for two.
+func labelCount(width int, labels []string) int {
+	longest := 0
+	for _, l := range labels {
+		longest = max(longest, len(l))
+	}
+	return max(2, 1+(width-80)/(16*longest+16))
+}
+
+// hasLonePoint reports whether a line has a point without neighbours, which would not be seen.
+func hasLonePoint(values []float64) bool {
+	known := func(i int) bool { return i >= 0 && i < len(values) && !math.IsNaN(values[i]) }
+	for i := range values {
+		if known(i) && !known(i-1) && !known(i+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// cut leaves out the middle of a long name, of which the ends tell the most; the table has it whole.
+func cut(name string, most int) string {
+	runes := []rune(name)
+	if len(runes) <= most {
+		return name
+	}
+	return string(runes[:most/2]) + "…" + string(runes[len(runes)-(most-1)/2:])
+}
+
 // format is a number on an axis.
 func (c *chart) format(v float64) string {
 	if c.Percent {
 		return fmt.Sprintf("%.0f%%", v*100)
 	}
-	return charts.FormatValueHumanizeShort(v, 1, false)
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e6, "M"}, {1e3, "k"}} {
+		if v >= unit.size {
+			return strconv.FormatFloat(v/unit.size, 'f', -1, 64) + unit.name
+		}
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64)
+}
+
+// roundAxis is the end of an axis over the values, and how many labels make it one of
+// round, whole numbers: the library divides by what there is.
+func roundAxis(values [][]float64) (most float64, labels int) {
+	for _, v := range values {
+		for _, x := range v {
+			if x != charts.GetNullValue() {
+				most = max(most, x)
+			}
+		}
+	}
+	for step := 1.0; ; step *= 10 {
+		for _, s := range []float64{step, 2 * step, 5 * step} {
+			if n := math.Ceil(most / s); n <= 5 {
+				return n * s, int(n) + 1
+			}
+		}
+	}
 }
 
 // cell is a number in a table.

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -31,11 +30,12 @@ type Options struct {
 	// Title is the heading. Default: "One-time codes".
 	Title string
 
-	// Now is the end of the ranges. Default: time.Now.
+	// Now is the end of the ranges. It must be the clock of otpstats.Options.Now, and is called
+	// concurrently. Default: time.Now.
 	Now func() time.Time
 
-	// OnError is told why a page could not be made; the reader is told only that. Nil
-	// for nobody.
+	// OnError is told why a page could not be made; the reader is told only that. It is
+	// called concurrently. Nil for nobody.
 	OnError func(r *http.Request, err error)
 }
 
@@ -54,7 +54,22 @@ type handler struct {
 }
 
 // New returns the dashboard over stats, for the path where the application mounts
-// it; opts may be nil. It is safe for concurrent use and answers GET and HEAD.
+// it; opts may be nil. It is safe for concurrent use. Without stats it returns an error.
+//
+// The query says what is shown:
+//
+//	range     24h, 7d (the default), 30d, 90d or 365d
+//	until     the end of the range, in UTC, such as 2006-01-02T15:04; now if there is none
+//	purpose, language, domain, provider, app
+//	          values as otpstats.Filter has them; all if there is none
+//	csv       the table of one chart as a file; its name is the chart's id in the page
+//
+// A range that is not one of these counts as the default. So does, as now, an until that cannot be
+// read, is in the future or is before the year 2000. Other values may be any: of what nobody
+// has there is no data.
+//
+// The statuses are 200; 404 for a chart that there is not, 405 for methods but GET and
+// HEAD, and 503 where the database fails, of which Options.OnError is told.
 func New(stats *otpstats.Stats, opts *Options) (http.Handler, error) {
 	if stats == nil {
 		return nil, errors.New("dashboard: no stats")
@@ -130,13 +145,21 @@ func (h *handler) answer(r *http.Request, header http.Header) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
+// separators are what a spreadsheet may split cells at, in some locales, though the file has commas:
+// what follows would be a cell of its own, and a formula.
+var separators = strings.NewReplacer(";", ",", "\t", " ")
+
 // csv is the table of a chart.
 func (c *chart) csv() ([]byte, error) {
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
 	head := []string{c.First}
 	for _, s := range c.Series {
-		head = append(head, s.Name)
+		name := s.Name
+		if c.Unit != "" {
+			name += " (" + strings.TrimSpace(c.Unit) + ")"
+		}
+		head = append(head, name)
 	}
 	rows := [][]string{head}
 	for _, r := range c.Rows() {
@@ -144,7 +167,9 @@ func (c *chart) csv() ([]byte, error) {
 	}
 	for _, row := range rows {
 		for i, cell := range row {
-			if strings.HasPrefix(cell, "=") || strings.HasPrefix(cell, "+") || strings.HasPrefix(cell, "-") || strings.HasPrefix(cell, "@") {
+			cell = separators.Replace(cell)
+			row[i] = cell
+			if strings.IndexAny(strings.TrimSpace(cell), "=+-@＝＋－＠") == 0 {
 				row[i] = "'" + cell // a spreadsheet would run it
 			}
 		}
@@ -155,20 +180,6 @@ func (c *chart) csv() ([]byte, error) {
 
 // CSV is the address of a chart's file.
 func (b *board) CSV(id string) template.URL { return b.link("csv", id) }
-
-// link is this page's address with one parameter changed.
-func (b *board) link(name, value string) template.URL {
-	query := url.Values{}
-	for _, f := range b.Filters {
-		for _, c := range f.Choices {
-			if c.Chosen && c.Value != "" {
-				query.Set(f.Name, c.Value)
-			}
-		}
-	}
-	query.Set(name, value)
-	return template.URL("?" + query.Encode())
-}
 
 // Style is the page's.
 func (b *board) Style() template.CSS { return template.CSS(style) }

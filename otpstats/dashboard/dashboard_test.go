@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,8 +27,10 @@ import (
 
 // open returns stats with two days of a few people in them, at the end of those days.
 func open(t *testing.T, people int) (*otpstats.Stats, *sql.DB, func() time.Time) {
-	now := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
-	clock := func() time.Time { return now }
+	var passed atomic.Int64
+	clock := func() time.Time {
+		return time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC).Add(time.Duration(passed.Load()))
+	}
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "stats.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
@@ -41,7 +44,7 @@ func open(t *testing.T, people int) (*otpstats.Stats, *sql.DB, func() time.Time)
 		to := fmt.Sprintf("someone%d@%s", i, []string{"example.com", "=cmd.example.org"[1:]}[i%2])
 		c, err := verifier.Send(t.Context(), otp.Request{To: to, Locale: "de", Client: "192.0.2.7" + fmt.Sprint(i%9)})
 		require.NoError(t, err)
-		now = now.Add(20 * time.Second)
+		passed.Add(int64(20 * time.Second))
 		if i%5 == 0 {
 			_, err = verifier.Check(t.Context(), c.ID, "nonsense")
 			require.Error(t, err)
@@ -49,7 +52,7 @@ func open(t *testing.T, people int) (*otpstats.Stats, *sql.DB, func() time.Time)
 			_, err = verifier.Check(t.Context(), c.ID, inbox.Code(to))
 			require.NoError(t, err)
 		}
-		now = now.Add(48 * time.Hour / time.Duration(people))
+		passed.Add(int64(48 * time.Hour / time.Duration(people)))
 	}
 	require.NoError(t, stats.Flush(t.Context()))
 	return stats, db, clock
@@ -66,7 +69,7 @@ func TestDashboard(t *testing.T) {
 	stats, _, now := open(t, 40)
 	board, err := dashboard.New(stats, &dashboard.Options{Title: "Acme <codes>", Now: now})
 	require.NoError(t, err)
-	for _, path := range []string{"/", "/?range=24h", "/?range=30d", "/?range=90d&purpose=login", "/?range=365d&domain=example.com", "/?domain=nowhere.example", "/?range=nonsense&app=%3Cb%3E"} {
+	for _, path := range []string{"/", "/?range=24h", "/?range=24h&until=2026-11-20T00:00", "/?range=30d", "/?range=90d&purpose=login", "/?range=365d&domain=example.com", "/?domain=nowhere.example", "/?range=nonsense&app=%3Cb%3E"} {
 		answer, body := get(board, path)
 		require.Equal(t, http.StatusOK, answer.StatusCode, path)
 		require.Contains(t, body, "<h1>Acme &lt;codes&gt;</h1>")
@@ -89,6 +92,43 @@ func TestDashboard(t *testing.T) {
 	require.Greater(t, pictures, 5)
 	require.Equal(t, pictures, strings.Count(body, "<table>"))
 	require.Equal(t, pictures, strings.Count(body, "Download as CSV"))
+}
+
+// What others have named cannot become a part of the page, nor a formula of a spreadsheet.
+func TestDashboard_hostileNames(t *testing.T) {
+	stats, _, now := open(t, 0)
+	for i, name := range []string{`"><script>alert(1)</script>&`, "]]><svg onload=x>", "=cmd|'/C calc'!A0", "\t=1+1", " +1", "\u202eevil", strings.Repeat("x", 200), "{{.}}", "</style>"} {
+		for n := range 3 {
+			e := otp.Event{
+				Kind: otp.EventAsked, Time: now().Add(-time.Minute), Purpose: name, Domain: name, Locale: name,
+				AddressHash: otp.Hash{1, byte(i), byte(n)}, ClientHash: otp.Hash{2, byte(i)},
+			}
+			stats.Observe(t.Context(), e)
+			e.Kind, e.ChallengeHash, e.Message = otp.EventSent, otp.Hash{3, byte(i), byte(n)}, fmt.Sprint(i, " ", n)
+			stats.Observe(t.Context(), e)
+			stats.Mail(e.Message, name, otpstats.MailSent)
+		}
+	}
+	require.NoError(t, stats.Flush(t.Context()))
+	board, err := dashboard.New(stats, &dashboard.Options{Now: now, Title: "</title><script>"})
+	require.NoError(t, err)
+	for _, path := range []string{"/", "/?purpose=%22%3E%3Cscript%3E&domain=%00%ff&until=0000-01-01T00:00", "/?until=9999-12-31T23:59&range=365d&csv=&app=" + strings.Repeat("y", 10000)} {
+		answer, body := get(board, path)
+		require.Equal(t, http.StatusOK, answer.StatusCode, path)
+		for _, evil := range []string{"<script", "<svg onload", "</style>\n<", "]]>"} {
+			require.NotContains(t, strings.Replace(body, "</style>", "", 1), evil)
+		}
+		for _, svg := range regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(body, -1) {
+			require.NoError(t, xml.Unmarshal([]byte(svg), new(any)), svg[:100])
+		}
+	}
+	_, text := get(board, "/?csv=purposes")
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	require.NoError(t, err)
+	require.Greater(t, len(rows), 5)
+	for _, row := range rows {
+		require.NotContains(t, "=+-@", strings.TrimSpace(row[0])[:1], "%q", row[0])
+	}
 }
 
 func TestDashboard_csv(t *testing.T) {

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/go-mailotp/otp/otpstats"
@@ -21,10 +22,19 @@ func (b *board) answerTimes(q *query) error {
 		Note: "Seconds from opening the challenge, by day: half, nine of ten, and 99 of 100 were quicker.",
 	}
 	quantiles := []series{{Name: "Half"}, {Name: "9 of 10"}, {Name: "99 of 100"}}
+	known := map[time.Time]otpstats.DayQuantiles{}
 	for _, d := range times.Days {
-		c.Labels, c.Axis = append(c.Labels, d.Day.Format("2006-01-02")), append(c.Axis, d.Day.Format("2 Jan"))
+		known[d.Day] = d
+	}
+	for at := q.filter.From.Truncate(day); at.Before(q.filter.To); at = at.Add(day) { // also those without answers
+		c.Labels, c.Axis = append(c.Labels, at.Format("2006-01-02")), append(c.Axis, at.Format("2 Jan"))
+		d, ok := known[at]
 		for i, v := range []time.Duration{d.P50, d.P90, d.P99} {
-			quantiles[i].Values = append(quantiles[i].Values, math.Round(v.Seconds()))
+			seconds := math.NaN()
+			if ok {
+				seconds = math.Round(v.Seconds())
+			}
+			quantiles[i].Values = append(quantiles[i].Values, seconds)
 		}
 	}
 	c.Series = quantiles
@@ -50,12 +60,18 @@ func (b *board) gaveUp(q *query) error {
 	}
 	c := &chart{
 		ID: "gave-up", Title: "Where people leave", First: "Step", Bars: true, Percent: true,
-		Note:   "No mail: of all who asked. The others: of the mailed codes whose time is over.",
-		Labels: []string{"no mail", "nothing typed", "never right"},
+		Note:   "Of the mailed codes whose time is over.",
+		Labels: []string{"nothing typed", "never right"},
 		Series: []series{
-			{Name: "Share", Values: []float64{share(steps.NotMailed, steps.Asked, 1), share(steps.NoAnswer, steps.Over, 1), share(steps.NeverRight, steps.Over, 1)}},
-			{Name: "Number", Count: true, Values: []float64{float64(steps.NotMailed), float64(steps.NoAnswer), float64(steps.NeverRight)}},
+			{Name: "Share", Values: []float64{share(steps.NoAnswer, steps.Over, 1), share(steps.NeverRight, steps.Over, 1)}},
+			{Name: "Number", Count: true, Values: []float64{float64(steps.NoAnswer), float64(steps.NeverRight)}},
 		},
+	}
+	if q.filter.Provider == "" { // asking has none
+		c.Note = "No mail: of all who asked. The others: of the mailed codes whose time is over."
+		c.Labels = slices.Insert(c.Labels, 0, "no mail")
+		c.Series[0].Values = slices.Insert(c.Series[0].Values, 0, share(steps.NotMailed, steps.Asked, 1))
+		c.Series[1].Values = slices.Insert(c.Series[1].Values, 0, float64(steps.NotMailed))
 	}
 	b.Charts = append(b.Charts, c)
 	if steps.Over > 0 {
@@ -74,38 +90,42 @@ func (b *board) wrong(q *query) error {
 	for at := q.filter.From.Truncate(q.bin); at.Before(q.filter.To); at = at.Add(q.bin) {
 		points = append(points, point{at: at})
 	}
-	c := q.timeline("wrong", "Wrong codes", "Addresses without a right code: many of them at once mean that somebody guesses. Refused: guesses at addresses that were guessed at too often.", points)
-	codes, unsolved, refused := column("Wrong codes", points, zero), column("Addresses without a right code", points, zero), column("Refused", points, zero)
+	c := q.timeline("wrong", "Wrong codes", "Not a code: digits that were typed where a strong code was mailed are a guesser's. Addresses without a right code: "+
+		"many of them at once mean that somebody guesses. Refused: guesses at addresses that were guessed at too often.", points)
+	for _, name := range []string{"Wrong codes", "Not a code", "Addresses without a right code", "Refused"} {
+		c.Series = append(c.Series, series{Name: name, Values: make([]float64, len(points))})
+	}
 	for _, h := range abuse.Hours {
 		if i := int(h.Hour.Sub(points[0].at) / q.bin); i >= 0 && i < len(points) {
-			codes.Values[i] += float64(h.Wrong)
-			unsolved.Values[i] += float64(h.Unsolved)
-			refused.Values[i] += float64(h.Escalated)
+			for j, n := range []int64{h.Wrong, h.Malformed, h.Unsolved, h.Escalated} {
+				c.Series[j].Values[i] += float64(n)
+			}
 		}
 	}
-	c.Series = []series{codes, unsolved, refused}
 	b.Charts = append(b.Charts, c)
 	for _, s := range []struct {
-		id, title, note, first string
+		id, title, many, first string
 		rows                   []otpstats.Spread
 	}{
-		{"clients", "Clients that asked for many addresses", "In one hour. The names are keyed hashes.", "Client", abuse.Clients},
-		{"addresses", "Addresses that many clients asked for", "In one hour. The names are keyed hashes.", "Address", abuse.Addresses},
+		{"clients", "Clients that asked for many addresses", "Addresses", "Client", abuse.Clients},
+		{"addresses", "Addresses that many clients asked for", "Clients", "Address", abuse.Addresses},
 	} {
-		b.Charts = append(b.Charts, spread(s.id, s.title, s.note, s.first, s.rows))
+		b.Charts = append(b.Charts, spread(s.id, s.title, s.many, s.first, s.rows))
 	}
 	return nil
 }
 
-func zero(point) float64 { return 0 }
-
-func spread(id, title, note, first string, rows []otpstats.Spread) *chart {
-	c := &chart{ID: id, Title: title, Note: note, First: first, Bars: true, Series: []series{{Name: "How many"}, {Name: "Asked", Count: true}}}
+// spread compares clients or addresses, by their hashes.
+func spread(id, title, many, first string, rows []otpstats.Spread) *chart {
+	c := &chart{ID: id, Title: title, Note: "By the clock hour; an alarm looks at any 60 minutes. The names are keyed hashes.", First: first, Bars: true}
+	at, counts, asked := series{Name: "Hour (UTC)", Count: true}, series{Name: many}, series{Name: "Asked", Count: true}
 	for _, r := range rows[:min(len(rows), maxBars)] {
-		c.Labels = append(c.Labels, r.Subject[:min(len(r.Subject), 8)]+" "+r.Hour.Format("2 Jan 15:04"))
-		c.Series[0].Values = append(c.Series[0].Values, float64(r.Count))
-		c.Series[1].Values = append(c.Series[1].Values, float64(r.Asked))
+		c.Labels, c.Axis = append(c.Labels, r.Subject), append(c.Axis, short(r.Subject)+" "+moment(r.Hour))
+		at.Texts = append(at.Texts, r.Hour.Format("2006-01-02 15:04"))
+		counts.Values = append(counts.Values, float64(r.Count))
+		asked.Values = append(asked.Values, float64(r.Asked))
 	}
+	c.Series = []series{at, counts, asked}
 	return c
 }
 
@@ -133,62 +153,6 @@ func (b *board) guesses(q *query) error {
 			c.Series[1].Values = append(c.Series[1].Values, float64(n))
 		}
 		b.Charts = append(b.Charts, c)
-	}
-	return nil
-}
-
-// kinds are the anomalies in words.
-var kinds = map[otpstats.AnomalyKind]string{
-	otpstats.DeliveryFalling:     "Codes to %s are not coming back.",
-	otpstats.DistributedGuessing: "Somebody guesses at many addresses.",
-	otpstats.ClientSpread:        "One client asks for many addresses.",
-	otpstats.AddressSpread:       "Many clients ask for one address.",
-	otpstats.EscalationSpike:     "Many guesses at addresses that were guessed at too often.",
-}
-
-// findings says what needs attention.
-func (b *board) findings(q *query) error {
-	anomalies, err := q.Anomalies(q.ctx, q.filter)
-	if err != nil {
-		return err
-	}
-	told := map[string]bool{}
-	for _, a := range anomalies {
-		f := finding{What: kinds[a.Kind], Detail: "From " + a.Since.UTC().Format("2 Jan 15:04")}
-		if a.Until.IsZero() {
-			f.Detail += ", and it lasts"
-		} else {
-			f.Detail += " to " + a.Until.UTC().Format("2 Jan 15:04")
-		}
-		switch a.Kind {
-		case otpstats.DeliveryFalling:
-			told[a.Subject] = true
-			f.What = fmt.Sprintf(f.What, a.Subject)
-			f.Detail += fmt.Sprintf(": %.0f %% answered in time, usually %.0f %%.", a.Seen*100, a.Usual*100)
-			f.Link = b.link("domain", a.Subject)
-		case otpstats.DistributedGuessing:
-			f.Detail += fmt.Sprintf(": %d addresses, and none right.", a.Count)
-		default:
-			f.Detail += fmt.Sprintf(": %d, the limit is %.0f.", a.Count, a.Usual)
-		}
-		b.Findings = append(b.Findings, f)
-	}
-	fallen, err := q.FallenDomains(q.ctx, q.filter)
-	if err != nil {
-		return err
-	}
-	for _, d := range fallen {
-		if !told[d.Domain] {
-			b.Findings = append(b.Findings, finding{
-				What: fmt.Sprintf(kinds[otpstats.DeliveryFalling], d.Domain),
-				Detail: fmt.Sprintf("From %s to %s: %.0f %% verified, usually %.0f %%.",
-					d.From.UTC().Format("2 Jan 15:04"), d.To.UTC().Format("2 Jan 15:04"), d.Share*100, d.PastShare*100),
-				Link: b.link("domain", d.Domain),
-			})
-		}
-	}
-	if n := q.Dropped(); n > 0 {
-		b.Findings = append(b.Findings, finding{What: "Events were lost.", Detail: fmt.Sprintf("%s since the start: the database is slow or down, or the queue too short.", number(n))})
 	}
 	return nil
 }

@@ -15,22 +15,22 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Options say what is played. All fields but Incidents are required.
+// Options say what is played. All fields but Quiet are required.
 type Options struct {
-	// Start is when the traffic begins; whole days follow.
+	// Start is when the traffic begins.
 	Start time.Time
-	// Days is how many.
-	Days int
+	// End is when it ends.
+	End time.Time
 	// PerDay is how many people ask for a code on an ordinary day.
 	PerDay int
 	// Seed makes the same traffic again.
 	Seed uint64
 	// Observer is told what happens.
 	Observer otp.Observer
-	// Mail is told which provider took a mail, by its ID: "sent", or "temporary" for the
-	// one that did not.
+	// Mail is told what a provider did with a mail, by its ID: "sent", or "failed" for the
+	// one that did not take it.
 	Mail func(message, provider, outcome string)
-	// Minute is called once in each simulated minute.
+	// Minute is called at the end of each simulated minute, after all that happens in it.
 	Minute func(now time.Time) error
 	// Quiet leaves out the incidents.
 	Quiet bool
@@ -80,8 +80,7 @@ func Play(ctx context.Context, o Options) error {
 	if !o.Quiet {
 		w.at(o.Start.Add(AttackBegin), w.attack)
 	}
-	end := o.Start.AddDate(0, 0, o.Days)
-	for next := o.Start; next.Before(end); next = next.Add(time.Minute) {
+	for next := o.Start; next.Before(o.End); next = next.Add(time.Minute) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -110,16 +109,19 @@ func (w *world) admit(_ context.Context, to otp.Address) (bool, error) {
 func (w *world) send(_ context.Context, m otp.Message) error {
 	w.mailed = m
 	w.late = time.Duration(w.lognormal(6, 0.7) * float64(time.Second))
+	if w.chance(0.015) {
+		w.late = time.Minute + w.within(7*time.Minute) // held back by a greylist
+	}
 	if m.To.Domain() == OutageDomain && w.outage() && w.chance(0.9) {
 		w.late = 20*time.Minute + w.within(50*time.Minute) // accepted, and then it lies there
 	}
 	provider := "north"
 	if w.chance(0.02) {
-		w.Mail(m.ID, provider, "temporary")
+		w.Mail(m.ID, provider, "failed")
 		provider = "south"
 	}
 	if w.chance(0.001) {
-		w.Mail(m.ID, provider, "temporary")
+		w.Mail(m.ID, provider, "failed")
 		return &otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("connection refused")}
 	}
 	w.Mail(m.ID, provider, "sent")

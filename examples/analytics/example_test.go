@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpstats"
+	"github.com/go-mailotp/otp/otptest"
+	"github.com/go-mailotp/otp/relay"
+)
+
+// Two providers, of which the first is down: the second takes the mail.
+func Example_providers() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "otpstats")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "stats.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	stats, err := otpstats.Open(ctx, db, otpstats.SQLite, &otpstats.Options{Key: []byte("another 32 bytes from the vault.")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stats.Close(ctx)
+	north, south := new(otptest.Inbox), new(otptest.Inbox)
+	north.FailWith(&otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("connection refused")})
+
+	providers, err := relay.NewFailover([]relay.Provider{{Name: "north", Sender: north}, {Name: "south", Sender: south}}, &relay.FailoverOptions{
+		Observe: func(_ context.Context, a relay.Attempt) {
+			var failed *otp.SendError
+			switch {
+			case a.Resting: // was not asked
+			case a.Err == nil:
+				stats.Mail(a.Message, a.Provider, otpstats.MailSent)
+			case !errors.As(a.Err, &failed) || failed.MaybeSent:
+				stats.Mail(a.Message, a.Provider, otpstats.MailUnknown)
+			case failed.Temporary:
+				stats.Mail(a.Message, a.Provider, otpstats.MailFailed)
+			default:
+				stats.Mail(a.Message, a.Provider, otpstats.MailRefused)
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
+		Observe: func(r relay.Report) { stats.Mail(r.Message, "", string(r.Outcome)) },
+	})
+
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), queue, &otp.Options{Observer: stats})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := verifier.Send(ctx, otp.Request{To: "ann@example.org"}); err != nil {
+		log.Fatal(err)
+	}
+	if err := queue.Close(ctx); err != nil { // sends what waits
+		log.Fatal(err)
+	}
+	if err := stats.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+	rows, err := stats.Funnel(ctx, otpstats.Filter{}, otpstats.Provider)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.Value != "" { // what has no provider, such as asking
+			fmt.Printf("%s sent %d, failed tries %d\n", r.Value, r.Sent, r.FailedTries)
+		}
+	}
+	// Output:
+	// south sent 1, failed tries 0
+	// north sent 0, failed tries 1
+}

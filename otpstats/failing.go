@@ -1,0 +1,46 @@
+package otpstats
+
+// workMinute is what was done in one minute, what of it failed, and whose callers did not wait.
+type workMinute struct{ minute, failed, done, left int64 }
+
+// worked counts an event for the rule for failures.
+func (w *watch) worked(k kind, minute int64) {
+	m := &w.work[minute%span]
+	if minute < m.minute {
+		return
+	}
+	if minute > m.minute {
+		*m = workMinute{minute: minute}
+	}
+	switch k {
+	case kindSent, kindDecoy, kindWrong, kindVerified:
+		m.done++
+	case kindSendFailed, kindFailed, kindClockBack, kindUnknownKey:
+		m.failed++
+	case kindLeft, kindSendLeft:
+		m.left++
+	}
+}
+
+// failing is the rule for calls that the system fails, and mails that no sender takes.
+func (w *watch) failing() {
+	r := w.rules.Failures
+	var failed, done, left int64
+	for _, m := range w.work {
+		if m.minute >= w.minute-minutesOf(r.Window) && m.minute <= w.minute {
+			failed, done, left = failed+m.failed, done+m.done, left+m.left
+		}
+	}
+	if left > done { // people close pages; where most do, something hangs
+		failed += left
+	}
+	share := float64(failed) / float64(max(1, failed+done))
+	verdict := quiet
+	switch {
+	case failed >= r.Min && share >= r.Share:
+		verdict = fires
+	case failed >= (r.Min+1)/2 && share >= r.Share/2:
+		verdict = loud
+	}
+	w.judge(subject{Failing, ""}, verdict, Anomaly{Count: failed, Seen: share, Usual: r.Share})
+}

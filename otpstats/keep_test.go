@@ -1,0 +1,378 @@
+package otpstats_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpstats"
+)
+
+// Prune deletes from each table what is older than it may be, and no more.
+func TestPrune_tables(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p, c := e.make(t), newClock()
+			s := open(t, p, c, otpstats.Options{KeepEvents: 48 * time.Hour, KeepRollups: 240 * time.Hour, Over: time.Hour, Interval: time.Hour})
+			tell(s, ask(1, c.Now(), "a.example"))
+			flush(t, s)
+			db := openAt(t, p)
+			strs := func(query string) (all []string) {
+				rows, err := db.Query(query)
+				require.NoError(t, err)
+				defer rows.Close()
+				for rows.Next() {
+					var one string
+					require.NoError(t, rows.Scan(&one))
+					all = append(all, one)
+				}
+				require.NoError(t, rows.Err())
+				return all
+			}
+			exec := func(text string, args ...any) {
+				for i := range args {
+					text = strings.Replace(text, "?", "$"+strconv.Itoa(i+1), 1)
+				}
+				_, err := db.Exec(text, args...)
+				require.NoError(t, err)
+			}
+			// Of the counts those of the hours go first, and those of the day when all of it is too old.
+			opened := c.Now()
+			for _, step := range []struct {
+				at   time.Time
+				rows []string
+			}{
+				{opened.Add(240 * time.Hour), []string{"0", "10", "13", "14", "15", "16", "17", "20", "23", "24", "25", "26", "27", "30", "31", "32"}},
+				{opened.Add(240*time.Hour + time.Second), []string{"20", "23", "24", "25", "26", "27", "30", "31", "32"}},
+				{opened.Add(264 * time.Hour), []string{"20", "23", "24", "25", "26", "27", "30", "31", "32"}},
+				{opened.Add(264*time.Hour + time.Second), nil},
+			} {
+				require.NoError(t, s.Prune(t.Context(), step.at))
+				require.Equal(t, step.rows, strs("SELECT grain FROM otp_stats_rollups GROUP BY grain ORDER BY grain"))
+			}
+
+			now := c.Now().AddDate(0, 0, 100)
+			exec("DELETE FROM otp_stats_mails")
+			exec("DELETE FROM otp_stats_challenges")
+			exec("DELETE FROM otp_stats_events")
+			for name, at := range map[string]time.Time{"old": now.Add(-48*time.Hour - time.Millisecond), "new": now.Add(-48 * time.Hour)} {
+				exec("INSERT INTO otp_stats_events (time, kind, resend, strong, decoy, purpose, language, domain, app, age, wrongs) VALUES (?, 1, 0, 0, 0, ?, '', '', '', 0, 0)", at.UnixMilli(), name)
+				exec("INSERT INTO otp_stats_writers (id, batch, time) VALUES (?, 1, ?)", name, at.UnixMilli())
+				exec("INSERT INTO otp_stats_spreads (hour, kind, subject, count, asked) VALUES (?, 1, ?, 1, 1)", at.Unix(), name)
+			}
+			for name, at := range map[string]time.Time{"old": now.Add(-25*time.Hour - time.Millisecond), "new": now.Add(-25 * time.Hour)} {
+				exec("INSERT INTO otp_stats_mails (id, time, provider, lost) VALUES (?, ?, ?, 0)", []byte(name), at.UnixMilli(), name)
+				for _, ended := range []int{0, 1} {
+					exec("INSERT INTO otp_stats_challenges (id, opened, purpose, language, domain, provider, app, mails, lost, again, decoys, failed, wrong, malformed, expired, exhausted, strong, age, ended)"+
+						" VALUES (?, ?, ?, '', '', '', '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, "+strconv.Itoa(ended)+")", []byte(name+strconv.Itoa(ended)), at.UnixMilli(), name+strconv.Itoa(ended))
+				}
+			}
+			for name, until := range map[string]int64{"old": now.Add(-240*time.Hour).Unix() - 1, "new": now.Add(-240 * time.Hour).Unix(), "lasts": 0} {
+				exec("INSERT INTO otp_stats_anomalies (kind, subject, until, since, count, seen, usual, teller) VALUES ('', ?, ?, 1, 1, 1, 1, '')", name, until)
+			}
+			require.NoError(t, s.Prune(t.Context(), now))
+			require.Equal(t, []string{"new"}, strs("SELECT purpose FROM otp_stats_events"))
+			require.Equal(t, []string{"new"}, strs("SELECT provider FROM otp_stats_mails"))
+			require.Equal(t, []string{"new0", "new1", "old0"}, strs("SELECT purpose FROM otp_stats_challenges ORDER BY purpose"), "what is over")
+			require.Equal(t, []string{"new"}, strs("SELECT subject FROM otp_stats_spreads"))
+			require.Equal(t, []string{"", "new"}, strs("SELECT id FROM otp_stats_writers ORDER BY id"))
+			require.Equal(t, []string{"lasts", "new"}, strs("SELECT subject FROM otp_stats_anomalies ORDER BY subject"))
+		})
+	}
+}
+
+// All that is over is settled at once, however much it is.
+func TestSettle_many(t *testing.T) {
+	p, c := engines[0].make(t), newClock()
+	s := open(t, p, c, otpstats.Options{Interval: time.Hour, Over: time.Hour})
+	for n := range 2100 {
+		e := ask(n, c.Now(), "a.example")[1]
+		e.Message = ""
+		e.tell(s)
+	}
+	flush(t, s)
+	c.Add(time.Hour + time.Minute - time.Millisecond)
+	flush(t, s)
+	require.Zero(t, total(t, s, otpstats.Filter{}).Over, "the last minute is for events that are late")
+	c.Add(time.Minute)
+	flush(t, s)
+	require.EqualValues(t, 2100, total(t, s, otpstats.Filter{}).Over)
+}
+
+// What is stored of a person depends on the key, and on what it stands for.
+func TestPrivacy_key(t *testing.T) {
+	seen := map[string]string{}
+	for _, k := range []string{"0123456789abcdef", "0123456789abcdeg"} {
+		p, given := engines[0].make(t), []byte(k)
+		s := open(t, p, nil, otpstats.Options{Key: given, Interval: time.Hour})
+		clear(given) // it is copied
+		e := ask(1, time.Now(), "a.example")[1]
+		e.ClientHash, e.ChallengeHash = e.AddressHash, e.AddressHash
+		e.tell(s)
+		flush(t, s)
+		var address, client, challenge []byte
+		require.NoError(t, openAt(t, p).QueryRow("SELECT address, client, challenge FROM otp_stats_events").Scan(&address, &client, &challenge))
+		for what, h := range map[string][]byte{"address": address, "client": client, "challenge": challenge} {
+			require.Empty(t, seen[string(h)], "%s under %s", what, k)
+			seen[string(h)] = what + " under " + k
+		}
+	}
+}
+
+// The kinds are stored under numbers that never change.
+func TestObserve_kinds(t *testing.T) {
+	p, c := engines[0].make(t), newClock()
+	s := open(t, p, c, otpstats.Options{Interval: time.Hour})
+	for _, k := range []otp.EventKind{
+		otp.EventAsked, otp.EventLimited, otp.EventSent, otp.EventSendFailed, otp.EventDecoy, otp.EventVerified, otp.EventWrong,
+		otp.EventMalformed, otp.EventExpired, otp.EventExhausted, otp.EventEscalated, otp.EventUnknown, otp.EventClockBack,
+		otp.EventUnknownKey, otp.EventFailed, otp.EventForgotten, "of a later version",
+	} {
+		s.Observe(t.Context(), otp.Event{Kind: k, Time: c.Now(), AddressHash: numbered('a', 1)})
+	}
+	s.Mail("message", "one", otpstats.MailSent)
+	s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: c.Now(), AddressHash: numbered('a', 2)})
+	flush(t, s)
+	var kinds string
+	db := openAt(t, p)
+	require.NoError(t, db.QueryRow("SELECT coalesce(group_concat(kind), '') FROM otp_stats_events").Scan(&kinds))
+	require.Empty(t, kinds, "they were of the address that was erased")
+	for _, k := range []otp.EventKind{
+		otp.EventAsked, otp.EventLimited, otp.EventSent, otp.EventSendFailed, otp.EventDecoy, otp.EventVerified, otp.EventWrong,
+		otp.EventMalformed, otp.EventExpired, otp.EventExhausted, otp.EventEscalated, otp.EventUnknown, otp.EventClockBack,
+		otp.EventUnknownKey, otp.EventFailed,
+	} {
+		s.Observe(t.Context(), otp.Event{Kind: k, Time: c.Now(), AddressHash: numbered('a', 1)})
+	}
+	flush(t, s)
+	require.NoError(t, db.QueryRow("SELECT group_concat(kind) FROM (SELECT kind FROM otp_stats_events ORDER BY id)").Scan(&kinds))
+	require.Equal(t, "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15", kinds)
+}
+
+// No text that an event can hold stops the writer, and none is stored that a database refuses.
+func TestObserve_texts(t *testing.T) {
+	long := strings.Repeat("p", 128)
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			c := newClock()
+			s := open(t, e.make(t), c, otpstats.Options{Interval: time.Hour})
+			for text, want := range map[string]string{"\x00lo\x7fgin\n": "login", "p\xff\xfey": "py", long: long, long + "p": otpstats.Other, "zahlen-für": "zahlen-für"} {
+				h := ask(1, c.Now(), text)[0]
+				h.Purpose = text
+				h.tell(s)
+				flush(t, s)
+				require.EqualValues(t, 1, total(t, s, otpstats.Filter{Purpose: want, Domain: want}).Asked, "%q", text)
+			}
+			for locale, want := range map[string]string{"EN-us": "en", "nds": "nds", "fr.UTF-8": "fr", "sr@latin": "sr", "it_IT": "it", "e": "", "engl": "", "e1": "", "-x": ""} {
+				h := ask(1, c.Now(), locale)[0]
+				h.Locale = locale
+				h.tell(s)
+				flush(t, s)
+				f := otpstats.Filter{Domain: locale, Language: want}
+				if want == "" {
+					f.Language = otpstats.Other
+				}
+				require.EqualValues(t, 1, total(t, s, f).Asked, locale)
+			}
+		})
+	}
+}
+
+// A database that is down is tried again, in the end each half minute, and by Close at once.
+func TestClose_triesAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stats.db")
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{dsn: newFile(path).dsn, driver: openAt(t, newFile(path)).Driver()}
+		db := sql.OpenDB(f)
+		defer db.Close()
+		var errs []error
+		s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: key, OnError: func(err error) { errs = append(errs, err) }})
+		require.NoError(t, err)
+		f.refuse.Store(true)
+		tell(s, ask(1, time.Now(), "a.example"))
+		wait := func(d time.Duration) { <-time.After(d); synctest.Wait() }
+		wait(time.Hour)
+		require.InDelta(t, 3600/30+8, len(errs), 2)
+		require.EqualError(t, errs[0], "otpstats: write: "+errDown.Error())
+
+		closed := make(chan error, 1)
+		begin := time.Now()
+		go func() { closed <- s.Close(context.Background()) }()
+		wait(time.Second)
+		f.refuse.Store(false)
+		require.NoError(t, <-closed)
+		require.Less(t, time.Since(begin), 3*time.Second)
+		require.Zero(t, s.Dropped())
+		require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified)
+	})
+}
+
+// When Close gives up, all that waited is counted as dropped, and OnError hears no more.
+func TestClose_drops(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stats.db")
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{dsn: newFile(path).dsn, driver: openAt(t, newFile(path)).Driver()}
+		db := sql.OpenDB(f)
+		defer db.Close()
+		told := 0
+		s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: key, Batch: 2, OnError: func(error) { told++ }})
+		require.NoError(t, err)
+		f.refuse.Store(true)
+		for n := range 3 {
+			tell(s, ask(n, time.Now(), "a.example"))
+		}
+		<-time.After(time.Minute)
+		synctest.Wait()
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		told = 0
+		require.ErrorIs(t, s.Close(ended), context.Canceled)
+		synctest.Wait()
+		require.NoError(t, s.Close(ended), "it has ended now")
+		require.EqualValues(t, 9, s.Dropped())
+		require.LessOrEqual(t, told, 1)
+	})
+}
+
+// What Close writes the rules see, too; a context of Open that ends does not end the writer.
+func TestClose_looks(t *testing.T) {
+	var told []otpstats.Anomaly
+	c := newClock()
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := otpstats.Open(ctx, openAt(t, engines[0].make(t)), otpstats.SQLite, &otpstats.Options{
+		Key: key, Now: c.Now, Interval: time.Hour, OnAnomaly: func(a otpstats.Anomaly) { told = append(told, a) },
+		OnError: func(err error) { t.Error(err) },
+	})
+	require.NoError(t, err)
+	cancel()
+	guess(s, 1, 30, c.Now())
+	c.Add(time.Minute)
+	require.NoError(t, s.Close(t.Context()))
+	require.Len(t, told, 1)
+}
+
+// By itself the writer writes after Options.Interval, and full batches before.
+func TestWrite_when(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "stats.db")
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, newFile(path), nil, otpstats.Options{Interval: time.Minute, Batch: 6})
+		tell(s, ask(1, time.Now(), "a.example"))
+		synctest.Wait()
+		require.Zero(t, total(t, s, otpstats.Filter{}))
+		<-time.After(time.Minute)
+		synctest.Wait()
+		require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified)
+		for n := range 5 {
+			tell(s, ask(2+n, time.Now(), "a.example"))
+		}
+		synctest.Wait()
+		require.EqualValues(t, 5, total(t, s, otpstats.Filter{}).Verified, "two batches of six")
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+var errDown = errors.New("the database is down")
+
+// Who is forgotten while the queue is full is forgotten all the same, also before the last of their events come.
+func TestForget_fullQueue(t *testing.T) {
+	p := engines[0].make(t)
+	s := open(t, p, nil, otpstats.Options{Queue: 100, Batch: 1000, Interval: time.Hour})
+	tell(s, ask(7, time.Now(), "a.example"))
+	flush(t, s)
+	db := openAt(t, p)
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	_, err = tx.Exec("UPDATE otp_stats_writers SET batch = batch")
+	require.NoError(t, err)
+	for n := range 2000 {
+		ask(1000+n, time.Now(), "a.example")[0].tell(s)
+	}
+	dropped := s.Dropped()
+	require.Positive(t, dropped)
+	s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: time.Now(), AddressHash: numbered('a', 7)})
+	require.Equal(t, dropped, s.Dropped())
+	require.NoError(t, tx.Rollback())
+	flush(t, s)
+	for _, table := range []string{"events WHERE kind = 3", "challenges WHERE address IS NOT NULL"} {
+		var n int
+		require.NoError(t, db.QueryRow("SELECT count(*) FROM otp_stats_"+table).Scan(&n))
+		require.Zero(t, n, table)
+	}
+}
+
+// A challenge whose address was forgotten in the middle of it is one challenge.
+func TestForget_once(t *testing.T) {
+	s := open(t, engines[0].make(t), newClock(), otpstats.Options{Interval: time.Hour})
+	all := ask(7, newClock().Now(), "a.example")
+	tell(s, all[:2])
+	require.NoError(t, s.Forget(t.Context(), numbered('a', 7)))
+	tell(s, all[2:])
+	flush(t, s)
+	require.Equal(t, otpstats.Counts{Asked: 1, Sent: 1, Answered: 1, Verified: 1}, total(t, s, otpstats.Filter{}))
+}
+
+// Long texts of the application do not wait in the queue, and filters of any text are answered.
+func TestTexts_bounded(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			c := newClock()
+			s := open(t, e.make(t), c, otpstats.Options{Interval: time.Hour, App: appOf})
+			h := ask(1, c.Now(), "a.example")[0]
+			h.app, h.Locale = strings.Repeat("x", 1000), "pt,en-US;q=0.5"
+			h.tell(s)
+			flush(t, s)
+			require.EqualValues(t, 1, total(t, s, otpstats.Filter{App: otpstats.Other, Language: "pt"}).Asked)
+			for _, text := range []string{"\x00", "\xff", strings.Repeat("x", 1000)} {
+				_, err := s.Funnel(t.Context(), otpstats.Filter{Domain: text}, otpstats.None)
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// Many who are forgotten at once, on a busy site, hold up nobody.
+func TestForget_many(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			p := e.make(t)
+			s := open(t, p, nil, otpstats.Options{Queue: 100, Interval: time.Hour})
+			db := openAt(t, p)
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			defer tx.Rollback()
+			for hour := range 30 * 24 {
+				values := make([]string, 100)
+				for n := range values {
+					values[n] = fmt.Sprintf("(%d, 1, 'client%d-%d', 5, 5)", 1770000000+3600*hour, hour, n)
+				}
+				_, err := tx.Exec("INSERT INTO otp_stats_spreads (hour, kind, subject, count, asked) VALUES " + strings.Join(values, ", "))
+				require.NoError(t, err)
+			}
+			require.NoError(t, tx.Commit())
+			for n := range 10_000 {
+				s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: time.Now(), AddressHash: numbered('a', n)})
+			}
+			require.Zero(t, s.Dropped())
+			flush(t, s)
+			var batches, part int
+			require.NoError(t, db.QueryRow("SELECT batch FROM otp_stats_writers WHERE id <> ''").Scan(&batches))
+			require.GreaterOrEqual(t, batches, 10, "one transaction for all of them would take too long")
+			if e.name == "SQLite" {
+				var plan string
+				require.NoError(t, db.QueryRow("EXPLAIN QUERY PLAN DELETE FROM otp_stats_spreads WHERE subject = ''").Scan(&part, &part, &part, &plan))
+				require.Contains(t, plan, "otp_stats_spreads_subject")
+			}
+		})
+	}
+}

@@ -138,10 +138,7 @@ func (m mariaDBMachine) stores(t testing.TB) []otp.Store {
 
 func sqliteWith(synchronous string) func(t *testing.T) machine {
 	return func(t *testing.T) machine {
-		dir, err := os.MkdirTemp("", "otp-test-sqlite-") // not t.TempDir: it may be on a disk of its own
-		require.NoError(t, err)
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		return sqliteMachine{startRemote(t, dir, synchronous)}
+		return sqliteMachine{startRemote(t, servers.Dir(t), synchronous)}
 	}
 }
 

@@ -102,7 +102,7 @@ func newDatabase(t testing.TB, dsn string) place {
 
 // newFile makes a file for SQLite, with pragmas beside those that always hold.
 func newFile(t testing.TB, pragmas ...string) place {
-	dsn := "file:" + filepath.Join(t.TempDir(), "otp.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)"
+	dsn := "file:" + filepath.Join(servers.Dir(t), "otp.db") + "?_pragma=busy_timeout(10000)&_pragma=synchronous(OFF)"
 	for _, p := range pragmas {
 		dsn += "&_pragma=" + p
 	}

@@ -64,6 +64,20 @@ func Wait(t testing.TB, what string, f func() error) {
 	}
 }
 
+// Dir returns a new folder that ends with the test. Unlike t.TempDir it may hold a
+// database file: a call whose context has ended goes on alone, and [database/sql.DB.Close]
+// does not wait for a connection that is just being opened, so a file may come while
+// the folder goes.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "otp-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { Wait(t, "a folder to go", func() error { return os.RemoveAll(dir) }) })
+	return dir
+}
+
 // Process is a running server.
 type Process struct {
 	cmd  *exec.Cmd

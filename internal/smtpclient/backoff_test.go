@@ -86,7 +86,7 @@ func TestPool_heldBackEnds(t *testing.T) {
 	hour := func(c *smtpclient.Config) { c.MaxConns, c.Backoff = 3, time.Hour }
 	hold := func(t *testing.T) *smtpclient.Pool {
 		pool := newPool(t, server.Addr, hour)
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := pool.Send(ctx, envelope, content)
 		require.EqualError(t, err, "hello: SMTP error 421: too many connections", "the reply, not that time was up")

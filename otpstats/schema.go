@@ -1,6 +1,7 @@
 package otpstats
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -176,17 +177,33 @@ func (s *Stats) exec(ctx context.Context, on runner, text string, args ...any) (
 	return result.RowsAffected()
 }
 
-// insert writes rows of the same width, many with one statement.
-func (s *Stats) insert(ctx context.Context, on runner, head string, rows [][]any, tail string) error {
-	for len(rows) > 0 {
-		// PostgreSQL takes 65535 arguments, SQLite 32766.
-		n := min(len(rows), max(1, 4000/len(rows[0])))
-		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+// insert writes rows of the same width.
+func (s *Stats) insert(ctx context.Context, tx *sql.Tx, head string, rows [][]any, tail string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+	if s.sql.dialect == SQLite { // reading the text of many rows takes longer than writing them
+		stmt, err := tx.PrepareContext(ctx, s.sql.text(head+" VALUES "+one+tail))
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		for _, row := range rows {
+			// Watching a context costs the driver a goroutine for each row; tx ends with it.
+			if _, err := stmt.ExecContext(context.WithoutCancel(ctx), row...); err != nil {
+				return cmp.Or(ctx.Err(), err)
+			}
+		}
+		return nil
+	}
+	for len(rows) > 0 { // each statement is a way to the server and back
+		n := min(len(rows), max(1, 4000/len(rows[0]))) // it takes 65535 arguments
 		args := make([]any, 0, n*len(rows[0]))
 		for _, row := range rows[:n] {
 			args = append(args, row...)
 		}
-		if _, err := s.exec(ctx, on, head+" VALUES "+one+strings.Repeat(", "+one, n-1)+tail, args...); err != nil {
+		if _, err := s.exec(ctx, tx, head+" VALUES "+one+strings.Repeat(", "+one, n-1)+tail, args...); err != nil {
 			return err
 		}
 		rows = rows[n:]

@@ -123,7 +123,7 @@ func TestFault_hangingDisk(t *testing.T) {
 	require.True(t, swapped)
 	goOn := spy.hang()
 	defer time.AfterFunc(20*time.Second, goOn).Stop() // if it comes to the worst
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	swapped, err = s.CompareAndSwap(ctx, "swapped", one, next, time.Hour)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -147,7 +147,7 @@ func TestFault_rudeDriver(t *testing.T) {
 	spy, db := spyOn(t, p)
 	s := storeIn(t, p, db, nil)
 	spy.rude = errors.New("canceling statement due to user request")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	_, err := s.Load(ctx, "k")
 	require.ErrorIs(t, err, context.DeadlineExceeded)

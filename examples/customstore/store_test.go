@@ -150,7 +150,7 @@ func TestBoltStore_hangingDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	next := []byte("two")
 	for range 3 { // the first waits for bbolt, the others for their turn

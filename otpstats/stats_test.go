@@ -45,7 +45,7 @@ func total(t testing.TB, s *otpstats.Stats, f otpstats.Filter) otpstats.Counts {
 
 // Observe costs a check nothing to speak of, also with a name for the app.
 func TestObserve_allocatesNothing(t *testing.T) {
-	s := open(t, engines[0].make(t), nil, otpstats.Options{App: appOf, Queue: 100, Interval: time.Hour})
+	s := open(t, engines[0].make(t), nil, otpstats.Options{App: appOf, Queue: 100, Batch: 10_000, Interval: time.Hour}) // no batch is full
 	e := ask(1, time.Now(), "a.example")[2]
 	ctx := context.WithValue(t.Context(), appKey{}, "web")
 	require.Zero(t, testing.AllocsPerRun(1000, func() { s.Observe(ctx, e.Event) }))

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 )
 
@@ -71,7 +70,7 @@ func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 func (s *PostgresServer) Restart(t testing.TB) {
 	t.Helper()
 	p := Start(t, s.dir, s.args[0], s.args[1:]...)
-	t.Cleanup(func() { sqlSignal("KILL", sqlChildren(p.cmd.Process.Pid)...) }) // they may be frozen
+	t.Cleanup(func() { signal("KILL", sqlChildren(p.cmd.Process.Pid)...) }) // they may be frozen
 	s.process = p
 }
 
@@ -81,11 +80,11 @@ func (s *PostgresServer) Kill(t testing.TB) {
 	t.Helper()
 	s.process.Freeze() // so that it has no more children
 	children := sqlChildren(s.process.cmd.Process.Pid)
-	sqlSignal("KILL", children...)
+	signal("KILL", children...)
 	s.process.Kill()
 	Wait(t, "PostgreSQL's processes to end", func() error {
 		for _, pid := range children {
-			if _, state := sqlParent(pid); state != "" && state != "Z" {
+			if _, state := stat(fmt.Sprintf("/proc/%d/stat", pid)); state != "" && state != "Z" {
 				return fmt.Errorf("process %d is %s", pid, state)
 			}
 		}
@@ -97,12 +96,12 @@ func (s *PostgresServer) Kill(t testing.TB) {
 // answers.
 func (s *PostgresServer) Freeze() {
 	s.process.Freeze()
-	sqlSignal("STOP", sqlChildren(s.process.cmd.Process.Pid)...)
+	signal("STOP", sqlChildren(s.process.cmd.Process.Pid)...)
 }
 
 // Thaw lets them go on.
 func (s *PostgresServer) Thaw() {
-	sqlSignal("CONT", sqlChildren(s.process.cmd.Process.Pid)...)
+	signal("CONT", sqlChildren(s.process.cmd.Process.Pid)...)
 	s.process.Thaw()
 }
 
@@ -158,38 +157,15 @@ func sqlRun(t testing.TB, dir string, args ...string) {
 	}
 }
 
-// sqlSignal goes by the program kill, so that this package builds on every system.
-func sqlSignal(name string, pids ...int) {
-	args := []string{"-" + name}
-	for _, pid := range pids {
-		args = append(args, strconv.Itoa(pid))
-	}
-	if len(pids) > 0 {
-		exec.Command("kill", args...).Run()
-	}
-}
-
 // sqlChildren lists the processes that pid has started.
 func sqlChildren(pid int) (children []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		child, err := strconv.Atoi(e.Name())
-		if parent, _ := sqlParent(child); err == nil && parent == pid {
+		if parent, _ := stat(fmt.Sprintf("/proc/%d/stat", child)); err == nil && parent == pid {
 			children = append(children, child)
 		}
 	}
 	slices.Sort(children)
 	return children
-}
-
-// sqlParent reads a process's parent and state, 0 and "" if there is none.
-func sqlParent(pid int) (parent int, state string) {
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 2 {
-		return 0, ""
-	}
-	parent, _ = strconv.Atoi(fields[1])
-	return parent, fields[0]
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 )
@@ -127,12 +126,7 @@ func (p *Process) Ended() bool {
 
 // Freeze stops the process without ending it: it accepts connections and does
 // not answer.
-func (p *Process) Freeze() { p.signal("STOP") }
+func (p *Process) Freeze() { signal("STOP", p.PID()) }
 
 // Thaw lets it go on.
-func (p *Process) Thaw() { p.signal("CONT") }
-
-// signal goes by the program kill, so that this package builds on every system.
-func (p *Process) signal(name string) {
-	exec.Command("kill", "-"+name, strconv.Itoa(p.PID())).Run()
-}
+func (p *Process) Thaw() { signal("CONT", p.PID()) }

@@ -113,11 +113,11 @@ type Options struct {
 const (
 	MailSent    = "sent"    // the provider took it
 	MailUnknown = "unknown" // it may have gone out or not; counts as sent
-	MailRefused = "refused" // for good
+	MailRefused = "refused" // for good: no provider will be asked any more
 	MailExpired = "expired" // the code ended first
 	MailDropped = "dropped" // the queue was closed first
 	MailDelayed = "delayed" // a temporary failure: it will be tried again; changes no count
-	MailFailed  = "failed"  // this attempt failed; another provider may take it
+	MailFailed  = "failed"  // this attempt, for good or not: another provider may take it
 )
 
 var _ otp.Observer = (*Stats)(nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/go-mailotp/otp/relay"
 )
 
-// Two providers, of which the first is down: the second takes the mail.
+// Two providers, of which the first has closed the account: the second takes the mail.
 func Example_providers() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "otpstats")
@@ -34,7 +34,7 @@ func Example_providers() {
 	}
 	defer stats.Close(ctx)
 	north, south := new(otptest.Inbox), new(otptest.Inbox)
-	north.FailWith(&otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("connection refused")})
+	north.FailWith(&otp.SendError{Stage: "mail", Err: errors.New("550 5.7.1 account suspended")})
 
 	providers, err := relay.NewFailover([]relay.Provider{{Name: "north", Sender: north}, {Name: "south", Sender: south}}, &relay.FailoverOptions{
 		Observe: func(_ context.Context, a relay.Attempt) {
@@ -45,10 +45,10 @@ func Example_providers() {
 				stats.Mail(a.Message, a.Provider, otpstats.MailSent)
 			case !errors.As(a.Err, &failed) || failed.MaybeSent:
 				stats.Mail(a.Message, a.Provider, otpstats.MailUnknown)
-			case failed.Temporary:
-				stats.Mail(a.Message, a.Provider, otpstats.MailFailed)
-			default:
+			case failed.RefusedRecipient():
 				stats.Mail(a.Message, a.Provider, otpstats.MailRefused)
+			default: // the next provider is asked
+				stats.Mail(a.Message, a.Provider, otpstats.MailFailed)
 			}
 		},
 	})
@@ -81,10 +81,10 @@ func Example_providers() {
 	}
 	for _, r := range rows {
 		if r.Value != "" { // what has no provider, such as asking
-			fmt.Printf("%s sent %d, failed tries %d\n", r.Value, r.Sent, r.FailedTries)
+			fmt.Printf("%s sent %d, lost %d, failed tries %d\n", r.Value, r.Sent, r.FailedMails, r.FailedTries)
 		}
 	}
 	// Output:
-	// south sent 1, failed tries 0
-	// north sent 0, failed tries 1
+	// south sent 1, lost 0, failed tries 0
+	// north sent 0, lost 0, failed tries 1
 }

@@ -115,7 +115,7 @@ func (s *Stats) loadAll(ctx context.Context, tx *sql.Tx, ids map[otp.Hash]bool, 
 		all = append(all, id[:])
 	}
 	for some := range slices.Chunk(all, 500) {
-		rows, err := s.query(ctx, tx, text+" WHERE id IN (?"+strings.Repeat(", ?", len(some)-1)+")", some...)
+		rows, err := s.query(ctx, tx, text+" WHERE id IN "+marks(len(some)), some...)
 		if err != nil {
 			return err
 		}

@@ -177,12 +177,15 @@ func (s *Stats) exec(ctx context.Context, on runner, text string, args ...any) (
 	return result.RowsAffected()
 }
 
+// marks is a list of n arguments.
+func marks(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+
 // insert writes rows of the same width.
 func (s *Stats) insert(ctx context.Context, tx *sql.Tx, head string, rows [][]any, tail string) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+	one := marks(len(rows[0]))
 	if s.sql.dialect == SQLite { // reading the text of many rows takes longer than writing them
 		stmt, err := tx.PrepareContext(ctx, s.sql.text(head+" VALUES "+one+tail))
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -60,7 +59,7 @@ func (s *Stats) settle(ctx context.Context, now int64) error {
 // markEnded marks challenges as over.
 func (s *Stats) markEnded(ctx context.Context, tx *sql.Tx, ids []any) error {
 	for some := range slices.Chunk(ids, 500) {
-		if _, err := s.exec(ctx, tx, "UPDATE {p}challenges SET ended = 1 WHERE id IN (?"+strings.Repeat(", ?", len(some)-1)+")", some...); err != nil {
+		if _, err := s.exec(ctx, tx, "UPDATE {p}challenges SET ended = 1 WHERE id IN "+marks(len(some)), some...); err != nil {
 			return err
 		}
 	}

@@ -15,16 +15,26 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// fill stores values under n keys.
+// fill stores values under n keys. Those with less than a second to live have
+// expired when it returns.
 func fill(t *testing.T, s *sqlstore.Store, prefix string, n int, ttl time.Duration) {
 	var all sync.WaitGroup
 	for w := range 8 {
 		all.Go(func() {
+			var last string
 			for i := w; i < n; i += 8 {
-				swapped, err := s.CompareAndSwap(t.Context(), fmt.Sprint(prefix, i), nil, []byte("v"), ttl)
+				last = fmt.Sprint(prefix, i)
+				swapped, err := s.CompareAndSwap(t.Context(), last, nil, []byte("v"), ttl)
 				if !swapped || err != nil {
 					t.Error(swapped, err)
 				}
+			}
+			for live := last != "" && ttl < time.Second; live; {
+				value, err := s.Load(t.Context(), last)
+				if err != nil {
+					t.Error(err)
+				}
+				live = value != nil
 			}
 		})
 	}

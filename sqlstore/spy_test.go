@@ -24,6 +24,7 @@ type spy struct {
 	prepared int           // statements
 	hung     chan struct{} // if not nil, nothing is executed before it is closed, whatever the context
 	rude     error         // if not nil, what an execution returns once its context ends
+	failure  error         // if not nil, what an execution returns at once
 }
 
 // spyOn opens a pool through a spy.
@@ -60,9 +61,11 @@ func (s *spy) hang() (goOn func()) {
 func (s *spy) note(ctx context.Context, text string) (context.Context, error) {
 	s.mu.Lock()
 	s.executed = append(s.executed, strings.Fields(text)[0])
-	hung, rude := s.hung, s.rude
+	hung, rude, failure := s.hung, s.rude, s.failure
 	s.mu.Unlock()
 	switch {
+	case failure != nil:
+		return ctx, failure
 	case rude != nil:
 		<-ctx.Done()
 		return ctx, rude

@@ -155,9 +155,10 @@ func mysqlDialect(table string) dialect {
 		remove: text(`DELETE FROM {table} WHERE id = ? AND value = ? AND expires > {now}`),
 		// In two steps, of which the first locks nothing: a delete that finds its rows by
 		// expiry locks in the other order than a swap, and one of the two
-		// would be ended as a deadlock. Left to itself, the server finds few rows by expiry.
+		// would be ended as a deadlock. Left to itself, the server goes by expiry when few
+		// rows have expired. No alias: it would be one of the session's database, which may be none.
 		expired: text(`SELECT id FROM {table} WHERE expires <= {now} ORDER BY expires LIMIT {batch}`),
-		purge:   text(`DELETE l FROM {table} AS l FORCE INDEX (PRIMARY) WHERE l.expires <= {now} AND l.id IN `),
+		purge:   text(`DELETE {table} FROM {table} FORCE INDEX (PRIMARY) WHERE expires <= {now} AND id IN `),
 		schema: []string{text("CREATE TABLE IF NOT EXISTS {table} (id varbinary(64) PRIMARY KEY, value varbinary(16384) NOT NULL,\n" +
 			"\texpires bigint NOT NULL, KEY {index} (expires)) ENGINE=InnoDB")},
 		createArgs:  func(id, new []byte, ms int64) []any { return []any{id, new, ms, new, ms} },

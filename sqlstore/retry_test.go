@@ -79,6 +79,25 @@ func TestPurge_deadlock(t *testing.T) {
 	require.Equal(t, []string{"SELECT", "DELETE", "SELECT", "DELETE"}, spy.commands())
 }
 
+// A table with the name of its database needs no database in the session.
+func TestPurge_otherDatabase(t *testing.T) {
+	p := engines[1].make(t)
+	c, err := mysql.ParseDSN(p.dsn)
+	require.NoError(t, err)
+	table := c.DBName + ".some-Table"
+	for _, session := range []string{"", c.DBName, "information_schema"} {
+		c.DBName = session
+		db := openAt(t, place{p.driver, c.FormatDSN()})
+		s := storeIn(t, p, db, &sqlstore.Options{Table: table})
+		works(t, s)
+		fill(t, s, "dead", 3, 1)
+		deleted, err := s.Purge(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 3, deleted)
+		works(t, s)
+	}
+}
+
 // besidePurge makes a store in MariaDB, and begins another's transaction there.
 func besidePurge(t *testing.T) (*sqlstore.Store, *spy, *sql.Tx) {
 	p := engines[1].make(t)

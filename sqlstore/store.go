@@ -14,10 +14,11 @@
 // # Transactions
 //
 // Each swap is one statement that commits by itself, on a connection of its own
-// from the pool. One that the server rolls back for the sake of others (a deadlock, a
-// serialization failure) is sent again, up to four times. It never joins a transaction of yours: a guess stays counted when
+// from the pool. It never joins a transaction of yours: a guess stays counted when
 // the request around it is rolled back. So the connections must commit by
 // themselves, as they do unless a connection string or server says autocommit=0.
+// A statement that the server rolled back because of others (a deadlock, a
+// serialization failure) is sent again, up to four times.
 //
 // # Time
 //

@@ -55,9 +55,9 @@ func TestPurge_lockOrder(t *testing.T) {
 	fill(t, s, "live", 40, time.Hour) // so that few of many rows have expired
 	fill(t, s, "dead", 3, 1)
 	spy.commands()
-	do(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead1' FOR UPDATE")
+	must(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead1' FOR UPDATE")
 	purged := purging(t, s, other)
-	do(t, other, "UPDATE otp_ledgers SET expires = expires + 3600000 WHERE id = 'dead1'")
+	must(t, other, "UPDATE otp_ledgers SET expires = expires + 3600000 WHERE id = 'dead1'")
 	require.NoError(t, other.Commit())
 	require.EqualValues(t, 2, <-purged)
 	require.Equal(t, []string{"SELECT", "DELETE"}, spy.commands())
@@ -69,11 +69,11 @@ func TestPurge_deadlock(t *testing.T) {
 	fill(t, s, "dead", 2, 1)
 	spy.commands()
 	for i := range 50 { // InnoDB ends whoever has changed less
-		do(t, other, fmt.Sprintf("INSERT INTO otp_ledgers VALUES ('other%d', '', 9e12)", i))
+		must(t, other, "INSERT INTO otp_ledgers VALUES (?, '', 9e12)", fmt.Sprint("other", i))
 	}
-	do(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead1' FOR UPDATE")
+	must(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead1' FOR UPDATE")
 	purged := purging(t, s, other)
-	do(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead0' FOR UPDATE")
+	must(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead0' FOR UPDATE")
 	require.NoError(t, other.Commit())
 	require.EqualValues(t, 2, <-purged)
 	require.Equal(t, []string{"SELECT", "DELETE", "SELECT", "DELETE"}, spy.commands())
@@ -120,16 +120,10 @@ func purging(t *testing.T, s *sqlstore.Store, other *sql.Tx) <-chan int64 {
 		purged <- deleted
 	}()
 	servers.Wait(t, "the purge to wait", func() error {
-		do(t, other, "DO sleep(0.2)") // the table of transactions stays as it is while it is read more often
+		must(t, other, "DO sleep(0.2)") // the table of transactions stays as it is while it is read more often
 		var id int
 		return other.QueryRow(`SELECT trx_id FROM information_schema.innodb_trx JOIN information_schema.processlist
 			ON id = trx_mysql_thread_id WHERE db = database() AND trx_state = 'LOCK WAIT'`).Scan(&id)
 	})
 	return purged
-}
-
-func do(t *testing.T, tx *sql.Tx, text string) {
-	t.Helper()
-	_, err := tx.Exec(text)
-	require.NoError(t, err, text)
 }

@@ -135,9 +135,12 @@ func storeAt(t testing.TB, p place) *sqlstore.Store {
 	return storeIn(t, p, openAt(t, p), nil)
 }
 
-func must(t testing.TB, db *sql.DB, text string, args ...any) {
+// must executes on a pool, a connection, or in a transaction.
+func must(t testing.TB, on interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}, text string, args ...any) {
 	t.Helper()
-	_, err := db.ExecContext(t.Context(), text, args...)
+	_, err := on.ExecContext(t.Context(), text, args...)
 	require.NoError(t, err, text)
 }
 

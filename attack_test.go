@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
 // What reviewers tried, and what they found, each kept as a test.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp/internal/readme"
+	"github.com/go-mailotp/otp/internal/testkit/readme"
 )
 
 // Every exported name, field and interface method of every importable package

@@ -11,7 +11,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 	"github.com/go-mailotp/otp/letter"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/letter"
 )
 
@@ -142,10 +142,10 @@ func quoted(name string) string {
 }
 
 // broken tells whether a text cannot stand beside the code: more than one line, no text, digits like a code.
-func broken(text string) bool { return oneline.CheckBesideCode(text) != nil }
+func broken(text string) bool { return safetext.CheckBesideCode(text) != nil }
 
 // forges tells whether a text could break or forge a header.
-func forges(text string) bool { return oneline.Check(text) != nil || strings.Contains(text, "=?") }
+func forges(text string) bool { return safetext.Check(text) != nil || strings.Contains(text, "=?") }
 
 // unfit tells whether a text may be refused in a header: it forges, or has
 // hundreds of bytes where no line can be folded.

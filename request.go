@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/go-mailotp/otp/internal/ledger"
-	"github.com/go-mailotp/otp/internal/mask"
+	"github.com/go-mailotp/otp/internal/safetext"
 	"golang.org/x/text/language"
 )
 
@@ -54,11 +54,11 @@ func (v *Verifier) parse(typed string) (Address, error) {
 	if err == nil {
 		return to, nil
 	}
-	text := mask.Printable(mask.Replace(err.Error(), typed, "[address]"))
+	text := safetext.Printable(safetext.Replace(err.Error(), typed, "[address]"))
 	if errors.Is(err, ErrAddress) {
-		return Address{}, &mask.Error{Text: text, Err: err}
+		return Address{}, &safetext.Error{Text: text, Err: err}
 	}
-	return Address{}, fmt.Errorf("%w: %w", ErrAddress, &mask.Error{Text: text, Err: err})
+	return Address{}, fmt.Errorf("%w: %w", ErrAddress, &safetext.Error{Text: text, Err: err})
 }
 
 // clientName brings addresses of one host, or one IPv6 network of 64 bits, as

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-mailotp/otp/internal/mask"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // A Sender brings a [Message] to its address.
@@ -139,21 +139,21 @@ func asSendError(err error, m Message) *SendError {
 		return &SendError{MaybeSent: true, Err: errors.New("the sender returned a nil *SendError")}
 	}
 	out := *said
-	out.Stage = mask.Cut(maskText(said.Stage, m), 60) // meant to be a word
+	out.Stage = safetext.Cut(maskText(said.Stage, m), 60) // meant to be a word
 	text := ""
 	if said.Err != nil {
 		text = maskText(said.Err.Error(), m)
 	}
-	out.Err = &mask.Error{Text: text, Err: err}
+	out.Err = &safetext.Error{Text: text, Err: err}
 	return &out
 }
 
 // masked is err with a text that does not repeat code and address.
 func masked(err error, m Message) error {
-	return &mask.Error{Text: maskText(err.Error(), m), Err: err}
+	return &safetext.Error{Text: maskText(err.Error(), m), Err: err}
 }
 
-// maskText is mask.Text for a message.
+// maskText is safetext.Text for a message.
 func maskText(text string, m Message) string {
-	return mask.Text(text, m.Code, m.To.String(), m.To.Masked())
+	return safetext.Text(text, m.Code, m.To.String(), m.To.Masked())
 }

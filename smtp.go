@@ -18,9 +18,8 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
-	"github.com/go-mailotp/otp/internal/mask"
+	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/internal/mimemsg"
-	"github.com/go-mailotp/otp/internal/oneline"
 	"github.com/go-mailotp/otp/internal/smtpclient"
 	"github.com/go-mailotp/otp/letter"
 )
@@ -293,7 +292,7 @@ func parseMailbox(s string) (mimemsg.Mailbox, error) {
 			box.Name = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(box.Name[1 : n-1])
 		}
 	}
-	if err := oneline.Check(box.Name); err != nil {
+	if err := safetext.Check(box.Name); err != nil {
 		return box, fmt.Errorf("name: %w", err)
 	}
 	a, err := ParseEmail(addr)
@@ -325,7 +324,7 @@ func clean(err error, m Message) error {
 		return safe
 	}
 	if text := maskText(err.Error(), m); text != err.Error() {
-		return &mask.Error{Text: text, Err: err}
+		return &safetext.Error{Text: text, Err: err}
 	}
 	return err
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
 )
 
 // aiosmtpd, a server in Python, gets each mail as it was composed, once.

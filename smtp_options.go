@@ -19,7 +19,7 @@ import (
 
 	"github.com/emersion/go-sasl"
 
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/letter"
 )
 
@@ -196,10 +196,10 @@ func (o SMTPOptions) withDefaults() (SMTPOptions, error) {
 	if o.MaxConns < 0 || o.MaxPerConn < 0 || o.IdleTimeout < 0 || o.ConnectTimeout < 0 || o.Timeout < 0 {
 		return o, errors.New("negative limit")
 	}
-	if err := oneline.CheckBesideCode(o.Brand); err != nil {
+	if err := safetext.CheckBesideCode(o.Brand); err != nil {
 		return o, fmt.Errorf("brand: %w", err)
 	}
-	if err := oneline.CheckBesideCode(o.Support); err != nil {
+	if err := safetext.CheckBesideCode(o.Support); err != nil {
 		return o, fmt.Errorf("support: %w", err)
 	}
 	if o.HelloName == "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/letter"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
 func TestSMTPSender_replies(t *testing.T) { // G9

@@ -25,7 +25,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/dkim"
-	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
 )
 
 func rsaKey(t testing.TB, bits int) *rsa.PrivateKey {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/dkim"
-	"github.com/go-mailotp/otp/internal/readme"
-	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/internal/testkit/readme"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
 // privateKey is that of RFC 8463 appendix A.2, as openssl would write it. Yours comes

@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/emersion/go-msgauth v0.7.0
-	github.com/go-mailotp/otp v0.0.0
+	github.com/go-mailotp/otp v0.1.0
 	github.com/stretchr/testify v1.12.1
 )
 
@@ -16,5 +16,3 @@ require (
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
-
-replace github.com/go-mailotp/otp => ../

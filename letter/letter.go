@@ -72,7 +72,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/internal/phrases"
 )
 
@@ -295,7 +295,7 @@ func (d *Data) check() error {
 		{"support", d.Support},
 		{"reference", d.Reference},
 	} {
-		if err := oneline.CheckBesideCode(v.value); err != nil {
+		if err := safetext.CheckBesideCode(v.value); err != nil {
 			return fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
@@ -312,7 +312,7 @@ func (d *Data) check() error {
 
 // checkVar refuses a value of Vars that cannot be shown.
 func checkVar(v string) error {
-	if err := oneline.Check(v); err != nil {
+	if err := safetext.Check(v); err != nil {
 		return err
 	}
 	if utf8.RuneCountInString(v) > maxVar {

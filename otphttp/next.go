@@ -6,7 +6,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // maxNext is the longest path to go on to, in bytes, escaped.
@@ -46,7 +46,7 @@ func local(path string) string {
 // isLocal reports whether every browser takes path for one on this site: they
 // read a backslash as a slash and leave out tabs and line breaks (WHATWG URL 4.4).
 func isLocal(path string) bool {
-	if len(path) > maxNext || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, `\`) || oneline.Check(path) != nil {
+	if len(path) > maxNext || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, `\`) || safetext.Check(path) != nil {
 		return false
 	}
 	u, err := url.Parse(path)

@@ -61,7 +61,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // Options are the choices of [New]. OnVerified is required; every other field's
@@ -202,7 +202,7 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if h.opts.Home = local(h.opts.Home); h.opts.Home == "" {
 		return nil, errors.New("otphttp: Options.Home is no path on this site")
 	}
-	if err := oneline.Check(opts.Brand); err != nil {
+	if err := safetext.Check(opts.Brand); err != nil {
 		return nil, fmt.Errorf("otphttp: Options.Brand: %w", err)
 	}
 	var err error

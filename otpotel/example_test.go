@@ -18,7 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/readme"
+	"github.com/go-mailotp/otp/internal/testkit/readme"
 	"github.com/go-mailotp/otp/otpotel"
 	"github.com/go-mailotp/otp/otptest"
 )

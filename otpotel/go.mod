@@ -3,7 +3,7 @@ module github.com/go-mailotp/otp/otpotel
 go 1.26.0
 
 require (
-	github.com/go-mailotp/otp v0.0.0
+	github.com/go-mailotp/otp v0.1.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/stretchr/testify v1.12.1
 	go.opentelemetry.io/otel v1.47.0
@@ -35,5 +35,3 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
-
-replace github.com/go-mailotp/otp => ../

@@ -15,7 +15,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/readme"
+	"github.com/go-mailotp/otp/internal/testkit/readme"
 	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otptest"
 )

@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/go-analyze/charts v0.6.4
-	github.com/go-mailotp/otp v0.0.0
+	github.com/go-mailotp/otp v0.1.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.61.1
@@ -33,5 +33,3 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
-
-replace github.com/go-mailotp/otp => ../

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
-	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/otpstats"
 )
 

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/servers"
-	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit/storetest"
 )
 
 // pair returns two stores on the same ledgers, each over a client of its own.

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp/internal/servers"
-	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/redisstore"
 )
 

@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/mask"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // heard is what a sender answered. A nil pointer in an error is not nil, and its
@@ -48,5 +48,5 @@ func masked(err error, m otp.Message) error {
 	if err == nil {
 		return nil
 	}
-	return &mask.Error{Text: mask.Text(err.Error(), m.Code, m.To.String(), m.To.Masked()), Err: err}
+	return &safetext.Error{Text: safetext.Text(err.Error(), m.Code, m.To.String(), m.To.Masked()), Err: err}
 }

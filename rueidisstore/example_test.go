@@ -11,8 +11,8 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/servers"
-	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/otptest"
 	"github.com/go-mailotp/otp/rueidisstore"
 )

@@ -3,7 +3,7 @@ module github.com/go-mailotp/otp/rueidisstore
 go 1.26.0
 
 require (
-	github.com/go-mailotp/otp v0.0.0
+	github.com/go-mailotp/otp v0.1.0
 	github.com/redis/rueidis v1.0.79
 	github.com/stretchr/testify v1.12.1
 )
@@ -16,5 +16,3 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
-
-replace github.com/go-mailotp/otp => ../

@@ -3,7 +3,7 @@ module github.com/go-mailotp/otp/sqlstore
 go 1.26.0
 
 require (
-	github.com/go-mailotp/otp v0.0.0
+	github.com/go-mailotp/otp v0.1.0
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/stretchr/testify v1.12.1
@@ -31,5 +31,3 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
-
-replace github.com/go-mailotp/otp => ../

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/otptest"
 	"github.com/go-mailotp/otp/sqlstore"
 )

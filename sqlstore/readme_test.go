@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp/internal/readme"
+	"github.com/go-mailotp/otp/internal/testkit/readme"
 	"github.com/go-mailotp/otp/sqlstore"
 )
 

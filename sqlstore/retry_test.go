@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp/internal/servers"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/sqlstore"
 )
 

@@ -17,8 +17,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/servers"
-	"github.com/go-mailotp/otp/internal/storetest"
+	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/otptest"
 	"github.com/go-mailotp/otp/sqlstore"
 )

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
 // everyTime matches what differs from mail to mail: IDs, date, boundary, code and

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 const (
@@ -142,7 +142,7 @@ func encodeWords(encoding mime.WordEncoder, text string) string {
 
 // checkValue refuses what could end a header line, now or after decoding.
 func checkValue(s string) error {
-	if err := oneline.Check(s); err != nil {
+	if err := safetext.Check(s); err != nil {
 		return err
 	}
 	if strings.Contains(s, "=?") {
@@ -154,7 +154,7 @@ func checkValue(s string) error {
 // checkAddr is the last guard against a second address or parameter in a
 // header: the caller has parsed the address already.
 func checkAddr(s string) error {
-	if err := oneline.Check(s); err != nil {
+	if err := safetext.Check(s); err != nil {
 		return err
 	}
 	if strings.Count(s, "@") != 1 || strings.ContainsAny(s, " \"(),:;<>[\\]") {

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/go-mailotp/otp/internal/oneline"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // Part is a stretch of a sentence: plain words, or the name of a value that
@@ -52,7 +52,7 @@ func Cut(s string) ([]Part, error) {
 
 // checkWords refuses what no sentence may have.
 func checkWords(s string) error {
-	if err := oneline.Check(s); err != nil {
+	if err := safetext.Check(s); err != nil {
 		return err
 	}
 	digits := 0

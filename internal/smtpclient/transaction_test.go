@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp/internal/smtpclient"
-	"github.com/go-mailotp/otp/internal/smtptest"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
 // offers are what servers say to EHLO, by the name of how a mail is then sent.

@@ -1,0 +1,230 @@
+// Package api holds the handlers of otphttp against their OpenAPI
+// description with a validator that others wrote. It has tests only.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otphttp"
+	"github.com/go-mailotp/otp/otptest"
+)
+
+// api is a handler whose exchanges are held against the description.
+type api struct {
+	t     *testing.T
+	valid validator.Validator
+	seen  map[string]bool // "/start 202"
+	types map[string]bool // of problems
+
+	handler http.Handler
+	inbox   *otptest.Inbox
+	now     time.Time
+	refuse  error // what the hook says
+}
+
+func newAPI(t *testing.T) *api {
+	raw, err := os.ReadFile("../../../otphttp/openapi.json")
+	require.NoError(t, err)
+	document, err := libopenapi.NewDocument(raw)
+	require.NoError(t, err)
+	valid, errs := validator.NewValidator(document)
+	require.Empty(t, errs)
+	ok, faults := valid.ValidateDocument()
+	require.True(t, ok, "%v", faults)
+	a := &api{t: t, valid: valid, seen: map[string]bool{}, types: map[string]bool{}, inbox: &otptest.Inbox{}, now: time.Now()}
+	clock := func() time.Time { return a.now }
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), a.inbox, &otp.Options{Now: clock})
+	require.NoError(t, err)
+	a.handler, err = otphttp.New(verifier, &otphttp.Options{
+		Now:        clock,
+		Purpose:    func(*http.Request) (string, error) { return "login", a.refuse },
+		OnVerified: func(http.ResponseWriter, *http.Request, otp.Challenge) {},
+	})
+	require.NoError(t, err)
+	return a
+}
+
+// do makes one exchange. Wild requests are ones that the description forbids.
+func (a *api) do(method, step, kind, body string, wild bool) (status int, answer string) {
+	request := func() *http.Request {
+		r := httptest.NewRequest(method, "/login/"+step, strings.NewReader(body))
+		if kind != "" {
+			r.Header.Set("Content-Type", kind)
+		}
+		return r
+	}
+	if !wild {
+		ok, faults := a.valid.ValidateHttpRequestSync(request())
+		require.True(a.t, ok, "%s %s: %v", step, body, faults)
+	}
+	w := httptest.NewRecorder()
+	a.handler.ServeHTTP(w, request())
+	result := w.Result()
+	raw, err := io.ReadAll(result.Body)
+	require.NoError(a.t, err)
+	// A request of another method is in no description; its answer is.
+	result.Body = io.NopCloser(strings.NewReader(string(raw)))
+	described := httptest.NewRequest(http.MethodPost, "/login/"+step, nil)
+	described.Header.Set("Content-Type", "application/json")
+	ok, faults := a.valid.ValidateHttpResponse(described, result)
+	require.True(a.t, ok, "%s %s: %d %s: %v", step, body, result.StatusCode, raw, faults)
+	require.Equal(a.t, "no-store", result.Header.Get("Cache-Control"))
+	if result.StatusCode == http.StatusTooManyRequests || result.StatusCode == http.StatusServiceUnavailable {
+		require.Regexp(a.t, `^[1-9][0-9]*$`, result.Header.Get("Retry-After"))
+	}
+	a.seen[fmt.Sprintf("/%s %d", step, result.StatusCode)] = true
+	if m := regexp.MustCompile(`problems\.md#([a-z]+)`).FindStringSubmatch(string(raw)); m != nil {
+		a.types[m[1]] = true
+	}
+	return result.StatusCode, string(raw)
+}
+
+func (a *api) post(step, body string) (int, string) {
+	return a.do(http.MethodPost, step, "application/json", body, false)
+}
+
+func idOf(body string) string {
+	if m := regexp.MustCompile(`"id":"([^"]+)"`).FindStringSubmatch(body); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+func wrong(code string) string {
+	return code[:len(code)-1] + string('0'+(code[len(code)-1]-'0'+1)%10)
+}
+
+// Everything that the description names happens, and nothing else.
+func TestOpenAPI(t *testing.T) {
+	a := newAPI(t)
+	const bob, carol = "bob@example.com", "carol@example.com"
+
+	// An app's way: a wrong code, a right one, and the same once more.
+	_, body := a.post("start", `{"address":"`+bob+`","device":"x","captcha":null}`)
+	id := idOf(body)
+	about := `{"id":"` + id + `"}`
+	answer := func(id, code string) string { return `{"id":"` + id + `","code":"` + code + `"}` }
+	a.post("status", about)
+	a.post("resend", about)
+	a.post("start", `{"address":"`+bob+`","captcha":"x"}`) // too early
+	a.post("check", answer(id, "nonsense"))
+	a.post("check", answer(id, wrong(a.inbox.Code(bob))))
+	a.now = a.now.Add(time.Minute)
+	a.post("resend", about)
+	status, _ := a.post("check", answer(id, a.inbox.Code(bob)))
+	require.Equal(t, http.StatusOK, status)
+	a.post("check", answer(id, a.inbox.Code(bob)))
+	a.post("status", about)
+	a.post("resend", about)
+
+	// Expired and exhausted; then escalated.
+	_, body = a.post("start", `{"address":"`+carol+`"}`)
+	id = idOf(body)
+	a.now = a.now.Add(10 * time.Minute)
+	a.post("check", answer(id, a.inbox.Code(carol)))
+	a.post("status", `{"id":"`+id+`"}`)
+	for range 2 {
+		_, body = a.post("resend", `{"id":"`+id+`"}`)
+		id = idOf(body)
+		for range 6 {
+			a.post("check", answer(id, wrong(a.inbox.Code(carol))))
+		}
+		a.now = a.now.Add(time.Minute)
+	}
+	a.escalate()
+
+	// What cannot be read, on every path.
+	for _, step := range []string{"start", "check", "resend", "status"} {
+		a.do(http.MethodGet, step, "", "", true)
+		a.do(http.MethodPost, step, "text/plain", "{}", true)
+		a.do(http.MethodPost, step, "application/json", `[]`, true)
+		a.do(http.MethodPost, step, "application/json", `{"x":"`+strings.Repeat("x", 5000)+`"}`, true)
+		for _, err := range []error{otphttp.ErrForbidden, &otp.LimitError{RetryAfter: time.Second}, errors.New("database down")} {
+			a.refuse = err
+			a.post(step, `{"address":"`+bob+`","code":"123456"}`)
+		}
+		a.refuse = nil
+	}
+	a.do(http.MethodPost, "start", "application/json", `{}`, true)
+	a.post("start", `{"address":"bob"}`)
+	a.inbox.FailWith(&otp.SendError{Temporary: true, Stage: "connect", Err: context.DeadlineExceeded})
+	a.post("start", `{"address":"erin@example.com"}`)
+
+	require.Equal(t, described(t), slices.Sorted(maps.Keys(a.seen)))
+	require.Equal(t, problemNames(t), slices.Sorted(maps.Keys(a.types)))
+}
+
+// escalate guesses at two challenges of one address, so that the second's end
+// is that of the address.
+func (a *api) escalate() {
+	const to = "fay@example.com"
+	_, body := a.post("start", `{"address":"`+to+`"}`)
+	first := idOf(body)
+	a.now = a.now.Add(time.Minute)
+	_, body = a.post("start", `{"address":"`+to+`"}`)
+	second := idOf(body)
+	a.now = a.now.Add(time.Minute)
+	_, body = a.post("start", `{"address":"`+to+`"}`)
+	third := idOf(body)
+	code := a.inbox.Code(to)
+	guess := func(id string) {
+		a.post("check", `{"id":"`+id+`","code":"`+wrong(code)+`"}`)
+	}
+	for range 5 {
+		guess(first)
+		guess(second)
+	}
+	guess(third)
+}
+
+// described are the paths and statuses in the description.
+func described(t *testing.T) []string {
+	raw, err := os.ReadFile("../../../otphttp/openapi.json")
+	require.NoError(t, err)
+	document, err := libopenapi.NewDocument(raw)
+	require.NoError(t, err)
+	model, err := document.BuildV3Model()
+	require.NoError(t, err)
+	var list []string
+	for path, item := range model.Model.Paths.PathItems.FromOldest() {
+		for method, operation := range item.GetOperations().FromOldest() {
+			require.Equal(t, "post", method, path)
+			for status := range operation.Responses.Codes.FromOldest() {
+				list = append(list, path+" "+status)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// problemNames are the headings of docs/problems.md.
+func problemNames(t *testing.T) []string {
+	raw, err := os.ReadFile("../../../docs/problems.md")
+	require.NoError(t, err)
+	var list []string
+	for line := range strings.Lines(string(raw)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "### "); ok {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,376 @@
+//lint:file-ignore ST1008 what the library returned stands together, before what the model says
+
+package model
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-mailotp/otp"
+)
+
+// actions are what can happen; one that is there twice happens more often.
+func (w *world) actions() map[string]func(*rapid.T) {
+	named := map[string]func(){
+		"send": w.send, "send 2": w.send, "send to nobody": w.sendToNobody,
+		"resend": w.resend, "resend 2": w.resend,
+		"check": w.check, "check 2": w.check, "check 3": w.check,
+		"status": w.status, "forget": w.forget, "rotate": w.rotate,
+		"wait": w.wait, "wait a little": w.waitALittle, "wait for an edge": w.waitForEdge, "wait for an edge 2": w.waitForEdge,
+		"guess on": w.guessOn, "wear out": w.wearOut, "flood": w.flood, "storm": w.storm, "old device": w.oldDevice,
+	}
+	actions := map[string]func(*rapid.T){}
+	for name, act := range named {
+		actions[name] = func(t *rapid.T) { w.T = t; act() }
+	}
+	return actions
+}
+
+// drawCall draws a call that can be made in the middle of another.
+func (w *world) drawCall() func() {
+	name := rapid.SampledFrom([]string{"check", "check", "send", "resend", "forget", "status"}).Draw(w.T, "meanwhile")
+	return map[string]func(){"check": w.check, "send": w.send, "resend": w.resend, "forget": w.forget, "status": w.status}[name]
+}
+
+// drawSide draws one of the two verifiers.
+func (w *world) drawSide() int { return rapid.IntRange(0, 1).Draw(w.T, "verifier") }
+
+// drawVerifierFor draws a verifier, most often for the purpose of a challenge.
+func (w *world) drawVerifierFor(id string) (*otp.Verifier, policy, string) {
+	side := w.drawSide()
+	purpose := rapid.SampledFrom(purposes).Draw(w.T, "purpose")
+	for _, c := range w.m.challenges {
+		if c.id != "" && c.id == id && rapid.IntRange(0, 15).Draw(w.T, "another purpose") > 0 {
+			purpose = c.purpose
+		}
+	}
+	v, p := w.verifier(side, purpose)
+	return v, p, purpose
+}
+
+// check makes a Check with everything drawn.
+func (w *world) check() {
+	id := w.drawID()
+	w.checkInput(id, w.drawInput(id, "right", "right", "spelled", "wrong", "wrong", "wrong", "of another", "odd"))
+}
+
+func (w *world) checkInput(id, input string) (otp.Challenge, answer) {
+	v, p, purpose := w.drawVerifierFor(id)
+	return w.checkBy(v, p, purpose, id, input)
+}
+
+func (w *world) checkBy(v *otp.Verifier, p policy, purpose, id, input string) (otp.Challenge, answer) {
+	c, a := w.call("Check", fmt.Sprintf("by %s %.30s for %q, %q", p, id, purpose, input), func() (otp.Challenge, error, answer) {
+		var known *answer
+		w.onLost = func() func() {
+			a := w.m.check(p, purpose, id, input)
+			known = &a
+			return func() { known = nil }
+		}
+		c, err := v.Check(context.Background(), id, input)
+		if known == nil {
+			w.onLost()
+		}
+		return c, err, *known
+	})
+	if a.passed {
+		w.tokens = append(w.tokens, token{text: c.Device, namespace: p.namespace, to: a.about.to, at: w.m.now})
+	}
+	return c, a
+}
+
+// status makes a Status with everything drawn.
+func (w *world) status() {
+	id := w.drawID()
+	v, p, purpose := w.drawVerifierFor(id)
+	w.call("Status", fmt.Sprintf("by %s %.30s for %q", p, id, purpose), func() (otp.Challenge, error, answer) {
+		c, err := v.Status(context.Background(), id)
+		return c, err, w.m.status(p, purpose, id)
+	})
+}
+
+// forget makes a Forget of an address in any spelling.
+func (w *world) forget() {
+	typed := rapid.SampledFrom(rapid.SampledFrom(persons).Draw(w.T, "person")).Draw(w.T, "to")
+	v, p := w.verifier(w.drawSide(), "login")
+	to, err := otp.ParseEmail(typed)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.call("Forget", typed, func() (otp.Challenge, error, answer) {
+		w.onLost = func() func() {
+			w.m.forget(addressLedger(p, to))
+			return func() {}
+		}
+		err := v.Forget(context.Background(), typed)
+		return otp.Challenge{}, err, w.m.forget(addressLedger(p, to))
+	})
+}
+
+// sendToNobody makes calls with what is no address.
+func (w *world) sendToNobody() {
+	v, _ := w.verifier(w.drawSide(), "login")
+	for _, typed := range []string{"", "ann", "ann@example.com, bob@example.com"} {
+		w.call("Send", strconv.Quote(typed), func() (otp.Challenge, error, answer) {
+			c, err := v.Send(context.Background(), otp.Request{To: typed, Client: "phone-7"})
+			return c, err, answer{verdict: badAddress}
+		})
+		w.call("Forget", strconv.Quote(typed), func() (otp.Challenge, error, answer) {
+			return otp.Challenge{}, v.Forget(context.Background(), typed), answer{verdict: badAddress}
+		})
+	}
+}
+
+// rotate gives the verifiers other secrets, most often the next ones of a rotation.
+func (w *world) rotate() {
+	if rapid.IntRange(0, 3).Draw(w.T, "a secret is lost") == 0 {
+		w.ring = rapid.IntRange(0, len(rings)-1).Draw(w.T, "secrets")
+	} else {
+		w.ring = (w.ring + 1) % len(rings)
+	}
+	w.say("the secrets are %s", strings.Join(rings[w.ring], ", "))
+}
+
+// guessOn types wrong codes at one challenge until it takes no more.
+func (w *world) guessOn() {
+	id := w.drawID()
+	for range rapid.IntRange(2, 12).Draw(w.T, "guesses") {
+		if _, a := w.checkInput(id, w.drawInput(id, "wrong")); a.verdict != wrong {
+			break
+		}
+	}
+}
+
+// wearOut opens challenges for one address and guesses at them until only
+// strong codes are mailed.
+func (w *world) wearOut() {
+	person := rapid.SampledFrom(persons).Draw(w.T, "person")
+	side := w.drawSide()
+	for range rapid.IntRange(2, 12).Draw(w.T, "challenges") {
+		c, a := w.sendBy(side, w.drawRequest(person))
+		if a.verdict == limited {
+			w.pass(time.Duration(a.retryAfter) * time.Millisecond)
+		}
+		for range 10 {
+			if c.ID == "" {
+				break
+			}
+			_, a := w.checkInput(c.ID, w.drawInput(c.ID, "wrong"))
+			if a.verdict == escalated {
+				w.resendID(c.ID)
+			}
+			if a.verdict != wrong {
+				break
+			}
+		}
+	}
+}
+
+// flood opens challenges for one address as fast as the budgets allow.
+func (w *world) flood() {
+	person := rapid.SampledFrom(persons).Draw(w.T, "person")
+	side := w.drawSide()
+	large := rapid.Bool().Draw(w.T, "all large")
+	spoil := rapid.Bool().Draw(w.T, "spoil them")
+	for range rapid.IntRange(5, 20).Draw(w.T, "challenges") {
+		r := w.drawRequest(person)
+		if large {
+			w.fill(side, &r)
+		}
+		c, a := w.sendBy(side, r)
+		if a.verdict == limited && a.retryAfter < 2*minute {
+			w.pass(time.Duration(a.retryAfter) * time.Millisecond)
+		}
+		if spoil && c.ID != "" {
+			w.checkInput(c.ID, w.drawInput(c.ID, "wrong"))
+		}
+	}
+}
+
+// fill gives a request the vars with which its challenge is large, and where its lane is
+// nearly full as large as fits, or a byte more.
+func (w *world) fill(side int, r *request) {
+	_, p := w.verifier(side, r.purpose)
+	to, err := otp.ParseEmail(r.To)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r.Proven = true // a lane of their own
+	c := &challenge{wish: wish{to: to, whose: addressLedger(p, to), lane: known, purpose: r.purpose, locale: r.Locale, vars: map[string]string{"text": ""}}}
+	if c.signs = p.short[kindOf(r.purpose)].n; w.m.strongOnly(p, c.whose, known) {
+		c.signs = fourteen.n
+	}
+	n := 500
+	if rest := maxBytes - size(w.m.lane(c.wish)...) - size(c); rest > 0 && rest < n {
+		n = rest + rapid.IntRange(0, 1).Draw(w.T, "too much")
+	}
+	r.Vars = map[string]string{"text": strings.Repeat("a", n)}
+}
+
+// storm opens challenges without end where the budgets are of a hundred: it passes
+// them, or guesses at them in vain, and comes again when there is room.
+func (w *world) storm() {
+	side := w.drawSide()
+	if !w.setups[side].fewCodes || rapid.IntRange(0, 2).Draw(w.T, "storm") > 0 {
+		return
+	}
+	r := w.drawRequest(persons[0])
+	r.smooth, r.Proven = true, rapid.Bool().Draw(w.T, "all proven")
+	if !r.Proven {
+		r.Client, r.Device, r.token = clients[0][0], "", token{} // the client's budget is spent first
+	}
+	v, p := w.verifier(side, r.purpose)
+	kind, n := "right", 101
+	if rapid.Bool().Draw(w.T, "in vain") {
+		kind, n = "wrong", 12
+	}
+	for range n {
+		c, a := w.sendBy(side, r)
+		if a.verdict == limited {
+			w.pass(time.Duration(a.retryAfter) * time.Millisecond)
+			continue
+		}
+		for range 10 {
+			if _, a := w.checkBy(v, p, r.purpose, c.ID, w.drawInput(c.ID, kind)); a.verdict == escalated {
+				w.pass(12 * time.Hour)
+			} else if a.verdict != wrong {
+				break
+			}
+		}
+	}
+}
+
+// oldDevice comes back with the token of a device when its time is nearly over, or just over.
+func (w *world) oldDevice() {
+	if len(w.tokens) == 0 {
+		w.Skip("no tokens")
+	}
+	if rapid.IntRange(0, 2).Draw(w.T, "old") > 0 {
+		return // half a year is the end of everything else
+	}
+	r := w.drawRequest(persons[0])
+	r.token = rapid.SampledFrom(w.tokens).Draw(w.T, "token")
+	r.To, r.Device, r.Proven = r.token.to.String(), r.token.text, false
+	w.passTo(r.token.at/1000*1000 + 180*day + int64(rapid.SampledFrom([]int{-1, 0, 1, 999, 1000}).Draw(w.T, "beside")))
+	w.sendBy(w.drawSide(), r)
+}
+
+// drawToken draws what is sent as the token of a device: often none.
+func (w *world) drawToken() token {
+	n := rapid.IntRange(0, 7).Draw(w.T, "device")
+	switch {
+	case n == 0:
+		return token{text: "no token", forged: true}
+	case n < 4 || len(w.tokens) == 0:
+		return token{}
+	}
+	t := rapid.SampledFrom(w.tokens).Draw(w.T, "token")
+	if n == 4 {
+		t.forged = true
+		t.text = otherSign(t.text, rapid.IntRange(0, len(t.text)-2).Draw(w.T, "at"))
+	}
+	return t
+}
+
+// opens says whether a token opens the known lane of an address. Its life is
+// counted in whole seconds.
+func (t token) opens(p policy, to otp.Address, now int64) bool {
+	why := "taken"
+	switch {
+	case t.text == "":
+		return false
+	case t.forged:
+		why = "forged"
+	case t.namespace != p.namespace:
+		why = "another namespace"
+	case t.to != to:
+		why = "another address"
+	case now/1000 >= t.at/1000+180*24*60*60:
+		why = "too old"
+	}
+	hit("token: " + why)
+	return why == "taken"
+}
+
+// otherSign changes one sign of a text.
+func otherSign(text string, at int) string {
+	sign := "A"
+	if text[at] == 'A' {
+		sign = "B"
+	}
+	return text[:at] + sign + text[at+1:]
+}
+
+// drawID draws the ID of a challenge, most often a late and live one, or of none.
+func (w *world) drawID() string {
+	var all, good []string
+	for _, c := range w.m.challenges {
+		if c.id != "" {
+			all = append(all, c.id)
+			if !c.gone {
+				good = append(good, c.id)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return strings.Repeat("A", 64)
+	}
+	switch n := rapid.IntRange(0, 19).Draw(w.T, "ID"); {
+	case n == 0:
+		id := rapid.SampledFrom(all).Draw(w.T, "forged from")
+		changed := otherSign(id, rapid.IntRange(0, 63).Draw(w.T, "at"))
+		return rapid.SampledFrom([]string{changed, changed, "", id[:63], id + "A", id[:63] + "="}).Draw(w.T, "forged")
+	case n <= 2 || len(good) == 0:
+		return rapid.SampledFrom(all).Draw(w.T, "one of all")
+	case n <= 12:
+		return good[len(good)-1]
+	default:
+		return rapid.SampledFrom(good).Draw(w.T, "one of the good")
+	}
+}
+
+// drawInput draws what somebody types for a challenge.
+func (w *world) drawInput(id string, kinds ...string) string {
+	right, codes := "000000", []string(nil)
+	for _, c := range w.m.challenges {
+		if c.code != "" {
+			codes = append(codes, c.code)
+		}
+		if c.id != "" && c.id == id && c.code != "" {
+			right = c.code
+		} else if c.id != "" && c.id == id {
+			right = strings.Repeat("0", c.signs)
+		}
+	}
+	switch rapid.SampledFrom(kinds).Draw(w.T, "input") {
+	case "spelled":
+		return " " + strings.ToLower(right[:3]) + "-" + right[3:] + " "
+	case "wrong":
+		return otherDigit(right, rapid.IntRange(0, len(right)-1).Draw(w.T, "at"))
+	case "of another":
+		return rapid.SampledFrom(slices.Concat([]string{right}, codes)).Draw(w.T, "code")
+	case "odd":
+		return rapid.SampledFrom(oddInputs).Draw(w.T, "shape")
+	}
+	return right
+}
+
+// otherDigit changes one sign of a code.
+func otherDigit(code string, at int) string {
+	digit := "7"
+	if code[at] == '7' {
+		digit = "8"
+	}
+	return code[:at] + digit + code[at+1:]
+}
+
+// oddInputs are codes of nothing, or of the wrong kind.
+var oddInputs = []string{
+	"", "12345", "1234567", "00000O", "000000", "00000000", "ZZZZZZZZZZZZZZ", "12345678901234", "ABCDEFGHIJKLMN", strings.Repeat("9", 70),
+}

@@ -1,0 +1,123 @@
+package model
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/go-mailotp/otp"
+)
+
+// verdictOf names an error.
+func verdictOf(err error) verdict {
+	for v, is := range map[verdict]error{
+		badAddress: otp.ErrAddress, malformed: otp.ErrMalformed, wrong: otp.ErrCode, expired: otp.ErrExpired,
+		exhausted: otp.ErrExhausted, escalated: otp.ErrEscalated, unknown: otp.ErrUnknown, limited: otp.ErrLimited,
+	} {
+		if errors.Is(err, is) {
+			return v
+		}
+	}
+	var send *otp.SendError
+	switch {
+	case err == nil:
+		return fine
+	case !errors.Is(err, otp.ErrSend):
+		return broken
+	case !errors.As(err, &send), send.MaybeSent:
+		return maybeSent
+	case send.Temporary:
+		return tryLater
+	default:
+		return refusedSend
+	}
+}
+
+// compare holds what a call returned against what the model says.
+func (w *world) compare(want answer, got otp.Challenge, err error) {
+	defer func() {
+		if w.Failed() {
+			w.Log(w.m)
+		}
+	}()
+	if v := verdictOf(err); v != want.verdict {
+		w.Fatalf("the verifier says %q (%v), the model %q", v, err, want.verdict)
+	}
+	if w.m.fault != "" {
+		w.Fatal(w.m.fault)
+	}
+	var limit *otp.LimitError
+	if errors.As(err, &limit) && limit.RetryAfter != time.Duration(want.retryAfter)*time.Millisecond {
+		w.Fatalf("the verifier says to come back in %v, the model in %v", limit.RetryAfter, time.Duration(want.retryAfter)*time.Millisecond)
+	}
+	if saw := slices.Contains(w.saw, otp.EventClockBack); saw != want.clockBack {
+		w.Fatalf("an event for a clock that is behind: %t, the model says %t", saw, want.clockBack)
+	}
+	if saw := slices.Contains(w.saw, otp.EventUnknownKey); saw != want.unknownKey && !w.raced { // in a race one is told of each load
+		w.Fatalf("an event for an unknown secret: %t, the model says %t", saw, want.unknownKey)
+	}
+	c := want.about
+	if c == nil {
+		if !reflect.DeepEqual(got, otp.Challenge{}) {
+			w.Fatalf("the verifier returns %#v, the model no challenge", fields(got))
+		}
+		return
+	}
+	if c.id == "" { // new
+		for _, other := range w.m.challenges {
+			if other.id == got.ID {
+				w.Fatal("an ID for the second time")
+			}
+		}
+		c.id = got.ID
+	}
+	if c.reference == "" { // of a decoy, in no mail
+		c.reference = got.Reference
+	}
+	resendAt := time.UnixMilli(want.resendAt)
+	if want.noResendAt || want.room && !got.ResendAt.After(time.UnixMilli(max(want.resendAt, c.sentAt))) {
+		resendAt = got.ResendAt // may be past; is SentAt where no limit is full, also by a slow clock
+	}
+	expect := otp.Challenge{
+		ID: c.id, Masked: c.to.Masked(), Purpose: c.purpose, Reference: c.reference, Strong: c.strong,
+		SentAt: time.UnixMilli(c.sentAt), ExpiresAt: time.UnixMilli(c.deadline), ResendAt: resendAt, GuessesLeft: want.left,
+	}
+	if want.passed {
+		expect.To, expect.Vars, expect.Device = c.to, c.vars, got.Device
+		if got.Device == "" {
+			w.Fatal("no token for the device")
+		}
+	}
+	if got, expect := fields(got), fields(expect); !reflect.DeepEqual(got, expect) {
+		w.Fatalf("with %q the verifier returns\n%#v\nthe model\n%#v", want.verdict, got, expect)
+	}
+}
+
+// compareSwaps holds how often the store was written to, and for how long, against the model.
+func (w *world) compareSwaps() {
+	if !slices.Equal(w.counting.ttls, w.m.swaps) {
+		w.Fatalf("the verifier wrote for %v, the model for %v milliseconds", w.counting.ttls, w.m.swaps)
+	}
+}
+
+// A seen is a Challenge that fmt shows whole and reflect can compare.
+type seen struct {
+	ID, To, Masked, Purpose, Reference string
+	Vars                               map[string]string
+	Strong                             bool
+	SentAt, ExpiresAt, ResendAt        int64
+	GuessesLeft                        int
+	Device                             string
+}
+
+func fields(c otp.Challenge) seen {
+	s := seen{
+		c.ID, c.To.String(), c.Masked, c.Purpose, c.Reference, c.Vars, c.Strong,
+		c.SentAt.UnixNano(), c.ExpiresAt.UnixNano(), c.ResendAt.UnixNano(), c.GuessesLeft, c.Device,
+	}
+	if len(s.Vars) == 0 {
+		s.Vars = nil
+	}
+	return s
+}

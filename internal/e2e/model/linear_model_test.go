@@ -1,0 +1,146 @@
+package model
+
+import (
+	"hash/maphash"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// The limits that the histories of a Verifier run under: so small that they are
+// reached.
+const (
+	linGuesses = 2 // of each challenge
+	linWrong   = 3 // of short codes, in each lane
+	linSends   = 5 // in each lane
+)
+
+// linRequest is what a client asks of a Verifier: about a challenge by its number
+// in the history, or, for send and forget, about the address.
+type linRequest struct {
+	verb      string // send, resend, status, forget; a Check: right, wrong, shape, foreign
+	challenge int
+	lane      int // for send
+	opens     int // the number of the challenge that it opened, 0 for none
+}
+
+// linReply is what a Verifier says.
+type linReply struct {
+	verdict string // "" is success
+	left    int    // guesses
+	strong  bool
+	opened  bool // another challenge than was asked about
+	waits   bool // ResendAt is later than now
+	twice   bool // a send made twice: waits may be of either time
+}
+
+// linUnknown is the verdict of a call that failed: it was made, or not, or will be.
+const linUnknown = "unknown outcome"
+
+// linAddress is all that a Verifier remembers about one address.
+type linAddress struct {
+	challenges [40]struct {
+		open   bool
+		lane   int
+		strong bool
+		wrong  int
+	}
+	sends, wrong [2]int // by lane
+}
+
+// verdict is what is said about challenge n before any guess at it.
+func (a *linAddress) verdict(n int) string {
+	switch c := a.challenges[n]; {
+	case !c.open:
+		return "unknown"
+	case c.wrong >= linGuesses:
+		return "exhausted"
+	case !c.strong && a.wrong[c.lane] >= linWrong:
+		return "escalated"
+	}
+	return ""
+}
+
+// reply says how challenge n stands.
+func (a *linAddress) reply(verdict string, n int) linReply {
+	c := a.challenges[n]
+	return linReply{verdict: verdict, left: linGuesses - c.wrong, strong: c.strong, waits: a.sends[c.lane] >= linSends}
+}
+
+// open opens challenge n, unless the sends are spent. 0 is one whose ID nobody
+// was told.
+func (a *linAddress) open(n, lane int) linReply {
+	if a.sends[lane] >= linSends {
+		return linReply{verdict: "limited"}
+	}
+	a.sends[lane]++
+	if n == 0 {
+		return linReply{}
+	}
+	c := &a.challenges[n]
+	c.open, c.lane, c.strong = true, lane, a.wrong[lane] >= linWrong
+	re := a.reply("", n)
+	re.opened = true
+	return re
+}
+
+// serve is the specification: what a Verifier does and says, one request at a
+// time. a is a copy.
+func (a linAddress) serve(in linRequest) (linAddress, linReply) {
+	n := in.challenge
+	c := &a.challenges[n]
+	verdict := a.verdict(n)
+	switch {
+	case in.verb == "send":
+		re := a.open(in.opens, in.lane)
+		return a, re
+	case in.verb == "forget":
+		return linAddress{}, linReply{}
+	case verdict == "unknown" || in.verb == "foreign":
+		return a, linReply{verdict: "unknown"}
+	case in.verb == "resend" && verdict != "":
+		re := a.open(in.opens, c.lane)
+		return a, re
+	case in.verb == "resend" && a.sends[c.lane] >= linSends:
+		return a, linReply{verdict: "limited"}
+	case in.verb == "resend":
+		a.sends[c.lane]++
+	case verdict != "":
+	case in.verb == "right":
+		re := a.reply("", n)
+		c.open = false
+		return a, re
+	case in.verb == "wrong":
+		verdict = "wrong"
+		c.wrong++
+		if !c.strong {
+			a.wrong[c.lane]++
+		}
+	case in.verb == "shape":
+		verdict = "malformed"
+	}
+	return a, a.reply(verdict, n)
+}
+
+// linVerifiers is serve in the terms of porcupine.
+func linVerifiers() porcupine.Model {
+	seed := maphash.MakeSeed()
+	m := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{linAddress{}} },
+		Step: func(state, input, output any) []any {
+			before, out := state.(linAddress), output.(linReply)
+			after, want := before.serve(input.(linRequest))
+			if out.verdict == linUnknown {
+				return []any{before, after}
+			}
+			if out.twice {
+				want.twice, want.waits = true, out.waits
+			}
+			if out != want {
+				return nil
+			}
+			return []any{after}
+		},
+		Hash: func(state any) uint64 { return maphash.Comparable(seed, state.(linAddress)) },
+	}
+	return m.ToModel()
+}

@@ -1,0 +1,233 @@
+package model
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/go-mailotp/otp"
+)
+
+// A world is one random history: a store, two verifiers over it, and the model
+// that must agree with them.
+type world struct {
+	*rapid.T
+	m         *model
+	micros    int64 // the verifiers' clock, finer than the rules count
+	storeWait bool  // while it goes back, the store's clock stands still until it is there again
+	store     otp.Store
+	counting  *countingStore // nil over a bare MemoryStore
+	setups    []setup        // the options of the two verifiers
+	ring      int            // the secrets of both, of rings
+	verifiers map[string]*otp.Verifier
+	tokens    []token
+	depth     int // 1 while something happens in the middle of a mailing
+
+	// Of the call under way.
+	saw     []otp.EventKind
+	onAdmit func(otp.Address) (bool, error)
+	onMail  func(otp.Message) error
+	onRace  func()        // before a swap that comes late: the model's steps up to there
+	onLost  func() func() // after a swap whose answer is lost: the model's step too; what it returns undoes its answer
+	raced   bool
+}
+
+// A token is what a right Check handed out for a device.
+type token struct {
+	text, namespace string
+	to              otp.Address
+	at              int64
+	forged          bool
+}
+
+// rings are the secrets in the course of a rotation.
+var rings = [][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}, {"b", "a"}, {"a", "b"}}
+
+// newWorld draws what stays the same for a whole history.
+func newWorld(t *rapid.T) *world {
+	w := &world{
+		T:         t,
+		m:         &model{ledgers: map[string]*ledger{}},
+		micros:    time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro(),
+		storeWait: rapid.Bool().Draw(t, "the store's clock waits"),
+		verifiers: map[string]*otp.Verifier{},
+	}
+	w.m.now = w.micros / 1000
+	w.m.storeNow = w.m.now
+	w.store = otp.NewMemoryStore(&otp.MemoryOptions{Now: func() time.Time { return time.UnixMilli(w.m.storeNow) }})
+	if rapid.Bool().Draw(t, "no bare MemoryStore") {
+		w.counting = &countingStore{Store: w.store}
+		w.store = w.counting
+	}
+	w.T.Logf("the story begins at %s", clock(w.m.now))
+	w.setups = rapid.SliceOfN(rapid.SampledFrom(setups), 2, 2).Draw(t, "options")
+	return w
+}
+
+// verifier returns one of the two verifiers, and what the model knows of it.
+func (w *world) verifier(i int, purpose string) (*otp.Verifier, policy) {
+	s := w.setups[i]
+	s.policy.name, s.policy.secrets = s.name, rings[w.ring]
+	name := s.name + strings.Join(rings[w.ring], "")
+	if w.verifiers[name] == nil {
+		o := s.options
+		for _, letter := range rings[w.ring] {
+			o.Secrets = append(o.Secrets, []byte(strings.Repeat(letter+".", 16)))
+		}
+		o.IndexSecret = []byte(strings.Repeat("the index", 4))
+		o.Observer = w
+		o.Now = func() time.Time { return time.UnixMicro(w.micros) }
+		if s.fewCodes {
+			o.Generator = new(fewCodes)
+		}
+		if s.policy.asksAdmit {
+			o.Admit = func(_ context.Context, to otp.Address) (bool, error) { return w.onAdmit(to) }
+		}
+		sender := otp.SenderFunc(func(_ context.Context, m otp.Message) error { return w.onMail(m) })
+		v, err := otp.NewVerifier(w.store, sender, &o)
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.verifiers[name] = v
+	}
+	return w.verifiers[name].For(purpose), s.policy
+}
+
+// Observe implements otp.Observer.
+func (w *world) Observe(_ context.Context, e otp.Event) { w.saw = append(w.saw, e.Kind) }
+
+// pass lets time go by, or back.
+func (w *world) pass(d time.Duration) {
+	before := w.m.now
+	w.micros += d.Microseconds()
+	w.m.now = w.micros / 1000
+	w.m.setBack = w.m.setBack || w.m.now < before
+	if w.storeWait {
+		w.m.storeNow = max(w.m.storeNow, w.m.now)
+	} else {
+		w.m.storeNow += max(0, w.m.now-before)
+	}
+	w.say("%v later it is %s", d, clock(w.m.now))
+}
+
+// say adds a line to the story that rapid prints of a failure.
+func (w *world) say(format string, args ...any) {
+	w.Logf(strings.Repeat("    ", w.depth)+format, args...)
+}
+
+// call makes one call and holds its answer against the model's. A call can be made
+// within another: in Admit, in the sender, or before a swap, which is then lost.
+func (w *world) call(method, what string, run func() (otp.Challenge, error, answer)) (otp.Challenge, answer) {
+	saw, onAdmit, onMail, onRace, onLost := w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost
+	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = nil, nil, nil, func() {}, nil
+	if w.depth == 0 {
+		w.m.swaps, w.raced = nil, false
+		if w.counting != nil {
+			w.drawTrouble()
+		}
+	}
+	w.depth++
+	c, err, want := run()
+	w.depth--
+	w.say("%s %s: %s, %d guesses left, %v", method, what, want.verdict, c.GuessesLeft, err)
+	w.compare(want, c, err)
+	hit(method + ": " + string(want.verdict))
+	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = saw, onAdmit, onMail, onRace, onLost
+	if w.depth == 0 && w.counting != nil {
+		w.compareSwaps()
+	}
+	return c, want
+}
+
+// trips are how many loads and swaps have been made.
+func (w *world) trips() (loads, swaps int) {
+	if w.counting == nil {
+		return 0, 0
+	}
+	return w.counting.loads, len(w.counting.ttls)
+}
+
+// drawTrouble draws what happens to one of the swaps of a call.
+func (w *world) drawTrouble() {
+	s := w.counting
+	*s = countingStore{Store: s.Store}
+	trouble := rapid.SampledFrom([]string{"", "", "", "", "", "denied", "late", "overtaken"}).Draw(w.T, "trouble")
+	if trouble == "" {
+		return
+	}
+	at := rapid.IntRange(1, 3).Draw(w.T, "at swap")
+	if trouble == "denied" {
+		s.denied = at
+		return
+	}
+	other := w.drawCall()
+	w.raced = true
+	if trouble == "late" {
+		s.late, s.before = at, func() {
+			w.onRace()
+			other()
+			hit("trouble: late")
+		}
+		return
+	}
+	s.denied, s.after = at, func(same func() bool) {
+		forget := w.onLost()
+		other()
+		if !same() {
+			forget()
+			hit("trouble: overtaken")
+		}
+	}
+}
+
+// A countingStore notes the time to live of every swap that it makes. Since it is no
+// *MemoryStore, a verifier over it also remembers what it wrote.
+type countingStore struct {
+	otp.Store
+	loads        int
+	ttls         []int64
+	late, denied int                    // counts down to a swap
+	before       func()                 // happens before the late one
+	after        func(same func() bool) // happens after the denied one; same says whether its value is still there
+}
+
+// Load implements otp.Store.
+func (s *countingStore) Load(ctx context.Context, key string) ([]byte, error) {
+	s.loads++
+	return s.Store.Load(ctx, key)
+}
+
+// CompareAndSwap implements otp.Store.
+func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if s.late--; s.late == 0 {
+		s.before() // and then it fails
+	}
+	swapped, err := s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+	if err != nil || !swapped {
+		return swapped, err
+	}
+	if bytes.Equal(old, new) {
+		return false, errors.New("a swap that changes nothing")
+	}
+	if new != nil {
+		s.ttls = append(s.ttls, ttl.Milliseconds())
+	}
+	if s.denied--; s.denied != 0 {
+		return true, nil
+	}
+	// Made and denied, as after a driver's own retry (rule 11). Overtaken by another,
+	// the verifier cannot know it for its own.
+	if s.after != nil {
+		s.after(func() bool {
+			value, err := s.Store.Load(ctx, key)
+			return err == nil && bytes.Equal(value, new)
+		})
+	} else {
+		hit("trouble: denied")
+	}
+	return false, nil
+}

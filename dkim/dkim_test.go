@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/dkim"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 )
 
@@ -84,7 +85,7 @@ func verifyPython(t testing.TB, records map[string]string, mails ...[]byte) (ver
 		}
 	}
 	if python == "" {
-		servers.Skip(t, "no Python has dkim and nacl (Debian: python3-dkim, python3-nacl)")
+		testkit.Skip(t, "no Python has dkim and nacl (Debian: python3-dkim, python3-nacl)")
 	}
 	input, err := json.Marshal(map[string]any{"records": records, "mails": mails})
 	require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/letter"
 )
@@ -40,7 +41,7 @@ func shownAsHTML(doc string) string {
 // as they are.
 func TestBidi(t *testing.T) { // I2
 	if servers.Binary("fribidi") == "" {
-		servers.Skip(t, "the order of digits on the screen is not tested: the program fribidi is missing (Debian: libfribidi-bin)")
+		testkit.Skip(t, "the order of digits on the screen is not tested: the program fribidi is missing (Debian: libfribidi-bin)")
 	}
 	require.Equal(t, "456 123 אב\n", displayed(t, "בא 123 456\n", ""), "fribidi shows the danger")
 

@@ -18,7 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // axe-core finds faults of accessibility. It comes from npm's registry, is checked,
@@ -88,7 +88,7 @@ func needAxe(t *testing.T) string {
 	t.Helper()
 	script, err := axe()
 	if err != nil {
-		servers.Skip(t, "axe-core: %v", err)
+		testkit.Skip(t, "axe-core: %v", err)
 	}
 	return script
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 )
 
@@ -68,7 +69,7 @@ func newTab(t *testing.T, s *site) *tab {
 	ctx, err := chromium()
 	require.NoError(t, err)
 	if ctx == nil {
-		servers.Skip(t, "Chromium is not installed (Debian: chromium)")
+		testkit.Skip(t, "Chromium is not installed (Debian: chromium)")
 	}
 	return openTab(t, s, ctx, chromedp.WithNewBrowserContext())
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/letter"
 )
@@ -169,7 +170,7 @@ func hasLongWord(line string) bool {
 func TestMails_python(t *testing.T) { // F2, F6
 	python := servers.Binary("python3", "/usr/bin/python3")
 	if python == "" {
-		servers.Skip(t, "python3 is not installed")
+		testkit.Skip(t, "python3 is not installed")
 	}
 	all := samples(t)
 	var mails [][]byte

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 //go:embed aiosmtpd.py
@@ -49,7 +51,7 @@ func StartAiosmtpd(t testing.TB) *Aiosmtpd {
 		}
 	}
 	if python == "" {
-		Skip(t, "no Python has aiosmtpd (Debian: python3-aiosmtpd)")
+		testkit.Skip(t, "no Python has aiosmtpd (Debian: python3-aiosmtpd)")
 	}
 	s := &Aiosmtpd{dir: t.TempDir()}
 	s.Client = certificate(t, s.dir)

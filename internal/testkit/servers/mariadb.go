@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // MySQL returns the data source name, as github.com/go-sql-driver/mysql takes it,
@@ -41,7 +43,7 @@ func StartMariaDB(t testing.TB, settings ...string) *MariaDBServer {
 	t.Helper()
 	install, server := Binary("mariadb-install-db"), Binary("mariadbd", "/usr/sbin/mariadbd")
 	if install == "" || server == "" {
-		Skip(t, "MariaDB is not installed")
+		testkit.Skip(t, "MariaDB is not installed")
 	}
 	port := strconv.Itoa(FreePort(t))
 	s := &MariaDBServer{DSN: "root@tcp(127.0.0.1:" + port + ")/", dir: sqlDir(t, "mysql")}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // The login that a [Postfix] and an [Aiosmtpd] know.
@@ -101,11 +103,11 @@ func StartPostfix(t testing.TB) *Postfix {
 	t.Helper()
 	postfix, passwords := Binary("postfix", "/usr/sbin/postfix"), Binary("saslpasswd2", "/usr/sbin/saslpasswd2")
 	if postfix == "" || passwords == "" {
-		Skip(t, "Postfix or saslpasswd2 is not installed (Debian: postfix, sasl2-bin, libsasl2-modules)")
+		testkit.Skip(t, "Postfix or saslpasswd2 is not installed (Debian: postfix, sasl2-bin, libsasl2-modules)")
 	}
 	account, err := user.Lookup("postfix")
 	if err != nil || os.Geteuid() != 0 {
-		Skip(t, "Postfix runs only for root, and needs the account postfix")
+		testkit.Skip(t, "Postfix runs only for root, and needs the account postfix")
 	}
 	must := func(err error) {
 		t.Helper()

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // Postgres returns the URL of a database for tests that do it no harm: the one in
@@ -48,7 +50,7 @@ func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 		initdb = found[len(found)-1]
 	}
 	if initdb == "" {
-		Skip(t, "PostgreSQL is not installed")
+		testkit.Skip(t, "PostgreSQL is not installed")
 	}
 	port := strconv.Itoa(FreePort(t))
 	s := &PostgresServer{
@@ -132,7 +134,7 @@ func sqlUser(t testing.TB, name string) *user.User {
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		Skip(t, "no server runs as root, and there is no user %s: %v", name, err)
+		testkit.Skip(t, "no server runs as root, and there is no user %s: %v", name, err)
 	}
 	return u
 }

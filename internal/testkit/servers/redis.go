@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // Redis returns the address of a server for tests that do it no harm: the one
@@ -95,7 +97,7 @@ func redisProgram(t testing.TB) string {
 	}
 	program := Binary("redis-server", "valkey-server")
 	if program == "" {
-		Skip(t, "neither redis-server nor valkey-server is installed")
+		testkit.Skip(t, "neither redis-server nor valkey-server is installed")
 	}
 	return program
 }

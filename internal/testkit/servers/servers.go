@@ -4,7 +4,6 @@ package servers
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -12,18 +11,6 @@ import (
 	"testing"
 	"time"
 )
-
-// Skip skips t, saying why where nobody can miss it. With OTP_TEST_NO_SKIP=1 it
-// fails t instead: a test that never runs proves nothing.
-func Skip(t testing.TB, format string, args ...any) {
-	t.Helper()
-	reason := fmt.Sprintf(format, args...)
-	if os.Getenv("OTP_TEST_NO_SKIP") != "" {
-		t.Fatalf("not to be skipped (OTP_TEST_NO_SKIP): %s", reason)
-	}
-	fmt.Fprintf(os.Stderr, "SKIPPED %s: %s\n", t.Name(), reason)
-	t.Skip(reason)
-}
 
 // Binary returns the path of the first of the named programs that is installed,
 // "" if none is.

@@ -317,8 +317,8 @@ func ExampleParseEmail() {
 	// Output:
 	// Mike@example.org
 	// ann@xn--bcher-kva.example
-	// otp: not a usable address: it has a space
-	// otp: not a usable address: the domain has no dot
+	// otp: invalid address: it has a space
+	// otp: invalid address: the domain has no dot
 }
 
 func ExampleParseEmailUTF8() {
@@ -328,7 +328,7 @@ func ExampleParseEmailUTF8() {
 	address, err := otp.ParseEmailUTF8(typed)
 	fmt.Println(address.String(), err)
 	// Output:
-	// otp: not a usable address: the part before the @ has a letter that is not plain ASCII
+	// otp: invalid address: the part before the @ has a letter that is not plain ASCII
 	// jürgen@xn--bcher-kva.example <nil>
 }
 

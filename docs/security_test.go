@@ -18,7 +18,7 @@ import (
 // The chances in SECURITY.md follow from the defaults: wrong guesses are counted
 // against a real verifier for a year, and the codes by their size.
 func TestSECURITY(t *testing.T) {
-	text, err := os.ReadFile("SECURITY.md")
+	text, err := os.ReadFile(".github/SECURITY.md")
 	require.NoError(t, err)
 	day, year := guessesOfAnAttacker(t)
 	require.Equal(t, 10, day)

@@ -9,8 +9,8 @@
 //		{Name: "spare", Sender: other},
 //	}, &relay.FailoverOptions{Attempt: 10 * time.Second})
 //	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
-//		Observe: func(r relay.Report) {
-//			if r.Outcome != relay.Sent {
+//		OnReport: func(ctx context.Context, r relay.Report) {
+//			if r.Outcome != otp.OutcomeSent {
 //				slog.Warn("mail", "outcome", r.Outcome, "id", r.Message, "to", r.Masked, "attempts", r.Attempts, "err", r.Err)
 //			}
 //		},
@@ -20,7 +20,7 @@
 //	queue.Close(ctx) // at the end of the program: waits for what is queued
 //	smtp.Close()     // and then the senders
 //
-// Without Observe nobody hears of a mail that failed.
+// Without OnReport nobody hears of a mail that failed.
 //
 // Behind a queue Verifier.Send has already returned when a mail fails: nothing is
 // given back to the budget of the address and no challenge becomes a decoy. The

@@ -23,13 +23,13 @@ func Example() {
 		{Name: "main", Sender: down},
 		{Name: "spare", Sender: spare},
 	}, &relay.FailoverOptions{
-		Observe: func(_ context.Context, a relay.Attempt) { fmt.Println(a.Provider, a.Err) },
+		OnAttempt: func(_ context.Context, a relay.Attempt) { fmt.Println(a.Provider, a.Outcome) },
 	})
 	if err != nil {
 		panic(err)
 	}
 	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
-		Observe: func(r relay.Report) { fmt.Println(r.Masked, r.Outcome) },
+		OnReport: func(_ context.Context, r relay.Report) { fmt.Println(r.Masked, r.Outcome) },
 	})
 	if err != nil {
 		panic(err)
@@ -49,7 +49,7 @@ func Example() {
 		panic(err)
 	}
 	// Output:
-	// main otp: sending failed: connection refused
-	// spare <nil>
+	// main failed
+	// spare sent
 	// b***@example.com sent
 }

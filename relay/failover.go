@@ -41,9 +41,9 @@ type FailoverOptions struct {
 	// already, at the price of mails that arrive twice. Default: false.
 	RetryUnknown bool
 
-	// Observe is told of each provider that was asked or passed over. It is
+	// OnAttempt is told of each provider that was asked or passed over. It is
 	// called by many goroutines at once and must be quick. Nil is nobody.
-	Observe func(context.Context, Attempt)
+	OnAttempt func(context.Context, Attempt)
 }
 
 // Attempt tells how one provider served one mail. It holds neither code nor
@@ -53,6 +53,11 @@ type Attempt struct {
 	Message string
 	// Provider is the name of the provider.
 	Provider string
+	// Outcome is [otp.OutcomeSent], [otp.OutcomeUnknown] if the mail may have
+	// been sent, [otp.OutcomeRefused] if the recipient was refused for good so
+	// that no other provider is asked, and else [otp.OutcomeFailed]. It is empty
+	// if Resting is true, since the provider was not asked.
+	Outcome otp.Outcome
 	// Resting says that it was passed over after its failures.
 	Resting bool
 	// Took is how long it took.
@@ -99,8 +104,8 @@ func NewFailover(providers []Provider, opts *FailoverOptions) (*Failover, error)
 	if o.Rest == 0 {
 		o.Rest = 30 * time.Second
 	}
-	if o.Observe == nil {
-		o.Observe = func(context.Context, Attempt) {}
+	if o.OnAttempt == nil {
+		o.OnAttempt = func(context.Context, Attempt) {}
 	}
 	if len(providers) == 0 {
 		return nil, errors.New("relay: no providers")
@@ -184,10 +189,27 @@ func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) (asked bo
 	if errors.As(err, &ended) {
 		err = ended.error
 	}
-	f.opts.Observe(ctx, Attempt{
-		Message: m.ID, Provider: p.Name, Resting: !asked, Took: time.Since(began), Err: masked(err, m),
-	})
+	report := Attempt{Message: m.ID, Provider: p.Name, Resting: !asked, Took: time.Since(began), Err: masked(err, m)}
+	if asked {
+		report.Outcome = outcomeOf(err)
+	}
+	f.opts.OnAttempt(ctx, report)
 	return asked, err
+}
+
+// outcomeOf says what one provider's answer means for the mail.
+func outcomeOf(err error) otp.Outcome {
+	if err == nil {
+		return otp.OutcomeSent
+	}
+	switch e := asSendError(err); {
+	case e.MaybeSent:
+		return otp.OutcomeUnknown
+	case e.RefusedRecipient():
+		return otp.OutcomeRefused
+	default:
+		return otp.OutcomeFailed
+	}
 }
 
 // givenUp is an error that the breaker does not count.

@@ -45,29 +45,16 @@ type QueueOptions struct {
 	// price of mails that arrive twice. Default: false.
 	RetryUnknown bool
 
-	// Observe is told what becomes of each mail. It is called by many goroutines
+	// OnReport is told what becomes of each mail. It is called by many goroutines
 	// at once, must be quick, and may not call the queue. A panic in it is
 	// recovered: what it did not note is lost, the mail is not. Nil is nobody.
-	Observe func(Report)
+	OnReport func(context.Context, Report)
 }
-
-// Outcome is what became of a mail.
-type Outcome string
-
-// The outcomes. All but Delayed are final, and each mail has just one of them.
-const (
-	Sent    Outcome = "sent"    // the sender took it
-	Refused Outcome = "refused" // for good, by the sender
-	Unknown Outcome = "unknown" // it may have gone out or not
-	Expired Outcome = "expired" // its code ended before a sender took it
-	Dropped Outcome = "dropped" // the queue was closed before its turn
-	Delayed Outcome = "delayed" // a temporary failure: it will be tried again
-)
 
 // Report tells of one mail. It holds neither code nor whole address.
 type Report struct {
 	// Outcome is what became of the mail.
-	Outcome Outcome
+	Outcome otp.Outcome
 	// Message is the ID of the mail, as in otp.Event.Message.
 	Message string
 	// Masked is the address, masked.
@@ -138,8 +125,8 @@ func NewQueue(sender otp.Sender, opts *QueueOptions) (*Queue, error) {
 	if o.Backoff == 0 {
 		o.Backoff = time.Second
 	}
-	if o.Observe == nil {
-		o.Observe = func(Report) {}
+	if o.OnReport == nil {
+		o.OnReport = func(context.Context, Report) {}
 	}
 	q := &Queue{sender: sender, opts: o, waiting: map[*item]*time.Timer{}, empty: make(chan struct{})}
 	q.life, q.end = context.WithCancel(context.Background())
@@ -204,26 +191,26 @@ func (q *Queue) work() {
 // attempt asks the sender once and settles what follows.
 func (q *Queue) attempt(it *item) {
 	if q.life.Err() != nil {
-		q.settle(it, Dropped, it.last)
+		q.settle(it, otp.OutcomeDropped, it.last)
 		return
 	}
 	if !time.Now().Before(it.deadline) {
-		q.settle(it, Expired, it.last)
+		q.settle(it, otp.OutcomeExpired, it.last)
 		return
 	}
 	it.attempts++
 	err := q.ask(it)
 	if err == nil {
-		q.settle(it, Sent, nil)
+		q.settle(it, otp.OutcomeSent, nil)
 		return
 	}
 	sendError := asSendError(err)
 	it.maybe = it.maybe || sendError.MaybeSent
 	switch {
 	case sendError.MaybeSent && !q.opts.RetryUnknown:
-		q.settle(it, Unknown, err)
+		q.settle(it, otp.OutcomeUnknown, err)
 	case refused(err):
-		q.settle(it, Refused, err)
+		q.settle(it, otp.OutcomeRefused, err)
 	default:
 		q.again(it, err)
 	}
@@ -252,16 +239,16 @@ func (q *Queue) again(it *item, err error) {
 	rand.Read(chance[:])
 	pause += pause / 512 * time.Duration(int(chance[0])-128)
 	if !time.Now().Add(pause).Before(it.deadline) {
-		q.settle(it, Expired, err)
+		q.settle(it, otp.OutcomeExpired, err)
 		return
 	}
 	if q.life.Err() == nil {
-		q.report(it, Delayed, err) // first: once it waits it is another worker's
+		q.report(it, otp.OutcomeDelayed, err) // first: once it waits it is another worker's
 	}
 	q.mu.Lock()
 	if q.life.Err() != nil {
 		q.mu.Unlock()
-		q.settle(it, Dropped, err)
+		q.settle(it, otp.OutcomeDropped, err)
 		return
 	}
 	q.waiting[it] = time.AfterFunc(pause, func() {
@@ -276,9 +263,9 @@ func (q *Queue) again(it *item, err error) {
 }
 
 // settle ends a mail.
-func (q *Queue) settle(it *item, outcome Outcome, err error) {
-	if it.maybe && outcome != Sent {
-		outcome = Unknown // a later failure does not take it back
+func (q *Queue) settle(it *item, outcome otp.Outcome, err error) {
+	if it.maybe && outcome != otp.OutcomeSent {
+		outcome = otp.OutcomeUnknown // a later failure does not take it back
 	}
 	q.report(it, outcome, err)
 	q.mu.Lock()
@@ -289,16 +276,16 @@ func (q *Queue) settle(it *item, outcome Outcome, err error) {
 	}
 }
 
-func (q *Queue) report(it *item, outcome Outcome, err error) {
+func (q *Queue) report(it *item, outcome otp.Outcome, err error) {
 	defer func() { _ = recover() }() // nobody is above a worker to catch it
-	q.opts.Observe(Report{
+	q.opts.OnReport(it.ctx, Report{
 		Outcome: outcome, Message: it.message.ID, Masked: it.message.To.Masked(),
 		Attempts: it.attempts, Age: time.Since(it.taken), Err: masked(err, it.message),
 	})
 }
 
 // Close takes no more mails and waits until all that it holds are settled. When
-// ctx ends first, attempts are cut off, the rest is dropped and told to Observe,
+// ctx ends first, attempts are cut off, the rest is dropped and told to OnReport,
 // and the error of ctx is returned, five seconds later at most where a sender does
 // not obey its context. It may be called more than once.
 func (q *Queue) Close(ctx context.Context) error {
@@ -333,7 +320,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	}
 	q.mu.Unlock()
 	for _, it := range rest { // here, since a sender may hold all workers
-		q.settle(it, Dropped, it.last)
+		q.settle(it, otp.OutcomeDropped, it.last)
 	}
 	select {
 	case <-q.empty:

@@ -11,8 +11,8 @@ import (
 	"github.com/go-mailotp/otp/relay"
 )
 
-// Two providers behind a queue: Send returns at once, and the mail goes out by the
-// provider that works.
+// Two providers behind a queue: Send returns immediately, and the provider that
+// works sends the mail.
 func Example() {
 	down := otp.SenderFunc(func(context.Context, otp.Message) error {
 		return &otp.SendError{Temporary: true, Err: errors.New("connection refused")}
@@ -42,7 +42,7 @@ func Example() {
 		panic(err)
 	}
 
-	// At the end of the program: wait for what is queued.
+	// When the program ends, wait for the queued mails.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := queue.Close(ctx); err != nil {

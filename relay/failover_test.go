@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -230,9 +231,9 @@ func TestNewFailover_refuses(t *testing.T) {
 	}
 }
 
-// 10,000 mails through providers that flap, refuse, hang and lose answers: each is
-// delivered or told, none is lost in silence, and only where the rules allow it
-// does one arrive twice.
+// Thousands of mails through providers that flap, refuse, hang and lose answers:
+// each is delivered or reported, none is lost in silence, and only where the rules
+// allow it does one arrive twice.
 func TestQueue_flapping(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("RetryUnknown=%t", again), func(t *testing.T) {
@@ -242,7 +243,7 @@ func TestQueue_flapping(t *testing.T) {
 }
 
 func flap(t *testing.T, again bool) {
-	const mails = 10_000
+	mails := testkit.Rounds(2000, 10_000)
 	flapping := func(seed uint64) *book {
 		var mu sync.Mutex
 		dice := rand.New(rand.NewPCG(seed, 7))
@@ -265,7 +266,7 @@ func flap(t *testing.T, again bool) {
 			case luck < 60:
 				return true, errLost
 			case luck < 80:
-				return false, fmt.Errorf("what?")
+				return false, errors.New("what?")
 			}
 			return true, nil
 		}}
@@ -304,6 +305,6 @@ func flap(t *testing.T, again bool) {
 		require.Zero(t, twice)
 	}
 	require.Greater(t, count[otp.OutcomeSent], mails*8/10)
-	require.Greater(t, count[otp.OutcomeRefused], 50)
+	require.Greater(t, count[otp.OutcomeRefused], mails/200)
 	t.Log(count, "twice:", twice)
 }

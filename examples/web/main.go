@@ -55,7 +55,7 @@ func run(ctx context.Context, addr string) error {
 	if inbox != nil {
 		c.inbox = inbox
 	}
-	if c.queue, err = relay.NewQueue(sender, &relay.QueueOptions{Observe: logFailures}); err != nil {
+	if c.queue, err = relay.NewQueue(sender, &relay.QueueOptions{OnReport: logFailures}); err != nil {
 		return err
 	}
 	if c.proxies, err = parseProxies(os.Getenv("OTP_PROXIES")); err != nil {
@@ -134,8 +134,8 @@ func newSender(smtpURL, from string) (otp.Sender, *inbox, error) {
 	return sender, nil, err
 }
 
-func logFailures(r relay.Report) {
-	if r.Outcome != relay.Sent {
+func logFailures(_ context.Context, r relay.Report) {
+	if r.Outcome != otp.OutcomeSent {
 		log.Printf("mail %s to %s: %s after %d attempts: %v", r.Message, r.Masked, r.Outcome, r.Attempts, r.Err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -102,7 +103,7 @@ func (r *reports) final() map[string][]otp.Outcome {
 	defer r.mu.Unlock()
 	all := map[string][]otp.Outcome{}
 	for _, one := range r.all {
-		if one.Outcome != otp.OutcomeDelayed {
+		if one.Outcome != otpevent.MailDelayed {
 			all[one.Message] = append(all[one.Message], one.Outcome)
 		}
 	}

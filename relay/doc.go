@@ -10,7 +10,7 @@
 //	}, &relay.FailoverOptions{Attempt: 10 * time.Second})
 //	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
 //		OnReport: func(ctx context.Context, r relay.Report) {
-//			if r.Outcome != otp.OutcomeSent {
+//			if r.Outcome != otpevent.MailSent {
 //				slog.WarnContext(ctx, "mail", "outcome", r.Outcome, "id", r.Message,
 //					"to", r.Masked, "attempts", r.Attempts, "err", r.Err)
 //			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -52,4 +53,27 @@ func Example() {
 	// main failed
 	// spare sent
 	// b***@example.com sent
+}
+
+// A queue before two providers.
+func ExampleNewQueue() {
+	first, second := new(otptest.Inbox), new(otptest.Inbox)
+
+	providers, err := relay.NewFailover([]relay.Provider{
+		{Name: "main", Sender: first},
+		{Name: "spare", Sender: second},
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
+		OnReport: func(_ context.Context, r relay.Report) { log.Println(r.Masked, r.Outcome, r.Err) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	if err := queue.Close(context.Background()); err != nil {
+		log.Fatal(err)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // Provider is one of the senders of a [Failover].
@@ -58,10 +59,10 @@ type Attempt struct {
 	Message string
 	// Provider is the name of the provider.
 	Provider string
-	// Outcome is [otp.OutcomeSent] if the provider accepted the mail,
-	// [otp.OutcomeUnknown] if the mail may have been sent, [otp.OutcomeRefused]
+	// Outcome is [otpevent.MailSent] if the provider accepted the mail,
+	// [otpevent.MailUnknown] if the mail may have been sent, [otpevent.MailRefused]
 	// if the recipient was rejected permanently, so that no other provider will
-	// be tried, and [otp.OutcomeFailed] for any other failure. It is empty if
+	// be tried, and [otpevent.MailFailed] for any other failure. It is empty if
 	// Resting is true.
 	Outcome otp.Outcome
 	// Resting is true if the provider was skipped because it rests after too many
@@ -213,15 +214,15 @@ func (f *Failover) try(ctx context.Context, p provider, m otp.Message) (asked bo
 // outcomeOf returns the outcome of an attempt that ended with err.
 func outcomeOf(err error) otp.Outcome {
 	if err == nil {
-		return otp.OutcomeSent
+		return otpevent.MailSent
 	}
 	switch e := asSendError(err); {
 	case e.MaybeSent:
-		return otp.OutcomeUnknown
+		return otpevent.MailUnknown
 	case e.RefusedRecipient():
-		return otp.OutcomeRefused
+		return otpevent.MailRefused
 	default:
-		return otp.OutcomeFailed
+		return otpevent.MailFailed
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -31,7 +32,7 @@ func (a *attempts) observe(_ context.Context, one relay.Attempt) {
 	if one.Resting {
 		said += "rests" // and has no outcome
 	}
-	if !one.Resting && (one.Err == nil) != (one.Outcome == otp.OutcomeSent) {
+	if !one.Resting && (one.Err == nil) != (one.Outcome == otpevent.MailSent) {
 		said += fmt.Sprintf(", with the error %v", one.Err)
 	}
 	a.all = append(a.all, one.Provider+" "+said)
@@ -215,7 +216,7 @@ func TestFailover_hangsBehindQueue(t *testing.T) {
 		}
 		require.NoError(t, q.Close(t.Context()))
 		for id, outcomes := range told.final() {
-			require.Equal(t, []otp.Outcome{otp.OutcomeSent}, outcomes, id)
+			require.Equal(t, []otp.Outcome{otpevent.MailSent}, outcomes, id)
 		}
 	})
 }
@@ -292,9 +293,9 @@ func flap(t *testing.T, again bool) {
 		arrived := books[0].times(id) + books[1].times(id) + books[2].times(id)
 		count[outcomes[0]]++
 		switch outcomes[0] {
-		case otp.OutcomeSent:
+		case otpevent.MailSent:
 			require.GreaterOrEqual(t, arrived, 1, "not lost")
-		case otp.OutcomeRefused:
+		case otpevent.MailRefused:
 			require.True(t, arrived == 0 || again)
 		}
 		if arrived > 1 {
@@ -304,7 +305,7 @@ func flap(t *testing.T, again bool) {
 	if !again {
 		require.Zero(t, twice)
 	}
-	require.Greater(t, count[otp.OutcomeSent], mails*8/10)
-	require.Greater(t, count[otp.OutcomeRefused], mails/200)
+	require.Greater(t, count[otpevent.MailSent], mails*8/10)
+	require.Greater(t, count[otpevent.MailRefused], mails/200)
 	t.Log(count, "twice:", twice)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // The errors of [Queue.Send]. It returns them wrapped in an *otp.SendError whose
@@ -50,7 +51,7 @@ type QueueOptions struct {
 	RetryUnknown bool
 
 	// OnReport receives the outcome of each mail, and of each attempt that will
-	// be retried ([otp.OutcomeDelayed]). Its context has the values of the
+	// be retried ([otpevent.MailDelayed]). Its context has the values of the
 	// context that [Queue.Send] was called with. Several goroutines call it at
 	// once; it must return quickly and must not call the queue. A panic is
 	// recovered; the report is lost, the mail is not. Nil disables reporting.
@@ -60,10 +61,10 @@ type QueueOptions struct {
 // Report describes what happened to one mail. It contains neither the code nor
 // the whole address.
 type Report struct {
-	// Outcome is [otp.OutcomeDelayed] if the mail will be retried. Every mail
-	// ends with exactly one of the others: [otp.OutcomeSent],
-	// [otp.OutcomeRefused] for any permanent failure, [otp.OutcomeUnknown],
-	// [otp.OutcomeExpired] or [otp.OutcomeDropped].
+	// Outcome is [otpevent.MailDelayed] if the mail will be retried. Every mail
+	// ends with exactly one of the others: [otpevent.MailSent],
+	// [otpevent.MailRefused] for any permanent failure, [otpevent.MailUnknown],
+	// [otpevent.MailExpired] or [otpevent.MailDropped].
 	Outcome otp.Outcome
 	// Message is the ID of the mail, the same as in otp.Event.Message.
 	Message string
@@ -74,7 +75,7 @@ type Report struct {
 	// Age is the time since [Queue.Send] accepted the mail.
 	Age time.Duration
 	// Err is the last failure. It is also set if the mail expired or was dropped
-	// while it waited to be retried. It is nil for OutcomeSent and for a mail
+	// while it waited to be retried. It is nil for MailSent and for a mail
 	// that was never attempted.
 	Err error
 }
@@ -196,26 +197,26 @@ func (q *Queue) work() {
 // attempt calls the sender once, then finishes the mail or schedules a retry.
 func (q *Queue) attempt(it *item) {
 	if q.life.Err() != nil {
-		q.finish(it, otp.OutcomeDropped, it.last)
+		q.finish(it, otpevent.MailDropped, it.last)
 		return
 	}
 	if !time.Now().Before(it.deadline) {
-		q.finish(it, otp.OutcomeExpired, it.last)
+		q.finish(it, otpevent.MailExpired, it.last)
 		return
 	}
 	it.attempts++
 	err := q.callSender(it)
 	if err == nil {
-		q.finish(it, otp.OutcomeSent, nil)
+		q.finish(it, otpevent.MailSent, nil)
 		return
 	}
 	sendError := asSendError(err)
 	it.maybe = it.maybe || sendError.MaybeSent
 	switch {
 	case sendError.MaybeSent && !q.opts.RetryUnknown:
-		q.finish(it, otp.OutcomeUnknown, err)
+		q.finish(it, otpevent.MailUnknown, err)
 	case permanent(err):
-		q.finish(it, otp.OutcomeRefused, err)
+		q.finish(it, otpevent.MailRefused, err)
 	default:
 		q.retry(it, err)
 	}
@@ -245,17 +246,17 @@ func (q *Queue) retry(it *item, err error) {
 	rand.Read(jitter[:])
 	pause += pause / 512 * time.Duration(int(jitter[0])-128)
 	if !time.Now().Add(pause).Before(it.deadline) {
-		q.finish(it, otp.OutcomeExpired, err)
+		q.finish(it, otpevent.MailExpired, err)
 		return
 	}
 	if q.life.Err() == nil {
 		// Report before the mail waits: afterwards another worker may own it.
-		q.report(it, otp.OutcomeDelayed, err)
+		q.report(it, otpevent.MailDelayed, err)
 	}
 	q.mu.Lock()
 	if q.life.Err() != nil {
 		q.mu.Unlock()
-		q.finish(it, otp.OutcomeDropped, err)
+		q.finish(it, otpevent.MailDropped, err)
 		return
 	}
 	q.waiting[it] = time.AfterFunc(pause, func() {
@@ -271,8 +272,8 @@ func (q *Queue) retry(it *item, err error) {
 
 // finish reports the final outcome of a mail and removes it from the queue.
 func (q *Queue) finish(it *item, outcome otp.Outcome, err error) {
-	if it.maybe && outcome != otp.OutcomeSent {
-		outcome = otp.OutcomeUnknown // even if a later attempt definitely failed
+	if it.maybe && outcome != otpevent.MailSent {
+		outcome = otpevent.MailUnknown // even if a later attempt definitely failed
 	}
 	q.report(it, outcome, err)
 	q.mu.Lock()
@@ -328,7 +329,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	}
 	q.mu.Unlock()
 	for _, it := range rest { // not in the workers: a sender may block them all
-		q.finish(it, otp.OutcomeDropped, it.last)
+		q.finish(it, otpevent.MailDropped, it.last)
 	}
 	select {
 	case <-q.empty:

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -47,7 +48,7 @@ func TestRelay_foreignNilInAnError(t *testing.T) {
 				q, told := newQueue(t, says(said), relay.QueueOptions{})
 				require.NoError(t, q.Send(t.Context(), message(t, 1)))
 				require.NoError(t, q.Close(t.Context()))
-				require.Equal(t, []otp.Outcome{otp.OutcomeUnknown}, told.outcomes())
+				require.Equal(t, []otp.Outcome{otpevent.MailUnknown}, told.outcomes())
 			})
 			f, told := newFailover(t, relay.FailoverOptions{}, says(said), says(nil))
 			require.Error(t, f.Send(t.Context(), message(t, 1)))
@@ -90,7 +91,7 @@ func TestQueue_delayedComesFirst(t *testing.T) {
 		}}
 		told := &reports{}
 		q, err := relay.NewQueue(b, &relay.QueueOptions{Backoff: 1, OnReport: func(ctx context.Context, one relay.Report) {
-			if one.Outcome == otp.OutcomeDelayed {
+			if one.Outcome == otpevent.MailDelayed {
 				time.Sleep(time.Second)
 			}
 			told.observe(ctx, one)
@@ -99,7 +100,7 @@ func TestQueue_delayedComesFirst(t *testing.T) {
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		require.NoError(t, q.Close(t.Context()))
 		synctest.Wait()
-		require.Equal(t, []otp.Outcome{otp.OutcomeDelayed, otp.OutcomeSent}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
 	})
 }
 
@@ -128,7 +129,7 @@ func TestQueue_closeTellsInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.Error(t, q.Close(ctx))
-		require.Equal(t, map[string][]otp.Outcome{"mail1": {otp.OutcomeDropped}, "mail2": {otp.OutcomeDropped}}, told.final())
+		require.Equal(t, map[string][]otp.Outcome{"mail1": {otpevent.MailDropped}, "mail2": {otpevent.MailDropped}}, told.final())
 		require.Equal(t, 1, q.Len())
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -150,7 +151,7 @@ func TestQueue_unknownStaysUnknown(t *testing.T) {
 				q, told := newQueue(t, b, relay.QueueOptions{RetryUnknown: true})
 				require.NoError(t, q.Send(t.Context(), message(t, 1)))
 				require.NoError(t, q.Close(t.Context()))
-				require.Equal(t, map[string][]otp.Outcome{"mail1": {otp.OutcomeUnknown}}, told.final())
+				require.Equal(t, map[string][]otp.Outcome{"mail1": {otpevent.MailUnknown}}, told.final())
 			})
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -77,25 +78,25 @@ func TestQueue_outcomes(t *testing.T) {
 		want     []otp.Outcome
 		accepted int
 	}{
-		"sent":            {says(nil), relay.QueueOptions{}, []otp.Outcome{otp.OutcomeSent}, 1},
-		"refused":         {says(errGone), relay.QueueOptions{}, []otp.Outcome{otp.OutcomeRefused}, 0},
-		"unknown":         {says(errLost), relay.QueueOptions{}, []otp.Outcome{otp.OutcomeUnknown}, 0},
-		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []otp.Outcome{otp.OutcomeUnknown}, 0},
-		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []otp.Outcome{otp.OutcomeUnknown}, 0},
+		"sent":            {says(nil), relay.QueueOptions{}, []otp.Outcome{otpevent.MailSent}, 1},
+		"refused":         {says(errGone), relay.QueueOptions{}, []otp.Outcome{otpevent.MailRefused}, 0},
+		"unknown":         {says(errLost), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
+		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
+		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
 		"panic": {otp.SenderFunc(func(context.Context, otp.Message) error { panic("739164") }),
-			relay.QueueOptions{}, []otp.Outcome{otp.OutcomeUnknown}, 0},
+			relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
 		"twice busy": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
 			if n < 3 {
 				return false, errBusy
 			}
 			return true, nil
-		}}, relay.QueueOptions{}, []otp.Outcome{otp.OutcomeDelayed, otp.OutcomeDelayed, otp.OutcomeSent}, 1},
+		}}, relay.QueueOptions{}, []otp.Outcome{otpevent.MailDelayed, otpevent.MailDelayed, otpevent.MailSent}, 1},
 		"unknown, again": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
 			if n < 2 {
 				return true, errLost
 			}
 			return true, nil
-		}}, relay.QueueOptions{RetryUnknown: true}, []otp.Outcome{otp.OutcomeDelayed, otp.OutcomeSent}, 2},
+		}}, relay.QueueOptions{RetryUnknown: true}, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,7 +122,7 @@ func TestQueue_dropTellsFailure(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, q.Close(ctx), context.DeadlineExceeded)
-		require.Equal(t, []otp.Outcome{otp.OutcomeDelayed, otp.OutcomeDropped}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailDropped}, told.outcomes())
 		require.ErrorIs(t, told.all[1].Err, errBusy)
 	})
 }
@@ -138,7 +139,7 @@ func TestQueue_backsOff(t *testing.T) {
 		require.True(t, time.Now().Before(m.ExpiresAt))
 		require.Greater(t, time.Since(began), 8*time.Minute)
 		last := told.all[len(told.all)-1]
-		require.Equal(t, otp.OutcomeExpired, last.Outcome)
+		require.Equal(t, otpevent.MailExpired, last.Outcome)
 		require.ErrorIs(t, last.Err, errBusy)
 		require.Equal(t, busy.count(), last.Attempts)
 		require.Greater(t, busy.count(), 10)
@@ -160,7 +161,7 @@ func TestQueue_tooLate(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, q.Send(t.Context(), second))
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []otp.Outcome{otp.OutcomeSent, otp.OutcomeExpired}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailSent, otpevent.MailExpired}, told.outcomes())
 		require.Zero(t, slow.times(second.ID))
 	})
 }
@@ -178,7 +179,7 @@ func TestQueue_hanging(t *testing.T) {
 		q, told := newQueue(t, hangs, relay.QueueOptions{Attempt: 3 * time.Second})
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []otp.Outcome{otp.OutcomeDelayed, otp.OutcomeSent}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
 		require.Equal(t, 3*time.Second, told.all[0].Age)
 	})
 }
@@ -198,7 +199,7 @@ func TestQueue_requestEnds(t *testing.T) {
 		cancel()
 		require.Error(t, q.Send(ctx, message(t, 2)), "of a request that has ended")
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []otp.Outcome{otp.OutcomeSent}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailSent}, told.outcomes())
 		require.Equal(t, "trace", value)
 	})
 }
@@ -228,7 +229,7 @@ func TestQueue_closeGivesUp(t *testing.T) {
 			require.Len(t, outcomes, 1, id)
 			count[outcomes[0]]++
 		}
-		require.Equal(t, map[otp.Outcome]int{otp.OutcomeUnknown: 2, otp.OutcomeDropped: 4}, count)
+		require.Equal(t, map[otp.Outcome]int{otpevent.MailUnknown: 2, otpevent.MailDropped: 4}, count)
 		require.Zero(t, q.Len())
 	})
 	synctest.Test(t, func(t *testing.T) {

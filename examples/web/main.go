@@ -26,6 +26,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/redisstore"
 	"github.com/go-mailotp/otp/relay"
 	"github.com/go-mailotp/otp/smtpsender"
@@ -135,7 +136,7 @@ func newSender(smtpURL, from string) (otp.Sender, *inbox, error) {
 }
 
 func logFailures(_ context.Context, r relay.Report) {
-	if r.Outcome != otp.OutcomeSent {
+	if r.Outcome != otpevent.MailSent {
 		log.Printf("mail %s to %s: %s after %d attempts: %v", r.Message, r.Masked, r.Outcome, r.Attempts, r.Err)
 	}
 }

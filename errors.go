@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/go-mailotp/otp/internal/smtpclient"
 )
 
 // The errors that a person can cause. Match them with [errors.Is]; their
@@ -117,11 +115,14 @@ func (e *SendError) Error() string {
 	return b.String()
 }
 
+// stageRcpt is the stage at which a sender names a recipient.
+const stageRcpt = "rcpt"
+
 // RefusedRecipient reports whether the recipient was refused for good, as after a typo in
 // an address: neither Temporary nor MaybeSent, and at the stage rcpt or by a sender
 // that names no stage. Any other failure may concern every mail. It is false for nil.
 func (e *SendError) RefusedRecipient() bool {
-	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == smtpclient.StageRcpt || e.Stage == "")
+	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == stageRcpt || e.Stage == "")
 }
 
 // Is makes errors.Is(err, ErrSend) true.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otptest"
 )
 
@@ -50,7 +51,7 @@ func ExampleVerifier_Check() {
 	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
 	code := inbox.Code("bob@example.com")
 
-	for _, typed := range []string{"12345", "not " + code, wrong(code), code} {
+	for _, typed := range []string{"12345", "not " + code, testkit.WrongCode(code), code} {
 		answer, err := verifier.Check(ctx, challenge.ID, typed)
 		switch {
 		case err == nil:
@@ -297,4 +298,108 @@ func ExampleStore() {
 	_, err = verifier.Check(context.Background(), challenge.ID, inbox.Code("bob@example.com"))
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+func ExampleParseEmail() {
+	for _, typed := range []string{
+		"Mike@EXAMPLE.org",
+		"ann@bücher.example",
+		"Ann <ann@example.org>",
+		"ann@example",
+	} {
+		address, err := otp.ParseEmail(typed)
+		if errors.Is(err, otp.ErrAddress) {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(address.String())
+	}
+	// Output:
+	// Mike@example.org
+	// ann@xn--bcher-kva.example
+	// otp: not a usable address: it has a space
+	// otp: not a usable address: the domain has no dot
+}
+
+func ExampleParseEmailUTF8() {
+	const typed = "jürgen@bücher.example"
+	_, err := otp.ParseEmail(typed)
+	fmt.Println(err)
+	address, err := otp.ParseEmailUTF8(typed)
+	fmt.Println(address.String(), err)
+	// Output:
+	// otp: not a usable address: the part before the @ has a letter that is not plain ASCII
+	// jürgen@xn--bcher-kva.example <nil>
+}
+
+func ExampleAddress_Masked() {
+	address, err := otp.ParseEmail("ann.lee@example.org")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(address.Masked())
+	fmt.Printf("%v %+v %q\n", address, address, address) // logs show no more
+	fmt.Println(address.String())
+	// Output:
+	// a***@example.org
+	// a***@example.org a***@example.org "a***@example.org"
+	// ann.lee@example.org
+}
+
+func ExampleNewAddress() {
+	// Any spelling of the number is counted as the same one.
+	address, err := otp.NewAddress("+49 151 23456", "+4915123456")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(address.String(), "is shown as", address.Masked())
+	// Output:
+	// +49 151 23456 is shown as ***56
+}
+
+func ExampleDigits() {
+	g := otp.Digits(6)
+	for _, typed := range []string{"042 137", "０４２１３７\n", "42137", "Your code is 042 137"} {
+		code, ok := g.Normalize(typed)
+		fmt.Printf("%q %v\n", code, ok)
+	}
+	// Output:
+	// "042137" true
+	// "042137" true
+	// "" false
+	// "" false
+}
+
+func ExampleLetters() {
+	g := otp.Letters(14)
+	code, ok := g.Normalize("b7kmo-xq2l-9dtzi")
+	fmt.Println(code, ok)
+	// Output:
+	// B7KM0XQ219DTZ1 true
+}
+
+// A MemoryStore serves one process. A Verifier calls the store by itself; the
+// calls here show what a store is.
+func ExampleNewMemoryStore() {
+	store := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: 50_000})
+
+	ctx := context.Background()
+	created, err := store.CompareAndSwap(ctx, "key", nil, []byte("first"), time.Hour)
+	fmt.Println(created, err)
+
+	// Of all that swap the same value exactly one succeeds.
+	swapped, err := store.CompareAndSwap(ctx, "key", []byte("first"), []byte("second"), time.Hour)
+	fmt.Println(swapped, err)
+	swapped, err = store.CompareAndSwap(ctx, "key", []byte("first"), []byte("third"), time.Hour)
+	fmt.Println(swapped, err)
+
+	value, err := store.Load(ctx, "key")
+	fmt.Printf("%s %v\n", value, err)
+	fmt.Println(store)
+	// Output:
+	// true <nil>
+	// true <nil>
+	// false <nil>
+	// second <nil>
+	// MemoryStore{Len: 1, Cap: 50000}
 }

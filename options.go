@@ -107,7 +107,7 @@ type Options struct {
 	// and then return the same one. May be called concurrently.
 	ParseAddress func(string) (Address, error)
 
-	// Observer is told of everything that happens; see [Observers] for several.
+	// Observer is told of everything that happens; see [MultiObserver] for several.
 	// Default: nobody.
 	Observer Observer
 

@@ -3,8 +3,8 @@
 // change-address and confirm-payment handlers that exist already.
 //
 //	store := otp.NewMemoryStore(nil)
-//	sender, err := otp.NewSMTPSender("smtp.example.com", "Example <login@example.com>",
-//		&otp.SMTPOptions{Username: "login", Password: os.Getenv("SMTP_PASSWORD")})
+//	sender, err := smtpsender.New("smtp.example.com", "Example <login@example.com>",
+//		&smtpsender.Options{Username: "login", Password: os.Getenv("SMTP_PASSWORD")})
 //	...
 //	verifier, err := otp.NewVerifier(store, sender, nil)
 //	...
@@ -71,37 +71,6 @@ import (
 	"strings"
 	"time"
 )
-
-// Request says who is to prove what.
-type Request struct {
-	// To is the address as typed. [ErrAddress] if it cannot be mailed.
-	To string
-
-	// Locale is the reader's language: a BCP 47 tag or a whole Accept-Language
-	// header. What cannot be read is left out. Empty is the sender's default.
-	Locale string
-
-	// Client is who asks: an IP address (counted by /32 or /64), IP:port, or
-	// a name for a device or app of at most 128 bytes. It is kept only as a
-	// keyed hash. Empty means no client budget. Do not take it from a header
-	// that the client can set.
-	Client string
-
-	// Device is the token from an earlier successful Check on this device.
-	// A valid one uses the known lane: budgets that strangers cannot spend.
-	// Empty or invalid means a stranger.
-	Device string
-
-	// Proven says that the app knows that this person owns To already, as in
-	// confirming a payment while signed in: known lane. Never set it for the
-	// new address of a change: that would open its owner's lane to others.
-	Proven bool
-
-	// Vars go to the mail's template and to the checked Challenge: brand,
-	// tenant, amount. At most 512 bytes of names and values together, plain
-	// text without control characters. They are not secret from the reader.
-	Vars map[string]string
-}
 
 // Challenge is one question put to one asker: type the code that we sent. fmt
 // and slog show it without ID, Device and whole address; JSON shows it whole,
@@ -174,21 +143,6 @@ func (c Challenge) LogValue() slog.Value {
 		slog.Int("guesses_left", c.GuessesLeft),
 	)
 }
-
-// String describes the request without whole address, device token and vars.
-func (r Request) String() string {
-	return fmt.Sprintf("Request{Locale: %q, Proven: %t, Vars: %d}", r.Locale, r.Proven, len(r.Vars))
-}
-
-// Format prints what String returns, whatever the verb.
-func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
-
-// LogValue logs what String returns.
-func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
-
-// MarshalText gives what String returns, so that encoding/json shows no
-// address and no token either.
-func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // kindOf returns the part of a purpose before the first colon.
 func kindOf(purpose string) string {

@@ -1,163 +1,16 @@
 package otp_test
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-mailotp/otp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
-
-// clock is a clock that tests move by hand.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// rig is a verifier with everything around it that a test looks at.
-type rig struct {
-	*otp.Verifier
-	t     *testing.T
-	clock *clock
-	store otp.Store
-
-	mu     sync.Mutex
-	mails  []otp.Message
-	events []otp.Event
-	fail   func(otp.Message) error // what the sender says; nil for success
-}
-
-// newRig makes a rig; opts gets clock, observer and a secret where it has none.
-func newRig(t *testing.T, opts otp.Options) *rig {
-	c := newClock()
-	return newRigOn(t, opts, c, otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now}))
-}
-
-func newRigOn(t *testing.T, opts otp.Options, c *clock, store otp.Store) *rig {
-	t.Helper()
-	r := &rig{t: t, clock: c, store: store}
-	if opts.Now == nil {
-		opts.Now = c.Now
-	}
-	if opts.Secrets == nil {
-		opts.Secrets = [][]byte{secret("A")}
-	}
-	if opts.Observer == nil {
-		opts.Observer = r
-	}
-	v, err := otp.NewVerifier(store, rigSender{r}, &opts)
-	require.NoError(t, err)
-	r.Verifier = v
-	return r
-}
-
-// secret makes a secret of 32 bytes from a name.
-func secret(name string) []byte {
-	return []byte(fmt.Sprintf("%-32s", "secret "+name))
-}
-
-// rigSender is the rig as a Sender.
-type rigSender struct{ *rig }
-
-func (r *rig) Observe(_ context.Context, e otp.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
-
-func (r rigSender) Send(_ context.Context, m otp.Message) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.fail != nil {
-		if err := r.fail(m); err != nil {
-			return err
-		}
-	}
-	r.mails = append(r.mails, m)
-	return nil
-}
-
-// kinds are the kinds of the events so far, which it forgets.
-func (r *rig) kinds() []otp.EventKind {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var out []otp.EventKind
-	for _, e := range r.events {
-		out = append(out, e.Kind)
-	}
-	r.events = nil
-	return out
-}
-
-// last is the newest mail.
-func (r *rig) last() otp.Message {
-	r.t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	require.NotEmpty(r.t, r.mails, "no mail was sent")
-	return r.mails[len(r.mails)-1]
-}
-
-func (r *rig) sent() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.mails)
-}
-
-// ask opens a challenge and returns it with its code.
-func (r *rig) ask(req otp.Request) (otp.Challenge, string) {
-	r.t.Helper()
-	ch, err := r.Send(ctx, req)
-	require.NoError(r.t, err)
-	return ch, r.last().Code
-}
-
-// askAll opens n challenges for one address, as far apart as Sends wants.
-func (r *rig) askAll(n int, req otp.Request) (ids, codes []string) {
-	r.t.Helper()
-	for range n {
-		ch, code := r.ask(req)
-		ids, codes = append(ids, ch.ID), append(codes, code)
-		r.clock.add(time.Millisecond)
-	}
-	return ids, codes
-}
-
-// wrong is a code of the same shape that differs from code.
-func wrong(code string) string {
-	last := code[len(code)-1]
-	other := byte('0')
-	if last == '0' {
-		other = '1'
-	}
-	return code[:len(code)-1] + string(other)
-}
-
-var ctx = context.Background()
-
-const bob = "bob@example.com"
-
-// wide takes the brakes off sending, for tests of something else.
-var wide = []otp.Limit{{N: 100, Per: time.Second}}
 
 func TestFlow(t *testing.T) {
 	r := newRig(t, otp.Options{})
@@ -195,7 +48,7 @@ func TestFlow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ch, status)
 
-	got, err := r.Check(ctx, ch.ID, wrong(m.Code))
+	got, err := r.Check(ctx, ch.ID, testkit.WrongCode(m.Code))
 	require.ErrorIs(t, err, otp.ErrCode)
 	require.Equal(t, 4, got.GuessesLeft)
 	require.Equal(t, ch.ID, got.ID)
@@ -299,7 +152,7 @@ func TestCheck_leadingZeros(t *testing.T) {
 
 // B7: what cannot be a code or an ID costs no store work.
 func TestCheck_refusedWithoutStore(t *testing.T) {
-	c := newClock()
+	c := testkit.NewClock()
 	store := &countingStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})}
 	r := newRigOn(t, otp.Options{}, c, store)
 	ch, code := r.ask(otp.Request{To: bob})
@@ -327,33 +180,6 @@ func TestCheck_refusedWithoutStore(t *testing.T) {
 	_, err := r.Check(ctx, ch.ID[:32]+"\n"+ch.ID[33:], code)
 	require.ErrorIs(t, err, otp.ErrUnknown)
 	require.Equal(t, before, store.calls())
-}
-
-// countingStore counts its calls.
-type countingStore struct {
-	otp.Store
-	mu           sync.Mutex
-	loads, swaps int
-}
-
-func (s *countingStore) calls() [2]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return [2]int{s.loads, s.swaps}
-}
-
-func (s *countingStore) Load(ctx context.Context, key string) ([]byte, error) {
-	s.mu.Lock()
-	s.loads++
-	s.mu.Unlock()
-	return s.Store.Load(ctx, key)
-}
-
-func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	s.mu.Lock()
-	s.swaps++
-	s.mu.Unlock()
-	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
 }
 
 // C6, E1: one address, and an error that does not repeat it.
@@ -465,9 +291,9 @@ func TestParseAddress_unstable(t *testing.T) {
 	_, err = r.Resend(ctx, ch.ID)
 	require.ErrorContains(t, err, "ParseAddress")
 	suffix = "" // nothing is used up, not even where the clock has to be repaired
-	r.clock.add(5 * time.Minute)
+	r.clock.Add(5 * time.Minute)
 	r.ask(otp.Request{To: "+4915112345678"})
-	r.clock.add(-4 * time.Minute)
+	r.clock.Add(-4 * time.Minute)
 	suffix = "x"
 	_, err = r.Check(ctx, ch.ID, code)
 	require.ErrorContains(t, err, "ParseAddress")
@@ -492,4 +318,47 @@ func TestParseAddress_unstable(t *testing.T) {
 		require.ErrorContains(t, err, "ParseAddress", name)
 		require.Zero(t, r.sent())
 	}
+}
+
+// B13, B15: a code is good for its whole purpose and nothing else.
+func TestPurpose_isWhole(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	purposes := []string{"pay:inv-42:99.00EUR", "pay:inv-42:98.00EUR", "pay:inv-4", "pay", "Pay:inv-42:99.00EUR", "login"}
+	for _, made := range purposes {
+		ch, err := r.For(made).Send(ctx, otp.Request{To: bob})
+		require.NoError(t, err)
+		code := r.last().Code
+		for _, asked := range purposes {
+			if asked == made {
+				continue
+			}
+			v := r.For(asked)
+			_, err := v.Check(ctx, ch.ID, code)
+			require.ErrorIs(t, err, otp.ErrUnknown)
+			_, err = v.Resend(ctx, ch.ID)
+			require.ErrorIs(t, err, otp.ErrUnknown)
+			_, err = v.Status(ctx, ch.ID)
+			require.ErrorIs(t, err, otp.ErrUnknown)
+		}
+		got, err := r.For(made).Check(ctx, ch.ID, code)
+		require.NoError(t, err)
+		require.Equal(t, made, got.Purpose)
+		r.clock.Add(time.Second)
+	}
+}
+
+// Forget frees everything, for all spellings and purposes.
+func TestForget(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	pay, err := r.For("pay").Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	code := r.last().Code
+	require.Equal(t, 1, r.store.(*otp.MemoryStore).Len())
+	require.NoError(t, r.Forget(ctx, "BOB+x@example.com"))
+	require.Zero(t, r.store.(*otp.MemoryStore).Len())
+	require.NoError(t, r.Forget(ctx, bob), "nothing there is no error")
+	_, err = r.For("pay").Check(ctx, pay.ID, code)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	r.ask(otp.Request{To: bob})
+	require.Contains(t, r.kinds(), otp.EventForgotten)
 }

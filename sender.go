@@ -72,6 +72,10 @@ type Message struct {
 	ExpiresAt time.Time
 }
 
+// Kind returns the part of Purpose before the first colon, which selects the
+// words of the mail.
+func (m Message) Kind() string { return kindOf(m.Purpose) }
+
 // Minutes is how long the code lives from SentAt on, in whole minutes rounded
 // down, at least 1: what a mail says.
 func (m Message) Minutes() int {
@@ -80,7 +84,7 @@ func (m Message) Minutes() int {
 
 // String describes the message without its secrets.
 func (m Message) String() string {
-	return fmt.Sprintf("Message{ID: %s, To: %s, Purpose: %s, Reference: %s}", m.ID, m.To.Masked(), kindOf(m.Purpose), m.Reference)
+	return fmt.Sprintf("Message{ID: %s, To: %s, Purpose: %s, Reference: %s}", m.ID, m.To.Masked(), m.Kind(), m.Reference)
 }
 
 // Format prints what String returns, whatever the verb.
@@ -91,7 +95,7 @@ func (m Message) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("id", m.ID),
 		slog.String("to", m.To.Masked()),
-		slog.String("purpose", kindOf(m.Purpose)),
+		slog.String("purpose", m.Kind()),
 		slog.String("reference", m.Reference),
 	)
 }
@@ -104,7 +108,7 @@ func (m Message) MarshalJSON() ([]byte, error) {
 		To        string `json:"to"`
 		Purpose   string `json:"purpose"`
 		Reference string `json:"reference"`
-	}{m.ID, m.To.Masked(), kindOf(m.Purpose), m.Reference})
+	}{m.ID, m.To.Masked(), m.Kind(), m.Reference})
 }
 
 // NewLogSender returns a [Sender] for development that writes each code to w,
@@ -120,7 +124,7 @@ func NewLogSender(w io.Writer) Sender {
 		mu.Lock()
 		defer mu.Unlock()
 		_, err := fmt.Fprintf(w, "otp: code for %s (%s, reference %s, good for %d min): %s\n",
-			m.To.Masked(), kindOf(m.Purpose), m.Reference, m.Minutes(), m.Code)
+			m.To.Masked(), m.Kind(), m.Reference, m.Minutes(), m.Code)
 		if err != nil {
 			return &SendError{Temporary: true, MaybeSent: true, Err: err}
 		}
@@ -157,3 +161,36 @@ func masked(err error, m Message) error {
 func maskText(text string, m Message) string {
 	return safetext.Text(text, m.Code, m.To.String(), m.To.Masked())
 }
+
+// Outcome is what became of one mail after a [Sender] was asked to deliver it.
+// Package relay reports outcomes, and package otpstats counts them.
+type Outcome string
+
+// The outcomes of a mail.
+const (
+	// OutcomeSent means that the sender accepted the mail.
+	OutcomeSent Outcome = "sent"
+
+	// OutcomeUnknown means that the mail may or may not have been sent
+	// (SendError.MaybeSent). It counts as sent.
+	OutcomeUnknown Outcome = "unknown"
+
+	// OutcomeRefused means that the mail was rejected permanently; no other
+	// provider will be tried.
+	OutcomeRefused Outcome = "refused"
+
+	// OutcomeExpired means that the code expired before a sender accepted the
+	// mail.
+	OutcomeExpired Outcome = "expired"
+
+	// OutcomeDropped means that the queue was closed before it sent the mail.
+	OutcomeDropped Outcome = "dropped"
+
+	// OutcomeDelayed means that an attempt failed temporarily and the mail
+	// will be tried again.
+	OutcomeDelayed Outcome = "delayed"
+
+	// OutcomeFailed means that one provider failed, temporarily or
+	// permanently, and that another provider may still accept the mail.
+	OutcomeFailed Outcome = "failed"
+)

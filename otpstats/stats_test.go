@@ -239,7 +239,7 @@ func TestPrivacy_file(t *testing.T) {
 		s.Mail(m.ID, "provider-one", otpstats.MailSent)
 		return nil
 	})
-	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Observer: otp.Observers(seen, s)})
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Observer: otp.MultiObserver(seen, s)})
 	require.NoError(t, err)
 	c, err := v.Send(t.Context(), otp.Request{To: "Josephine.Bloggs@person.example", Client: "198.51.100.77", Locale: "de-AT"})
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ func Example() {
 	down := otp.SenderFunc(func(context.Context, otp.Message) error {
 		return &otp.SendError{Temporary: true, Err: errors.New("connection refused")}
 	})
-	spare := new(otptest.Inbox) // in an application an *otp.SMTPSender, like the first
+	spare := new(otptest.Inbox) // in an application an *smtpsender.Sender, like the first
 
 	providers, err := relay.NewFailover([]relay.Provider{
 		{Name: "main", Sender: down},

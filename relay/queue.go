@@ -30,7 +30,7 @@ type QueueOptions struct {
 	Size int
 
 	// Workers is how many mails are being sent at once. 0 means 4; more than the
-	// connections of an otp.SMTPSender only wait for one.
+	// connections of an smtpsender.Sender only wait for one.
 	Workers int
 
 	// Attempt is how long one attempt may take. 0 means 30 seconds.

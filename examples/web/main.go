@@ -28,6 +28,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/redisstore"
 	"github.com/go-mailotp/otp/relay"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 func main() {
@@ -124,12 +125,12 @@ func newSender(smtpURL, from string) (otp.Sender, *inbox, error) {
 		inbox, err := newInbox(50)
 		return inbox, inbox, err
 	}
-	host, opts, err := otp.ParseSMTPURL(smtpURL)
+	host, opts, err := smtpsender.ParseURL(smtpURL)
 	if err != nil {
 		return nil, nil, err
 	}
 	opts.Brand = brand
-	sender, err := otp.NewSMTPSender(host, from, opts)
+	sender, err := smtpsender.New(host, from, opts)
 	return sender, nil, err
 }
 

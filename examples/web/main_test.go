@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 const (
@@ -300,7 +301,7 @@ func TestConfiguration(t *testing.T) {
 	sender, inbox, err := newSender("smtps://u:p@mail.example.com:465", "Acme <codes@example.com>")
 	require.NoError(t, err)
 	require.Nil(t, inbox)
-	require.IsType(t, &otp.SMTPSender{}, sender)
+	require.IsType(t, &smtpsender.Sender{}, sender)
 
 	networks, err := parseProxies("10.0.0.0/8, ::1/128,")
 	require.NoError(t, err)

@@ -50,7 +50,7 @@ func atObservers(w io.Writer, blocks int) error {
 		{"bare: one that does nothing", otp.ObserverFunc(func(context.Context, otp.Event) {})},
 		{"otpstats", stats},
 		{"otpotel", telemetry},
-		{"LogObserver, JSON into nothing", otp.LogObserver(logger)},
+		{"LogObserver, JSON into nothing", otp.NewLogObserver(logger)},
 		{"slog alone, of fields that are made", otp.ObserverFunc(func(ctx context.Context, _ otp.Event) { logFields(ctx, logger) })},
 	} {
 		v, err := libraryWrong(otp.NewMemoryStore(nil), o.observer)

@@ -200,9 +200,9 @@ func TestNew_refuses(t *testing.T) {
 	require.NoError(t, err)
 	verified := func(http.ResponseWriter, *http.Request, otp.Challenge) {}
 	_, err = otphttp.New(nil, &otphttp.Options{OnVerified: verified})
-	require.ErrorContains(t, err, "verifier")
+	require.ErrorContains(t, err, "verifier is nil")
 	_, err = otphttp.New(verifier, nil)
-	require.ErrorContains(t, err, "OnVerified")
+	require.ErrorContains(t, err, "Options.OnVerified is required")
 	for want, opts := range map[string]otphttp.Options{
 		"OnVerified":     {},
 		"Home":           {OnVerified: verified, Home: "//evil.example"},
@@ -214,7 +214,7 @@ func TestNew_refuses(t *testing.T) {
 		"s.TrustedOr":    {OnVerified: verified, TrustedOrigins: []string{"https://app.example.com/path"}},
 		"TrustedProxies": {OnVerified: verified, TrustedProxies: []netip.Prefix{{}}},
 		"s.TrustedPr":    {OnVerified: verified, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}},
-		"locale":         {OnVerified: verified, Locale: "xx-not-there-at-all"},
+		"Options.Locale": {OnVerified: verified, Locale: "xx-not-there-at-all"},
 		"no words":       {OnVerified: verified, Locale: "vo"},
 	} {
 		h, err := otphttp.New(verifier, &opts)

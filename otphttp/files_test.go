@@ -20,7 +20,7 @@ import (
 
 func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 
-// english is the built-in file of words, with changes; nil takes a key out.
+// english returns the built-in file of words with changes; nil removes a key.
 func english(t *testing.T, changes map[string]any) map[string]any {
 	raw, err := os.ReadFile("words/en.json")
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func words(t *testing.T, changes map[string]any) *fstest.MapFile {
 	return &fstest.MapFile{Data: raw}
 }
 
-// Each file may be replaced by itself; the rest stays as it is.
+// Each file can be replaced separately; the others stay as they are.
 func TestFiles_replaced(t *testing.T) {
 	s := newSite(t, otphttp.Options{Files: fstest.MapFS{
 		"theme.css":        file(":root { --otp-accent: #00aa00; }"),
@@ -87,7 +87,7 @@ func TestFiles_replaced(t *testing.T) {
 	require.Equal(t, "A&lt;b&gt;|address|address|&lt;script&gt;alert(1)&lt;/script&gt;||||Send code", body)
 }
 
-// What a person or an attacker types is text wherever it is shown.
+// Everything that visitors type is escaped where it is shown.
 func TestPages_escape(t *testing.T) {
 	s := newSite(t, otphttp.Options{Brand: `"><script>alert(1)</script>`}, nil)
 	b := s.browser()
@@ -121,7 +121,7 @@ func (brokenFS) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 }
 
-// A broken file is refused when the program starts, by name, and by key where it has keys.
+// New rejects an invalid file; the error names the file and, if it has keys, the key.
 func TestFiles_refused(t *testing.T) {
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(io.Discard), nil)
 	require.NoError(t, err)

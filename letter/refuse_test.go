@@ -22,7 +22,7 @@ func TestNew_refusesWords(t *testing.T) { // F1, F4, I1, I3, I4, I5, I6, I8
 	for name, c := range map[string]struct{ file, content, key string }{
 		"not JSON":              {"en", `{"lang": "en",`, "EOF"},
 		"not an object":         {"en", `["en"]`, "object"},
-		"more than an object":   {"en", `{} {}`, "follows"},
+		"more than an object":   {"en", `{} {}`, "data after the JSON object"},
 		"not UTF-8":             {"en", "{\"share\": \"{brand} \xff\"}", "UTF-8"},
 		"comma at the end":      {"en", "{\n\"support\": \"Q {support}\",\n}\n", "line 3"},
 		"no comma":              {"en", "{\n\"support\": \"Q {support}\"\n\"share\": \"{brand}\"}\n", "line 3"},

@@ -7,8 +7,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// challengeJSON is what the API says of a challenge. Times are in seconds from now, since
-// the clocks of devices are often wrong.
+// challengeJSON is a challenge in the API. Times are in seconds from now, since the
+// clocks of devices are often wrong.
 type challengeJSON struct {
 	ID          string `json:"id,omitempty"` // apps only
 	Masked      string `json:"masked"`
@@ -25,7 +25,7 @@ type problemJSON struct {
 	Type       string         `json:"type"`
 	Title      string         `json:"title"`
 	Status     int            `json:"status"`
-	Detail     string         `json:"detail"` // in the reader's language
+	Detail     string         `json:"detail"` // in the preferred language
 	RetryAfter int            `json:"retry_after,omitempty"`
 	Challenge  *challengeJSON `json:"challenge,omitempty"`
 }
@@ -35,7 +35,8 @@ type verifiedJSON struct {
 	Device   string `json:"device,omitempty"` // apps only
 }
 
-func (x *exchange) view(c otp.Challenge) *challengeJSON {
+// publicView returns what the caller may see of c.
+func (x *exchange) publicView(c otp.Challenge) *challengeJSON {
 	now := x.h.opts.Now()
 	v := &challengeJSON{
 		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, GuessesLeft: c.GuessesLeft,
@@ -50,13 +51,13 @@ func (x *exchange) view(c otp.Challenge) *challengeJSON {
 // sent answers a start or a resend.
 func (x *exchange) sent(c otp.Challenge, notice string) {
 	if x.in.json {
-		x.writeJSON(http.StatusAccepted, "application/json", x.view(c))
+		x.writeJSON(http.StatusAccepted, "application/json", x.publicView(c))
 		return
 	}
 	x.toCodePage(c.Reference, notice, 0)
 }
 
-// verified answers a right code if the application did not.
+// verified answers a correct code if the application did not.
 func (x *exchange) verified(c otp.Challenge) {
 	if !x.in.json {
 		x.redirect(Next(x.r, x.h.opts.Home))
@@ -77,7 +78,7 @@ func (x *exchange) writeProblem(c otp.Challenge, p problem) {
 		Detail: words.plain("errors."+p.name, map[string]string{"time": clock(seconds(p.wait))}), RetryAfter: seconds(p.wait),
 	}
 	if c.ID != "" {
-		answer.Challenge = x.view(c)
+		answer.Challenge = x.publicView(c)
 	}
 	x.writeJSON(p.status, "application/problem+json", answer)
 }
@@ -86,6 +87,6 @@ func (x *exchange) writeJSON(status int, kind string, v any) {
 	x.w.Header().Set("Content-Type", kind)
 	x.w.WriteHeader(status)
 	if err := json.NewEncoder(x.w).Encode(v); err != nil {
-		x.tell(err)
+		x.reportError(err)
 	}
 }

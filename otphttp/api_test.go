@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 )
 
@@ -21,7 +22,7 @@ func TestAPI_app(t *testing.T) {
 		"guesses_left": 5.0, "expires_in": 600.0, "resend_in": 60.0,
 	}, v)
 
-	answer, v = s.api("check", map[string]string{"id": id, "code": wrong(m.Code)})
+	answer, v = s.api("check", map[string]string{"id": id, "code": testkit.WrongCode(m.Code)})
 	require.Equal(t, http.StatusUnprocessableEntity, answer.StatusCode)
 	require.Equal(t, "application/problem+json", answer.Header.Get("Content-Type"))
 	require.Equal(t, "https://github.com/go-mailotp/otp/blob/main/docs/problems.md#wrong", v["type"])

@@ -15,8 +15,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// C1, C3: while no mail can be taken, whoever would get none hears it too, also at a
-// resend.
+// C1, C3: while no mail can be accepted, visitors who would get no mail get the same
+// answer, also to a resend.
 func TestBusy(t *testing.T) {
 	var busy atomic.Bool
 	s := newSite(t, otphttp.Options{Busy: busy.Load}, &otp.Options{
@@ -52,5 +52,5 @@ func TestBusy(t *testing.T) {
 	require.Equal(t, timers.ReplaceAllString(codePages[0], "*"), timers.ReplaceAllString(codePages[1], "*"))
 }
 
-// timers are the times on a page, which pass while a test runs.
+// timers matches the times on a page, which change while a test runs.
 var timers = regexp.MustCompile(`data-left="\d+">[\d:]+<`)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// client is who asks, for otp.Request.Client.
+// client returns who is asking, for otp.Request.Client.
 func (x *exchange) client() string {
 	if x.h.opts.ClientKey != nil {
 		return x.h.opts.ClientKey(x.r)
@@ -17,8 +17,8 @@ func (x *exchange) client() string {
 	if len(trusted) == 0 || ok && !within(trusted, addr) {
 		return client
 	}
-	// Each proxy adds its peer at the end; what stands before the first
-	// stranger, the client may have written.
+	// Each proxy appends its peer, so the client may have written everything
+	// before the last address that is not a proxy's.
 	hops := strings.Split(strings.Join(x.r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		addr, ok := parseAddr(strings.TrimSpace(hop))
@@ -33,7 +33,7 @@ func (x *exchange) client() string {
 	return client
 }
 
-// parseAddr reads an IP address with or without a port.
+// parseAddr parses an IP address with or without a port.
 func parseAddr(s string) (netip.Addr, bool) {
 	if withPort, err := netip.ParseAddrPort(s); err == nil {
 		return withPort.Addr().Unmap().WithZone(""), true

@@ -13,10 +13,11 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// digitsFrom writes a code in the digits that begin at zero.
+// digitsFrom writes a code in the script whose digits start at zero.
 func digitsFrom(zero rune, code string) string {
 	var b strings.Builder
 	for _, c := range code {
@@ -25,8 +26,8 @@ func digitsFrom(zero rune, code string) string {
 	return b.String()
 }
 
-// H1, H2: whatever stands between the digits and whatever script they are of, the code that was
-// mailed is right, by form and by JSON.
+// H1, H2: the mailed code is correct with any separators between its digits and in any script, in a
+// form and in JSON.
 func TestCodes_asTyped(t *testing.T) {
 	spellings := map[string]func(code string) string{
 		"blank":          func(c string) string { return c[:3] + " " + c[3:] },
@@ -69,7 +70,7 @@ func TestCodes_asTyped(t *testing.T) {
 	}
 }
 
-// elements are those of a page, by a function that chooses.
+// elements returns the elements of a page that a function selects.
 func elements(t *testing.T, page string, is func(n *html.Node) bool) (found []*html.Node) {
 	root, err := html.Parse(strings.NewReader(page))
 	require.NoError(t, err)
@@ -99,8 +100,8 @@ func text(n *html.Node) string {
 	return b.String()
 }
 
-// sound holds what is true of every page: IDs stand for one element, labels, descriptions and forms
-// lead to what there is, buttons and headings have words.
+// sound checks what every page must have: IDs are unique, labels, descriptions and forms refer to
+// existing elements, and buttons and headings have text.
 func sound(t *testing.T, page string) {
 	ids := map[string]bool{}
 	for _, n := range elements(t, page, func(n *html.Node) bool { return attributes(n)["id"] != "" }) {
@@ -142,11 +143,10 @@ func elementsIn(n *html.Node, name string) (found []*html.Node) {
 	return found
 }
 
-// H3, H4, H5, H6, H8, H9, H10, H11: what the pages must have in each state, and must not.
+// H3, H4, H5, H6, H8, H9, H10, H11: what the pages must and must not contain in each state.
 func TestMarkup(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	s := newSite(t, otphttp.Options{Now: clock}, &otp.Options{Now: clock})
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	b := s.browser()
 	isCode := func(n *html.Node) bool { return attributes(n)["name"] == "code" }
 	code := func(page string) map[string]string {
@@ -188,7 +188,7 @@ func TestMarkup(t *testing.T) {
 	with := func(code string) url.Values {
 		return url.Values{"reference": about["reference"], "next": about["next"], "code": {code}}
 	}
-	for _, guess := range []string{wrong(m.Code), "hello", ""} {
+	for _, guess := range []string{testkit.WrongCode(m.Code), "hello", ""} {
 		_, page = b.post("check", with(guess))
 		a = code(page)
 		require.Equal(t, "true", a["aria-invalid"]) // H8
@@ -211,18 +211,18 @@ func TestMarkup(t *testing.T) {
 		require.Equal(t, want != "", strings.Contains(page, `role="alert"`), link)
 		require.Contains(t, page, want, link)
 	}
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	_, page = b.post("resend", about)
 	code(page)
 	status := elements(t, page, func(n *html.Node) bool { return attributes(n)["role"] == "status" })
 	require.Len(t, status, 1) // H8
 	require.Equal(t, "We sent the email again.", text(status[0]))
 	require.Equal(t, m.Code, s.inbox.Code("bob@example.com")) // H11: the mails are alike, so either is right
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	_, page = b.get("/login/code?ref=" + m.Reference)
 	require.NotContains(t, page, "Time until the email can be sent again")
 
-	now = now.Add(10 * time.Minute)
+	clock.Add(10 * time.Minute)
 	_, page = b.post("check", with(m.Code)) // expired
 	sound(t, page)
 	require.Empty(t, elements(t, page, isCode))
@@ -240,7 +240,7 @@ func TestMarkup(t *testing.T) {
 	require.Empty(t, s.errors)
 }
 
-// H6: the script sends nothing and moves nobody's focus.
+// H6: the script sends nothing and does not move the focus.
 func TestScript_submitsNothing(t *testing.T) {
 	script, err := os.ReadFile("script.js")
 	require.NoError(t, err)

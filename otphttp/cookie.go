@@ -8,20 +8,20 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Cookies of the prefix __Host- are this host's own: no other host can set
-// them, and they travel by HTTPS only (RFC 6265bis 4.1.3.2).
+// The prefix __Host- means that no other host can set the cookies and that they are
+// sent over HTTPS only (RFC 6265bis 4.1.3.2).
 const (
 	challengeName = "__Host-otp"
 	deviceName    = "__Host-otp-device"
 
-	// maxChallenges is how many challenges a browser keeps: one for each tab,
-	// the newest ones.
+	// maxChallenges is how many challenges a browser keeps, the newest ones: each
+	// tab may have its own.
 	maxChallenges = 4
 
-	// deviceLife is how long a device token is good.
+	// deviceLife is how long a device token is valid.
 	deviceLife = 180 * 24 * time.Hour
 
-	// afterlife is how long past its deadline a challenge can be sent again.
+	// afterlife is how long after it has expired a challenge can be sent again.
 	afterlife = time.Hour
 )
 
@@ -37,8 +37,8 @@ func challengeCookie(r *http.Request) kept {
 	return strings.SplitN(cookie.Value, "~", maxChallenges+1)
 }
 
-// find returns the ID of the challenge with the reference, of the newest if
-// that is empty; nothing if there is none.
+// find returns the ID of the challenge with the reference, or of the newest one if
+// the reference is empty. It returns "" if there is none.
 func (k kept) find(reference string) string {
 	for _, c := range k {
 		if r, id, _ := strings.Cut(c, "."); r == reference || reference == "" {
@@ -48,8 +48,8 @@ func (k kept) find(reference string) string {
 	return ""
 }
 
-// keep puts c into the browser's cookie, in place of the one with an old ID.
-func (x *exchange) keep(oldID string, c otp.Challenge) {
+// keepChallenge puts c into the browser's cookie and removes the one with an old ID.
+func (x *exchange) keepChallenge(oldID string, c otp.Challenge) {
 	if x.fromApp() {
 		return
 	}
@@ -57,8 +57,8 @@ func (x *exchange) keep(oldID string, c otp.Challenge) {
 	x.setChallenges(list[:min(len(list), maxChallenges)], c.ExpiresAt.Sub(c.SentAt)+afterlife)
 }
 
-// drop takes a challenge that is over out of the browser's cookie.
-func (x *exchange) drop(id string) {
+// dropChallenge removes a used challenge from the browser's cookie.
+func (x *exchange) dropChallenge(id string) {
 	if old := challengeCookie(x.r); len(old) > 0 {
 		x.setChallenges(old.without(id), 10*time.Minute+afterlife)
 	}
@@ -76,7 +76,7 @@ func (k kept) without(id string) kept {
 
 func (x *exchange) setChallenges(list kept, life time.Duration) {
 	if len(list) == 0 {
-		life = -time.Second // deletes it
+		life = -time.Second // deletes the cookie
 	}
 	setCookie(x.w, challengeName, strings.Join(list, "~"), life)
 }
@@ -102,8 +102,9 @@ func setCookie(w http.ResponseWriter, name, value string, life time.Duration) {
 	})
 }
 
-// fromApp reports whether the caller keeps the challenge itself. A script of this
-// site cannot pretend to be an app: browsers set these headers on every POST.
+// fromApp reports whether the caller is an app, which keeps the challenge itself. A
+// script on this site cannot pretend to be an app, since browsers set these headers
+// on every POST.
 func (x *exchange) fromApp() bool {
 	if !x.in.json {
 		return false

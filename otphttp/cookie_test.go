@@ -11,10 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// The cookies are this host's own, for HTTPS only, and no script reads them (OWASP ASVS 3.3).
+// The cookies belong to this host, are sent over HTTPS only, and scripts cannot read them (OWASP ASVS 3.3).
 func TestCookies_attributes(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -29,7 +30,7 @@ func TestCookies_attributes(t *testing.T) {
 	require.Equal(t, s.verified[0].Device, answer.Cookies()[1].Value)
 }
 
-// A browser has a challenge for each of four tabs, and each page answers its own.
+// A browser keeps a challenge for each of four tabs, and each page answers its own challenge.
 func TestCookies_tabs(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -53,7 +54,7 @@ func TestCookies_tabs(t *testing.T) {
 	require.Empty(t, b.cookies["__Host-otp"])
 }
 
-// What somebody writes into the cookies opens nothing, and is shown nowhere.
+// Forged cookies open nothing and are not shown.
 func TestCookies_forged(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -86,12 +87,11 @@ func TestCookies_forged(t *testing.T) {
 	require.Equal(t, 1, s.inbox.Len())
 }
 
-// Neither pages, addresses of pages nor errors hold the ID or the code; a script of the site does not get
-// the ID or the device token.
+// Pages, their addresses and errors contain neither the ID nor the code. A script of the site gets
+// neither the ID nor the device token.
 func TestSecrets_stayInCookies(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	s := newSite(t, otphttp.Options{Now: clock}, &otp.Options{Now: clock})
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	b := s.browser()
 	var all strings.Builder
 	do := func(r *http.Request) {
@@ -125,15 +125,15 @@ func TestSecrets_stayInCookies(t *testing.T) {
 			}
 			do(request(http.MethodPost, "/login/"+step, content, body))
 		}
-		now = now.Add(24 * time.Hour)
+		clock.Add(24 * time.Hour)
 		post("start", map[string]string{"address": "bob@example.com"})
 		note()
 		m, _ := s.inbox.Last("bob@example.com")
-		post("check", map[string]string{"code": wrong(m.Code), "reference": m.Reference})
+		post("check", map[string]string{"code": testkit.WrongCode(m.Code), "reference": m.Reference})
 		post("check", map[string]string{"code": m.Code + "1", "reference": m.Reference})
 		post("status", map[string]string{"reference": m.Reference})
 		post("resend", map[string]string{"reference": m.Reference})
-		now = now.Add(20 * time.Minute)
+		clock.Add(20 * time.Minute)
 		post("resend", map[string]string{"reference": m.Reference})
 		note()
 		m, _ = s.inbox.Last("bob@example.com")
@@ -148,7 +148,7 @@ func TestSecrets_stayInCookies(t *testing.T) {
 	}
 }
 
-// C15: the application's new session comes with the answer, beside the handler's own cookies.
+// C15: the answer sets both the application's new session and the handler's cookies.
 func TestOnVerified_renewsSession(t *testing.T) {
 	for _, content := range []string{formContent, jsonContent} {
 		s := newSite(t, otphttp.Options{OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {

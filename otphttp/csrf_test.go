@@ -12,7 +12,7 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// strangers are the requests that a browser sends for pages of other sites.
+// strangers are the headers that a browser sends for pages of other sites.
 var strangers = map[string]http.Header{
 	"cross-site":           {"Sec-Fetch-Site": {"cross-site"}},
 	"same-site":            {"Sec-Fetch-Site": {"same-site"}},
@@ -26,7 +26,7 @@ var strangers = map[string]http.Header{
 	"Origin, broken":       {"Origin": {"://"}},
 }
 
-// C8: what another site posts is refused before it is read: no mail, no guess, no sign-in.
+// C8: a form on another site is rejected before it is read: no mail, no guess, no sign-in.
 func TestCrossSite(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -70,7 +70,7 @@ func TestCrossSite(t *testing.T) {
 	require.Equal(t, "/", answer.Header.Get("Location"))
 }
 
-// C8: those who come from here, or from a trusted origin, are served.
+// C8: forms on this site and on trusted origins are accepted.
 func TestCrossSite_allowed(t *testing.T) {
 	s := newSite(t, otphttp.Options{TrustedOrigins: []string{"https://app.example.com"}}, nil)
 	for name, header := range map[string]http.Header{
@@ -99,8 +99,8 @@ func onlyLetters(r rune) rune {
 	return -1
 }
 
-// C8: a browser so old that it tells nothing of where a form came from is signed in only to a
-// challenge of its own: a form cannot bring the challenge of its author along.
+// C8: an old browser that does not send the origin of a form can only be signed in by its own
+// challenge: a form cannot contain the challenge of its author.
 func TestLoginCSRF_boundToCookie(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	_, v := s.api("start", map[string]string{"address": "eve@example.com"})
@@ -111,7 +111,7 @@ func TestLoginCSRF_boundToCookie(t *testing.T) {
 	require.Empty(t, answer.Cookies())
 	require.Empty(t, s.verified)
 
-	// Nor does one tab's page answer the challenge of another.
+	// The page of one tab does not answer the challenge of another either.
 	b := s.browser()
 	b.start("bob@example.com")
 	answer, _ = b.post("check", url.Values{"reference": {v["reference"].(string)}, "code": {code}})
@@ -119,8 +119,8 @@ func TestLoginCSRF_boundToCookie(t *testing.T) {
 	require.Empty(t, s.verified)
 }
 
-// C9: only the verifier's verdict counts: what a client says of it, or the answer to somebody
-// else's right guess, is nothing.
+// C9: only the verifier's verdict counts, not what a client says about it, nor a replay of the
+// answer to somebody else's correct guess.
 func TestVerdict_onlyHere(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	_, v := s.api("start", map[string]string{"address": "bob@example.com"})
@@ -151,7 +151,7 @@ func TestVerdict_onlyHere(t *testing.T) {
 	require.Equal(t, 1, s.inbox.Len())
 }
 
-// C7: a code in an address does nothing, and no other method does anything.
+// C7: a code in a URL has no effect, and other methods have none either.
 func TestMethods(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()

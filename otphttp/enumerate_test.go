@@ -16,11 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// fate is what becomes of the mail to an address that a stranger asks about.
+// fate is what happens to the mail to an address that a stranger asks about.
 type fate struct {
 	admit bool
 	err   error
@@ -34,12 +35,12 @@ var fates = map[string]fate{
 	"foreign": {true, errors.New("what?")},
 }
 
-// transcript is all that somebody sees who asks for codes for one address, with IDs and
-// references made equal.
+// transcript is everything that a visitor sees who asks for codes for one address. IDs and
+// references are replaced, so that transcripts can be compared.
 type transcript struct {
 	*site
 	strings.Builder
-	now        time.Time
+	clock      *testkit.Clock
 	post       func(step string, fields map[string]string) (*http.Response, string)
 	reference  string
 	id         string
@@ -55,10 +56,9 @@ var (
 )
 
 func newTranscript(t *testing.T, kind string, f fate) *transcript {
-	x := &transcript{now: time.Unix(1_900_000_000, 0), site: &site{t: t, inbox: &otptest.Inbox{}}}
-	clock := func() time.Time { return x.now }
+	x := &transcript{clock: testkit.NewClock(), site: &site{t: t, inbox: &otptest.Inbox{}}}
 	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error { return errors.Join(x.inbox.Send(ctx, m), f.err) })
-	x.with(sender, otphttp.Options{Now: clock}, &otp.Options{Now: clock, Admit: func(context.Context, otp.Address) (bool, error) { return f.admit, nil }})
+	x.with(sender, otphttp.Options{Now: x.clock.Now}, &otp.Options{Now: x.clock.Now, Admit: func(context.Context, otp.Address) (bool, error) { return f.admit, nil }})
 	b := x.site.browser()
 	send := func(r *http.Request, asBrowser bool) (*http.Response, string) {
 		if asBrowser {
@@ -95,12 +95,12 @@ func request(method, path, content, body string) *http.Request {
 func jsonBody(fields map[string]string) string {
 	body, err := json.Marshal(fields)
 	if err != nil {
-		panic(err) // of strings there is none
+		panic(err) // strings can always be encoded
 	}
 	return string(body)
 }
 
-// plain is a page without its style and script, which are long and always the same.
+// plain returns a page without its style and script, which are long and always the same.
 func plain(page string) string {
 	for _, element := range []string{"style", "script"} {
 		before, rest, _ := strings.Cut(page, "<"+element+">")
@@ -110,7 +110,7 @@ func plain(page string) string {
 	return page
 }
 
-// note writes an answer down.
+// note records an answer.
 func (x *transcript) note(step string, answer *http.Response, body string) {
 	var b strings.Builder
 	answer.Header.Write(&b)
@@ -138,8 +138,8 @@ func (x *transcript) text() string {
 	return text
 }
 
-// C1, C2, C14: all that start, check, resend and status answer, and the cookies, are the
-// same bytes, whatever became of the mail.
+// C1, C2, C14: the answers of start, check, resend and status, including cookies, are the same bytes
+// whatever happened to the mail.
 func TestEnumeration_sameBytes(t *testing.T) {
 	const address = "bob@example.com"
 	run := func(t *testing.T, kind, fate string) string {
@@ -156,7 +156,7 @@ func TestEnumeration_sameBytes(t *testing.T) {
 		}
 		wrongCode := func() string {
 			if m, ok := x.inbox.Last(address); ok {
-				return wrong(m.Code)
+				return testkit.WrongCode(m.Code)
 			}
 			return "123456"
 		}
@@ -170,26 +170,26 @@ func TestEnumeration_sameBytes(t *testing.T) {
 		if kind != "form" {
 			x.post("status", about(""))
 		}
-		x.now = x.now.Add(time.Minute)
+		x.clock.Add(time.Minute)
 		x.post("resend", about(""))
 		for range 5 {
 			x.post("check", about(wrongCode()))
 		}
-		x.now = x.now.Add(time.Minute)
+		x.clock.Add(time.Minute)
 		x.post("resend", about("")) // a new one
-		x.now = x.now.Add(11 * time.Minute)
+		x.clock.Add(11 * time.Minute)
 		x.post("check", about(wrongCode())) // expired
 		x.post("resend", about(""))
 		for range 5 {
 			x.post("check", about(wrongCode()))
 		}
-		x.now = x.now.Add(time.Minute)
+		x.clock.Add(time.Minute)
 		x.post("resend", about("")) // a strong one
-		x.now = x.now.Add(time.Minute)
+		x.clock.Add(time.Minute)
 		x.post("resend", about("")) // the hour is spent
 		x.post("start", map[string]string{"address": address})
 		require.Empty(t, x.verified)
-		require.Equal(t, fates[fate].err == nil, len(x.errors) == 0) // the operator is told
+		require.Equal(t, fates[fate].err == nil, len(x.errors) == 0) // reported to the operator
 		require.Equal(t, fate == "unknown", x.inbox.Len() == 0)
 		return x.text()
 	}
@@ -207,8 +207,8 @@ func TestEnumeration_sameBytes(t *testing.T) {
 	}
 }
 
-// C1: a client that has spent its starts, and a hook that limits, are answered alike too, and
-// before anybody looks at the address.
+// C1: a client that has used up its starts gets the same answer for every address, and so does a
+// client that a hook limits.
 func TestEnumeration_limitedAlike(t *testing.T) {
 	answers := map[string]bool{}
 	for fate := range fates {
@@ -223,8 +223,8 @@ func TestEnumeration_limitedAlike(t *testing.T) {
 	require.Len(t, answers, 1)
 }
 
-// C14: a mail that cannot go out just now is told, with the time to come back; behind a
-// queue this does not depend on the address.
+// C14: if a mail cannot be sent for now, the visitor sees that and when to retry. With a queue,
+// this does not depend on the address.
 func TestStart_sendsLater(t *testing.T) {
 	for _, kind := range []string{"form", "app", "script"} {
 		x := newTranscript(t, kind, fate{true, &otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("refused")}})

@@ -10,7 +10,7 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// What the README shows of this package.
+// This is the example in the README.
 func Example() {
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(os.Stdout), nil)
 	if err != nil {

@@ -19,7 +19,7 @@ type exchange struct {
 	verifier *otp.Verifier // for the purpose of this request; nil before it is known
 }
 
-// steps are the last segments of paths and how they are served.
+// steps maps the last segment of a path to how it is served.
 var steps = map[string]struct {
 	method string
 	serve  func(*exchange)
@@ -33,7 +33,7 @@ var steps = map[string]struct {
 }
 
 func (x *exchange) serve() {
-	x.hurry()
+	x.boundBodyTime()
 	_, x.step = path.Split(x.r.URL.Path)
 	step, ok := steps[x.step]
 	switch {
@@ -47,16 +47,16 @@ func (x *exchange) serve() {
 			allow = "GET, HEAD"
 		}
 		x.w.Header().Set("Allow", allow)
-		x.fail(otp.Challenge{}, &requestError{status: http.StatusMethodNotAllowed, text: "wrong method"})
+		x.fail(otp.Challenge{}, &requestError{status: http.StatusMethodNotAllowed, text: "method not allowed"})
 		return
 	}
 	if step.method == http.MethodPost {
-		// A form of another site must not sign anybody in (OWASP ASVS 3.5.1).
+		// A form on another site must not sign anybody in (OWASP ASVS 3.5.1).
 		if err := x.h.origins.Check(x.r); err != nil {
 			x.fail(otp.Challenge{}, ErrForbidden)
 			return
 		}
-		if err := x.read(); err != nil {
+		if err := x.readInput(); err != nil {
 			x.fail(otp.Challenge{}, err)
 			return
 		}
@@ -73,7 +73,7 @@ func (x *exchange) serve() {
 	step.serve(x)
 }
 
-// request is what start asks the verifier for.
+// request returns what start asks the verifier for.
 func (x *exchange) request() (otp.Request, error) {
 	o := &x.h.opts
 	request := otp.Request{Locale: x.language(), Client: x.client(), Device: x.in.device}
@@ -86,7 +86,7 @@ func (x *exchange) request() (otp.Request, error) {
 			return request, err
 		}
 	} else if !x.in.hasAddress {
-		return request, &requestError{status: http.StatusBadRequest, text: "address is missing"}
+		return request, badRequest(`field "address" is missing`)
 	} else {
 		request.To = x.in.address
 	}
@@ -98,8 +98,8 @@ func (x *exchange) request() (otp.Request, error) {
 	return request, nil
 }
 
-// busy answers everybody alike while no mail can be taken.
-func (x *exchange) busy() bool {
+// refuseIfBusy gives all visitors the same answer while no mail can be accepted.
+func (x *exchange) refuseIfBusy() bool {
 	if x.h.opts.Busy == nil || !x.h.opts.Busy() {
 		return false
 	}
@@ -108,7 +108,7 @@ func (x *exchange) busy() bool {
 }
 
 func (x *exchange) start() {
-	if x.busy() {
+	if x.refuseIfBusy() {
 		return
 	}
 	request, err := x.request()
@@ -117,34 +117,34 @@ func (x *exchange) start() {
 		return
 	}
 	c, err := x.verifier.Send(x.r.Context(), request)
-	if err = x.settle(c, err); err != nil {
+	if err = x.hideDelivery(c, err); err != nil {
 		x.fail(otp.Challenge{}, err)
 		return
 	}
-	x.keep(c.ID, c)
+	x.keepChallenge(c.ID, c)
 	x.sent(c, "")
 }
 
-// settle hides what became of a mail where the challenge stands all the same: a
-// stranger must not learn which mailbox exists.
-func (x *exchange) settle(c otp.Challenge, err error) error {
+// hideDelivery returns nil for a failure to deliver if there is a challenge all
+// the same: a stranger must not learn which mailboxes exist.
+func (x *exchange) hideDelivery(c otp.Challenge, err error) error {
 	var failed *otp.SendError
 	if c.ID != "" && errors.As(err, &failed) && (failed.MaybeSent || !failed.Temporary) {
-		x.tell(err)
+		x.reportError(err)
 		return nil
 	}
 	return err
 }
 
 func (x *exchange) resend() {
-	if x.busy() {
+	if x.refuseIfBusy() {
 		return
 	}
 	id := x.challengeID()
 	c, err := x.verifier.Resend(x.r.Context(), id)
-	if err = x.settle(c, err); err != nil {
+	if err = x.hideDelivery(c, err); err != nil {
 		if c.ID == "" {
-			c = x.standing(err)
+			c = x.currentChallenge(err)
 		}
 		x.fail(c, err)
 		return
@@ -152,7 +152,7 @@ func (x *exchange) resend() {
 	notice := "sentAgain"
 	if c.ID != id {
 		notice = "sentNew"
-		x.keep(id, c)
+		x.keepChallenge(id, c)
 	}
 	x.sent(c, notice)
 }
@@ -160,13 +160,13 @@ func (x *exchange) resend() {
 func (x *exchange) check() {
 	c, err := x.verifier.Check(x.r.Context(), x.challengeID(), x.in.code)
 	if err != nil {
-		if c.ID == "" { // what is no code at all is refused without looking
-			c = x.standing(err)
+		if c.ID == "" { // malformed input is rejected without loading the challenge
+			c = x.currentChallenge(err)
 		}
 		x.fail(c, err)
 		return
 	}
-	x.drop(c.ID)
+	x.dropChallenge(c.ID)
 	x.keepDevice(c.Device)
 	w := &answer{ResponseWriter: x.w}
 	x.h.opts.OnVerified(w, x.r, c)
@@ -175,9 +175,9 @@ func (x *exchange) check() {
 	}
 }
 
-// standing is the challenge as it stands, for an error that came without it; the
-// zero one if there is none.
-func (x *exchange) standing(err error) otp.Challenge {
+// currentChallenge loads the challenge for an error that came without it. It
+// returns the zero Challenge if there is none.
+func (x *exchange) currentChallenge(err error) otp.Challenge {
 	if errors.Is(err, otp.ErrMalformed) || errors.Is(err, otp.ErrLimited) || errors.Is(err, otp.ErrSend) {
 		c, _ := x.verifier.Status(x.r.Context(), x.challengeID())
 		return c
@@ -191,11 +191,11 @@ func (x *exchange) status() {
 		x.fail(c, err)
 		return
 	}
-	x.writeJSON(http.StatusOK, "application/json", x.view(c))
+	x.writeJSON(http.StatusOK, "application/json", x.publicView(c))
 }
 
-// challengeID is the challenge that a request is about: the one in its body, or
-// the one in the browser's cookie that has the reference of the page.
+// challengeID returns the challenge that a request is about: the one in its body,
+// or the one in the browser's cookie that has the reference of the page.
 func (x *exchange) challengeID() string {
 	if x.in.id != "" {
 		return x.in.id
@@ -203,7 +203,7 @@ func (x *exchange) challengeID() string {
 	return challengeCookie(x.r).find(x.in.reference)
 }
 
-// language is the reader's wish.
+// language returns the preferred language.
 func (x *exchange) language() string {
 	if x.h.opts.Language != nil {
 		return x.h.opts.Language(x.r)
@@ -211,13 +211,13 @@ func (x *exchange) language() string {
 	return strings.Join(x.r.Header.Values("Accept-Language"), ",")
 }
 
-func (x *exchange) tell(err error) {
+func (x *exchange) reportError(err error) {
 	if x.h.opts.OnError != nil {
 		x.h.opts.OnError(x.r, err)
 	}
 }
 
-// answer notes whether an answer was written.
+// answer records whether an answer was written.
 type answer struct {
 	http.ResponseWriter
 	written bool

@@ -16,13 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/otptest"
 )
 
 var errDown = errors.New("the store is down")
 
-// shaky is a store that can be down.
+// shaky is a store that can fail.
 type shaky struct {
 	otp.Store
 	down atomic.Bool
@@ -42,7 +43,7 @@ func (s *shaky) CompareAndSwap(ctx context.Context, key string, old, new []byte,
 	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
 }
 
-// on makes a site over a store of the test's own.
+// on makes a site with a custom store.
 func on(t *testing.T, store otp.Store, sender otp.Sender, opts otphttp.Options) *site {
 	s := &site{t: t, inbox: &otptest.Inbox{}}
 	if sender == nil {
@@ -61,8 +62,8 @@ func on(t *testing.T, store otp.Store, sender otp.Sender, opts otphttp.Options) 
 	return s
 }
 
-// While the store is down every step fails closed with 503 and a time to come back, and goes on
-// afterwards where it was. C14
+// While the store is down, every step fails closed with 503 and a Retry-After header. Afterwards it
+// continues where it was. C14
 func TestStoreDown(t *testing.T) { // D7
 	store := &shaky{Store: otp.NewMemoryStore(nil)}
 	s := on(t, store, nil, otphttp.Options{})
@@ -109,7 +110,7 @@ func TestStoreDown(t *testing.T) { // D7
 	require.Empty(t, s.verified)
 	require.Equal(t, 2, s.inbox.Len())
 
-	// The page says so once it can be asked again, and the code is still good.
+	// The page shows the error when the store is back, and the code is still valid.
 	r := request(http.MethodPost, "/login/check", formContent, url.Values{"reference": {reference}, "code": {code}}.Encode())
 	r.AddCookie(&http.Cookie{Name: "__Host-otp", Value: cookie})
 	answer, _ = s.do(r)
@@ -126,14 +127,13 @@ func TestStoreDown(t *testing.T) { // D7
 	require.Len(t, s.verified, 2)
 }
 
-// A resend that cannot go out just now leaves the challenge and its code as they are.
+// A resend that fails temporarily does not change the challenge or its code.
 func TestResend_cannotSend(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	s := newSite(t, otphttp.Options{Now: clock}, &otp.Options{Now: clock})
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	b := s.browser()
 	code, reference := b.start("bob@example.com")
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	s.inbox.FailWith(&otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("bob@example.com: no route, " + code)})
 	_, body := b.post("resend", url.Values{"reference": {reference}})
 	require.Contains(t, body, "We could not send the email. Try again later.")
@@ -142,7 +142,7 @@ func TestResend_cannotSend(t *testing.T) {
 	require.Len(t, s.errors, 1)
 	require.NotContains(t, s.errors[0].Error(), code)
 	require.NotContains(t, s.errors[0].Error(), "bob@")
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	r := request(http.MethodPost, "/login/resend", jsonContent, `{}`)
 	answer, text := b.do(r)
 	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode, text)
@@ -151,21 +151,21 @@ func TestResend_cannotSend(t *testing.T) {
 	answer, _ = b.post("check", url.Values{"reference": {reference}, "code": {code}})
 	require.Equal(t, "/", answer.Header.Get("Location"))
 
-	// So it is where a new code was to be mailed: the old one's page stays.
+	// The same holds if a new code was to be mailed: the page of the old one stays.
 	s.inbox.FailWith(nil)
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	_, reference = b.start("bob@example.com")
-	now = now.Add(11 * time.Minute)
+	clock.Add(11 * time.Minute)
 	s.inbox.FailWith(&otp.SendError{Temporary: true, Err: errors.New("busy")})
 	_, body = b.post("resend", url.Values{"reference": {reference}})
 	require.Contains(t, body, "We could not send the email. Try again later.")
 	require.Contains(t, body, "Send a new code")
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	_, text = b.do(request(http.MethodPost, "/login/resend", jsonContent, `{}`))
 	require.Contains(t, text, `"challenge":{"masked":"b***@example.com","reference":"`+reference+`"`)
 }
 
-// A sender that hangs is given up with the request; nobody is verified.
+// A sender that hangs ends with the request, and nobody is verified.
 func TestSenderHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hangs := true
@@ -191,7 +191,7 @@ func TestSenderHangs(t *testing.T) {
 	})
 }
 
-// A request that is over verifies nothing.
+// A canceled request verifies nothing.
 func TestCheck_requestOver(t *testing.T) {
 	s := on(t, &shaky{Store: otp.NewMemoryStore(nil)}, nil, otphttp.Options{})
 	_, v := s.api("start", map[string]string{"address": "bob@example.com"})
@@ -206,7 +206,7 @@ func TestCheck_requestOver(t *testing.T) {
 	require.Len(t, s.verified, 1)
 }
 
-// B2: of many right guesses at once, one is right: one call of the hook, one 200.
+// B2: if many correct guesses arrive at once, one is accepted: one call of the hook, one 200.
 func TestCheck_rightOnceInARace(t *testing.T) {
 	for _, content := range []string{formContent, jsonContent} {
 		var verified atomic.Int32

@@ -20,7 +20,7 @@ import (
 
 func file(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 
-// english is the built-in file of words, with changes; nil takes a key out.
+// english returns the built-in file of words with changes; nil removes a key.
 func english(t *testing.T, changes map[string]any) map[string]any {
 	raw, err := os.ReadFile("words/en.json")
 	require.NoError(t, err)
@@ -47,7 +47,7 @@ func words(t *testing.T, changes map[string]any) *fstest.MapFile {
 	return &fstest.MapFile{Data: raw}
 }
 
-// Each file may be replaced by itself; the rest stays as it is.
+// Each file can be replaced separately; the others stay as they are.
 func TestFiles_replaced(t *testing.T) {
 	s := newSite(t, otphttp.Options{Files: fstest.MapFS{
 		"theme.css":        file(":root { --otp-accent: #00aa00; }"),
@@ -87,7 +87,7 @@ func TestFiles_replaced(t *testing.T) {
 	require.Equal(t, "A&lt;b&gt;|address|address|&lt;script&gt;alert(1)&lt;/script&gt;||||Send code", body)
 }
 
-// What a person or an attacker types is text wherever it is shown.
+// Everything that visitors type is escaped where it is shown.
 func TestPages_escape(t *testing.T) {
 	s := newSite(t, otphttp.Options{Brand: `"><script>alert(1)</script>`}, nil)
 	b := s.browser()
@@ -121,46 +121,46 @@ func (brokenFS) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 }
 
-// A broken file is refused when the program starts, by name, and by key where it has keys.
+// New rejects an invalid file; the error names the file and, if it has keys, the key.
 func TestFiles_refused(t *testing.T) {
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(io.Discard), nil)
 	require.NoError(t, err)
 	one := func(name, text string) fs.FS { return fstest.MapFS{name: file(text)} }
 	changed := func(changes map[string]any) fs.FS { return fstest.MapFS{"words/en.json": words(t, changes)} }
 	for want, files := range map[string]fs.FS{
-		"words/en.json: ":                         one("words/en.json", `{"send": "x"`),
-		"words/de-AT.json: not a JSON":            one("words/de-AT.json", `[]`),
-		"words/en.json: send: not a string":       one("words/en.json", `{"send": 1}`),
-		"words/en.json: send: stands there twice": one("words/en.json", `{"send": "x", "send": "y"}`),
-		"words/en.json: sned: unknown key":        one("words/en.json", `{"sned": "x"}`),
-		"words/en.json: errors.oops: unknown key": one("words/en.json", `{"errors": {"oops": "x"}}`),
-		"words/en.json: send: neither":            one("words/en.json", `{"send": {"a": "x"}}`),
-		"words/en.json: sent: has the names []":   changed(map[string]any{"sent": "We sent it."}),
-		"words/en.json: send: has the names [x]":  changed(map[string]any{"send": "Send {x}"}),
-		"words/en.json: timeLeft":                 changed(map[string]any{"timeLeft": "{time} {time}"}),
-		"words/en.json: errors.limited":           changed(map[string]any{"errors/limited": "{"}),
-		"words/en.json: lang":                     one("words/en.json", `{"lang": "de"}`),
-		"words/en.json: dir":                      one("words/en.json", `{"dir": "rtl"}`),
-		"words/tlh.json: ":                        fstest.MapFS{"words/tlh.json": words(t, map[string]any{"lang": "tlh", "errors/wrong": nil})},
-		"errors.wrong: missing":                   fstest.MapFS{"words/tlh.json": words(t, map[string]any{"lang": "tlh", "errors/wrong": nil})},
-		"words/EN.json: ":                         one("words/EN.json", `{}`),
-		"words/x y.json: ":                        one("words/x y.json", `{}`),
-		"not valid UTF-8":                         one("words/en.json", "{\"send\": \"\xff\"}"),
-		"page.html.tmpl":                          one("page.html.tmpl", `{{.Step`),
-		"page.html.tmpl:1":                        one("page.html.tmpl", `{{.Stepp}}`),
-		"Stepp":                                   one("page.html.tmpl", `{{if eq .Step "over"}}{{.Stepp}}{{end}}`),
-		`en.json has no "nope"`:                   one("page.html.tmpl", `{{.Say "nope"}}`),
-		"Stepq":                                   one("page.html.tmpl", `{{if eq .Error "send"}}{{.Stepq}}{{end}}`),
-		`has no "nopq"`:                           one("page.html.tmpl", `{{if eq .Notice "sentNew"}}{{.Say "nopq"}}{{end}}`),
-		`has no "nopr"`:                           one("page.html.tmpl", `{{if not .Masked}}{{.Say "nopr"}}{{end}}`),
-		`has no "title.club"`:                     fstest.MapFS{"page.html.tmpl": file(`{{.Say "title.club"}}`), "words/en.json": file(`{"title": {"club": "Join"}}`)},
-		"an embedded folder needs fs.Sub":         one("pages/theme.css", "a{}"),
-		`words/tlh.json: dir: must be "ltr"`:      one("words/tlh.json", `{"send": "yIngeH"}`),
-		"no such template":                        one("page.html.tmpl", `{{template "x"}}`),
-		"ends in a non-text context":              one("page.html.tmpl", `<a href="{{.Next}}`),
-		"style.css or theme.css: has the end":     one("theme.css", `a{}</STYLE ><script>x</script>`),
-		"style.css: not valid UTF-8":              one("style.css", "\xff"),
-		"theme.css: ":                             brokenFS{},
+		"words/en.json: ":                                    one("words/en.json", `{"send": "x"`),
+		"words/de-AT.json: not a JSON":                       one("words/de-AT.json", `[]`),
+		"words/en.json: send: must be a string":              one("words/en.json", `{"send": 1}`),
+		"words/en.json: send: duplicate key":                 one("words/en.json", `{"send": "x", "send": "y"}`),
+		"words/en.json: sned: unknown key":                   one("words/en.json", `{"sned": "x"}`),
+		"words/en.json: errors.oops: unknown key":            one("words/en.json", `{"errors": {"oops": "x"}}`),
+		"send: must be a string":                             one("words/en.json", `{"send": {"a": "x"}}`),
+		"words/en.json: sent: names in braces are []":        changed(map[string]any{"sent": "We sent it."}),
+		"words/en.json: send: names in braces are [x]":       changed(map[string]any{"send": "Send {x}"}),
+		"words/en.json: timeLeft":                            changed(map[string]any{"timeLeft": "{time} {time}"}),
+		"words/en.json: errors.limited":                      changed(map[string]any{"errors/limited": "{"}),
+		"words/en.json: lang":                                one("words/en.json", `{"lang": "de"}`),
+		"words/en.json: dir":                                 one("words/en.json", `{"dir": "rtl"}`),
+		"words/tlh.json: ":                                   fstest.MapFS{"words/tlh.json": words(t, map[string]any{"lang": "tlh", "errors/wrong": nil})},
+		"errors.wrong: missing":                              fstest.MapFS{"words/tlh.json": words(t, map[string]any{"lang": "tlh", "errors/wrong": nil})},
+		"words/EN.json: ":                                    one("words/EN.json", `{}`),
+		"words/x y.json: ":                                   one("words/x y.json", `{}`),
+		"not valid UTF-8":                                    one("words/en.json", "{\"send\": \"\xff\"}"),
+		"page.html.tmpl":                                     one("page.html.tmpl", `{{.Step`),
+		"page.html.tmpl:1":                                   one("page.html.tmpl", `{{.Stepp}}`),
+		"Stepp":                                              one("page.html.tmpl", `{{if eq .Step "over"}}{{.Stepp}}{{end}}`),
+		`en.json has no "nope"`:                              one("page.html.tmpl", `{{.Say "nope"}}`),
+		"Stepq":                                              one("page.html.tmpl", `{{if eq .Error "send"}}{{.Stepq}}{{end}}`),
+		`has no "nopq"`:                                      one("page.html.tmpl", `{{if eq .Notice "sentNew"}}{{.Say "nopq"}}{{end}}`),
+		`has no "nopr"`:                                      one("page.html.tmpl", `{{if not .Masked}}{{.Say "nopr"}}{{end}}`),
+		`has no "title.club"`:                                fstest.MapFS{"page.html.tmpl": file(`{{.Say "title.club"}}`), "words/en.json": file(`{"title": {"club": "Join"}}`)},
+		"Options.Files: no words/*.json":                     one("pages/theme.css", "a{}"),
+		`words/tlh.json: dir: must be "ltr"`:                 one("words/tlh.json", `{"send": "yIngeH"}`),
+		"no such template":                                   one("page.html.tmpl", `{{template "x"}}`),
+		"ends in a non-text context":                         one("page.html.tmpl", `<a href="{{.Next}}`),
+		`style.css or theme.css: must not contain "</style"`: one("theme.css", `a{}</STYLE ><script>x</script>`),
+		"style.css: not valid UTF-8":                         one("style.css", "\xff"),
+		"theme.css: ":                                        brokenFS{},
 	} {
 		_, err := otphttp.New(verifier, &otphttp.Options{OnVerified: func(http.ResponseWriter, *http.Request, otp.Challenge) {}, Files: files})
 		require.ErrorContains(t, err, want, want)

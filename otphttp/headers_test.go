@@ -15,10 +15,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// C10: the headers are on every answer: each route, each method, each way to fail, pages, JSON and
+// C10: every answer has the security headers: each path, each method, each error, pages, JSON and
 // redirects.
 func TestHeaders_everywhere(t *testing.T) {
 	down := false
@@ -43,7 +44,7 @@ func TestHeaders_everywhere(t *testing.T) {
 			require.Contains(t, policy, want, name)
 		}
 		require.NotContains(t, policy, "unsafe")
-		for field := range header { // nothing that says more than it should
+		for field := range header { // nothing that reveals too much
 			require.NotContains(t, []string{"Access-Control-Allow-Origin", "Server", "X-Powered-By", "Etag", "Last-Modified"}, field)
 		}
 		if body != "" {
@@ -87,7 +88,7 @@ func TestHeaders_everywhere(t *testing.T) {
 	down = false
 	b := s.browser()
 	code, reference := b.start("eve@example.com")
-	for _, form := range []url.Values{{"code": {wrong(code)}}, {"code": {"x"}}, {"code": {code}}} {
+	for _, form := range []url.Values{{"code": {testkit.WrongCode(code)}}, {"code": {"x"}}, {"code": {code}}} {
 		form.Set("reference", reference)
 		answer, body := b.do(request(http.MethodPost, "/login/check", formContent, form.Encode()))
 		check("check", answer, body)
@@ -103,12 +104,12 @@ func TestHeaders_everywhere(t *testing.T) {
 	require.Len(t, s.verified, 2)
 }
 
-// C10: a template that fails only later gives no half page, and the headers too.
+// C10: a template that fails at run time produces no partial page, and the answer has the headers.
 func TestHeaders_templateFails(t *testing.T) {
 	s := newSite(t, otphttp.Options{Files: fstest.MapFS{"page.html.tmpl": {Data: []byte(`half{{if and (eq .Error "unknown") (eq .Lang "de")}}{{template "nothing"}}{{.Nope}}{{end}}{{define "nothing"}}{{end}}`)}}}, nil)
 	r := httptest.NewRequest(http.MethodGet, "/login/code", nil)
 	r.Header.Set("Accept", "text/html")
-	r.Header.Set("Accept-Language", "de") // the trial makes this page in one language only
+	r.Header.Set("Accept-Language", "de") // New renders this trial page in one language only
 	answer, body := s.do(r)
 	require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 	require.Equal(t, "Internal Server Error\n", body)
@@ -122,8 +123,8 @@ var (
 	aScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 )
 
-// The policy names the very style and script of the page, as a browser reads them: with line feeds
-// only (HTML 13.2.3.5). There is no other, and nothing in attributes. C10
+// The policy has the hashes of the style and the script as a browser reads them, with line feeds
+// only (HTML 13.2.3.5). The page has no other style or script, and none in attributes. C10
 func TestPolicy_hashes(t *testing.T) {
 	for name, files := range map[string]fstest.MapFS{
 		"built in": {"words/en.json": {Data: []byte("{}")}},
@@ -157,7 +158,7 @@ func TestPolicy_hashes(t *testing.T) {
 	require.Equal(t, "default-src 'self'; frame-ancestors 'none'", answer.Header.Get("Content-Security-Policy"))
 }
 
-// A real server and client: HEAD has no body, and what follows a redirect stays on the page's folder.
+// With a real server and client, HEAD has no body, and redirects stay in the folder of the page.
 func TestServer_real(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	mux := http.NewServeMux()

@@ -16,7 +16,7 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// site is a handler at /login/ with what a test looks at.
+// site is a handler at /login/ and what it did.
 type site struct {
 	t        *testing.T
 	handler  http.Handler
@@ -31,7 +31,7 @@ func newSite(t *testing.T, opts otphttp.Options, rules *otp.Options) *site {
 	return s.with(s.inbox, opts, rules)
 }
 
-// with makes the handler with a sender of the test's own.
+// with makes the handler with a custom sender.
 func (s *site) with(sender otp.Sender, opts otphttp.Options, rules *otp.Options) *site {
 	var err error
 	s.verifier, err = otp.NewVerifier(otp.NewMemoryStore(nil), sender, rules)
@@ -67,11 +67,11 @@ func (s *site) api(step string, fields map[string]string) (*http.Response, map[s
 	return answer, v
 }
 
-// browser keeps cookies and follows no redirects by itself.
+// browser keeps cookies and does not follow redirects.
 type browser struct {
 	*site
 	cookies map[string]string
-	header  http.Header // sent besides
+	header  http.Header // additional headers
 }
 
 func (s *site) browser() *browser {
@@ -102,7 +102,7 @@ func (b *browser) get(path string) (*http.Response, string) {
 	return b.do(httptest.NewRequest(http.MethodGet, path, nil))
 }
 
-// post posts a form and follows the redirect within the handler, if there is one.
+// post posts a form and follows a redirect to the code page.
 func (b *browser) post(step string, form url.Values) (*http.Response, string) {
 	r := httptest.NewRequest(http.MethodPost, "/login/"+step, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

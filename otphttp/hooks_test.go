@@ -19,7 +19,7 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// What a hook returns decides the answer; nothing is sent, and what it hides stays hidden. C5, C14
+// The error of a hook decides the answer. Nothing is sent, and the text of the error is not shown. C5, C14
 func TestHooks_errors(t *testing.T) {
 	for name, c := range map[string]struct {
 		err    error
@@ -66,7 +66,7 @@ func TestHooks_errors(t *testing.T) {
 	}
 }
 
-// A code is good for the purpose that the server names at each step, and no other.
+// A code is valid only for the purpose that the server returns at each step.
 func TestPurpose_everyStep(t *testing.T) {
 	amount := "10.00"
 	s := newSite(t, otphttp.Options{
@@ -96,7 +96,7 @@ func TestPurpose_everyStep(t *testing.T) {
 	require.Equal(t, "pay:10.00", s.verified[0].Purpose)
 }
 
-// The answer is the application's if it gives one, whichever way; else the handler's.
+// The application may write the answer in any way; otherwise the handler writes it.
 func TestOnVerified_answers(t *testing.T) {
 	for name, c := range map[string]struct {
 		write  func(w http.ResponseWriter)
@@ -149,8 +149,8 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A hook that panics leaves no verdict: the connection ends without an answer, and a code that was
-// right is used up.
+// If a hook panics, nobody is verified: the connection ends without an answer, and a correct code is
+// used up.
 func TestHooks_panic(t *testing.T) {
 	var when atomic.Value
 	when.Store("")
@@ -194,15 +194,15 @@ func TestHooks_panic(t *testing.T) {
 	require.Zero(t, verified)
 }
 
-// New refuses what cannot work, and says which option it is.
+// New rejects invalid options, and the error names the option.
 func TestNew_refuses(t *testing.T) {
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(io.Discard), nil)
 	require.NoError(t, err)
 	verified := func(http.ResponseWriter, *http.Request, otp.Challenge) {}
 	_, err = otphttp.New(nil, &otphttp.Options{OnVerified: verified})
-	require.ErrorContains(t, err, "verifier")
+	require.ErrorContains(t, err, "verifier is nil")
 	_, err = otphttp.New(verifier, nil)
-	require.ErrorContains(t, err, "OnVerified")
+	require.ErrorContains(t, err, "Options.OnVerified is required")
 	for want, opts := range map[string]otphttp.Options{
 		"OnVerified":     {},
 		"Home":           {OnVerified: verified, Home: "//evil.example"},
@@ -214,7 +214,7 @@ func TestNew_refuses(t *testing.T) {
 		"s.TrustedOr":    {OnVerified: verified, TrustedOrigins: []string{"https://app.example.com/path"}},
 		"TrustedProxies": {OnVerified: verified, TrustedProxies: []netip.Prefix{{}}},
 		"s.TrustedPr":    {OnVerified: verified, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}},
-		"locale":         {OnVerified: verified, Locale: "xx-not-there-at-all"},
+		"Options.Locale": {OnVerified: verified, Locale: "xx-not-there-at-all"},
 		"no words":       {OnVerified: verified, Locale: "vo"},
 	} {
 		h, err := otphttp.New(verifier, &opts)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -20,9 +21,9 @@ const (
 	maxRead = 10 * time.Second
 )
 
-// input is what a request says.
+// input is what the body of a request says.
 type input struct {
-	json       bool // it is the API's
+	json       bool // the body is JSON, so the request belongs to the API
 	hasAddress bool
 	address    string
 	code       string
@@ -32,7 +33,7 @@ type input struct {
 	next       string
 }
 
-// requestError is a request that cannot be read.
+// requestError means that the request is invalid.
 type requestError struct {
 	status int
 	text   string
@@ -42,13 +43,13 @@ func (e *requestError) Error() string { return "otphttp: " + e.text }
 
 func badRequest(text string) error { return &requestError{http.StatusBadRequest, text} }
 
-// read reads the body. A field that stands there twice is refused: two readers
-// could each take another one (CVE-2023-7028, OWASP ASVS 15.3.7).
-func (x *exchange) read() error {
+// readInput reads the body. A duplicate field is an error: two readers could each
+// use a different one (CVE-2023-7028, OWASP ASVS 15.3.7).
+func (x *exchange) readInput() error {
 	kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	x.in.json = err == nil && kind == "application/json"
 	if err != nil || !x.in.json && kind != "application/x-www-form-urlencoded" {
-		return &requestError{http.StatusUnsupportedMediaType, "the body is neither a form nor JSON"}
+		return &requestError{http.StatusUnsupportedMediaType, "body must be a form or JSON"}
 	}
 	body, err := x.body()
 	if err != nil {
@@ -58,7 +59,7 @@ func (x *exchange) read() error {
 	if x.in.json {
 		fields, err = readObject(body)
 	} else if fields, err = url.ParseQuery(string(body)); err != nil {
-		err = badRequest("the form is malformed")
+		err = badRequest("malformed form")
 	}
 	if err != nil {
 		return err
@@ -66,8 +67,9 @@ func (x *exchange) read() error {
 	names := map[string]*string{
 		"address": &x.in.address, "code": &x.in.code, "reference": &x.in.reference, "next": &x.in.next,
 	}
-	// A browser has both in its cookies. A form that could bring them along could
-	// sign somebody in as its author, in browsers too old to tell whose it is.
+	// A browser has both in its cookies. If a form could contain them, its author
+	// could sign visitors in to the author's account, in browsers too old to send
+	// the origin of a form.
 	if x.in.json {
 		names["id"], names["device"] = &x.in.id, &x.in.device
 	}
@@ -77,7 +79,7 @@ func (x *exchange) read() error {
 		case 1:
 			*into = values[0]
 		default:
-			return badRequest(name + " is there twice")
+			return badRequest(fmt.Sprintf("duplicate field %q", name))
 		}
 	}
 	x.in.hasAddress = fields.Has("address")
@@ -86,10 +88,11 @@ func (x *exchange) read() error {
 	return nil
 }
 
-// hurry bounds how long a slow client may take over the body. It stands while a
-// request is refused, since the server reads what is left of a body before it
-// sends the answer. Where the connection has no deadlines, the server's count.
-func (x *exchange) hurry() {
+// boundBodyTime limits how long a slow client may take to send the body. The limit
+// also holds when a request is rejected, since the server reads the rest of a body
+// before it sends the answer. If the connection does not support deadlines, those
+// of the server apply.
+func (x *exchange) boundBodyTime() {
 	if x.r.ContentLength != 0 {
 		http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(maxRead))
 	}
@@ -101,52 +104,52 @@ func (x *exchange) body() ([]byte, error) {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, &requestError{http.StatusRequestEntityTooLarge, "the body is too long"}
+		return nil, &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("body exceeds %d bytes", maxBody)}
 	case err != nil:
-		return nil, &requestError{http.StatusBadRequest, "the body did not arrive"}
+		return nil, &requestError{http.StatusBadRequest, "body is incomplete"}
 	}
 	http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 
-// readObject reads an object of strings. Unlike Unmarshal it refuses names that
-// are there twice and takes none in other case.
+// readObject reads an object of strings. Unlike Unmarshal, it rejects duplicate
+// names and does not ignore their case.
 func readObject(body []byte) (url.Values, error) {
 	if !utf8.Valid(body) {
-		return nil, badRequest("the body is not UTF-8")
+		return nil, badRequest("body is not valid UTF-8")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
-		return nil, badRequest("the body is no JSON object")
+		return nil, badRequest("body is not a JSON object")
 	}
 	fields, seen := url.Values{}, map[string]bool{}
 	for dec.More() {
 		name, err := dec.Token()
 		if err != nil {
-			return nil, badRequest("the JSON is malformed")
+			return nil, badRequest("malformed JSON")
 		}
 		value, err := dec.Token()
 		if err != nil {
-			return nil, badRequest("the JSON is malformed")
+			return nil, badRequest("malformed JSON")
 		}
 		key := name.(string)
 		if seen[key] {
-			return nil, badRequest("a field is there twice")
+			return nil, badRequest("duplicate field")
 		}
 		seen[key] = true
 		switch v := value.(type) {
 		case string:
 			fields.Set(key, v)
-		case nil: // as if it was not there
+		case nil: // the same as a missing field
 		default:
-			return nil, badRequest("a field is no string")
+			return nil, badRequest("fields must be strings")
 		}
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, badRequest("the JSON is malformed")
+		return nil, badRequest("malformed JSON")
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, badRequest("something follows the JSON object")
+		return nil, badRequest("data after the JSON object")
 	}
 	return fields, nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// C6: one recipient, or none. What another program could read as two is refused.
+// C6: there is one recipient or none. An address that another program could read as two is rejected.
 func TestOneRecipient(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	for body, want := range map[string]int{
@@ -101,14 +101,14 @@ func TestOneRecipient(t *testing.T) {
 	require.Zero(t, s.inbox.Len())
 	require.Empty(t, s.errors)
 
-	// The address in the query is none, and does not join the one in the body.
+	// An address in the query is ignored, and is not added to the one in the body.
 	answer, _ := s.do(request(http.MethodPost, "/login/start?address=eve@example.com", formContent, "address=a@example.com"))
 	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
 	require.Equal(t, 1, s.inbox.Len())
 	require.Equal(t, "a@example.com", s.inbox.Messages()[0].To.String())
 }
 
-// C7: only the two types are read, and no more than 4 KiB.
+// C7: only forms and JSON are read, and no more than 4 KiB.
 func TestBodies(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	const form, object = "address=a@example.com", `{"address":"a@example.com"}`
@@ -148,7 +148,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// Hooks see the fields of both kinds of body, and nothing of the query.
+// Hooks see the fields of forms and of JSON, but not the query.
 func TestHooks_seeFields(t *testing.T) {
 	var seen []url.Values
 	s := newSite(t, otphttp.Options{Prepare: func(r *http.Request, _ *otp.Request) error {
@@ -166,12 +166,12 @@ func TestHooks_seeFields(t *testing.T) {
 	require.Zero(t, s.inbox.Len())
 }
 
-// allowed are all statuses that an answer may have, by the kind of body.
+// allowed lists the statuses that an answer may have.
 var allowedForm = []int{303, 400, 403, 404, 405, 410, 413, 415, 422, 429}
 var allowedJSON = []int{200, 202, 400, 403, 404, 405, 410, 413, 415, 422, 429}
 
-// Whatever the body, it is answered with a known status, nobody is verified, and a mail goes
-// to the address that stands in the body, once. C6, C9
+// Any body gets an answer with a known status and verifies nobody. At most one mail is sent, to the
+// address in the body. C6, C9
 func FuzzInput(f *testing.F) {
 	for _, seed := range []string{
 		`{"address":"a@example.com"}`, "address=a@example.com", `{"code":"123456","id":"x"}`, "code=123456&reference=BCDF", `{"a":{}}`,

@@ -18,7 +18,7 @@ import (
 // everyTime matches what differs from mail to mail: IDs, date, boundary, code and reference.
 var everyTime = regexp.MustCompile(`(?m)[A-Z2-7]{26}|^Date: .*|[0-9a-f]{60}|[0-9]{6}|eference: [A-Z]{4}`)
 
-// headerGames are requests that say of themselves what they are not.
+// headerGames are requests with false headers.
 func headerGames(evil string) map[string]func(*http.Request) {
 	set := func(names ...string) func(*http.Request) {
 		return func(r *http.Request) {
@@ -44,8 +44,8 @@ func headerGames(evil string) map[string]func(*http.Request) {
 	}
 }
 
-// C11: nothing that a request says of itself reaches the mail server, neither in the mail nor
-// around it; nor does it come back in the answer.
+// C11: the headers of a request do not reach the mail server, neither in the mail nor around it, and
+// do not appear in the answer.
 func TestMail_knowsNoRequest(t *testing.T) {
 	const evil = "evil.example"
 	for _, content := range []string{formContent, jsonContent} {
@@ -82,7 +82,7 @@ func TestMail_knowsNoRequest(t *testing.T) {
 	}
 }
 
-// C11: pages, errors and redirects are the same bytes too.
+// C11: they do not change pages, errors and redirects either.
 func TestPages_knowNoHost(t *testing.T) {
 	const evil = "evil.example"
 	visit := func(change func(*http.Request)) string {

@@ -9,20 +9,19 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// docs/mobile.md is played as it stands: each request, and then its answer, with
-// the values in capitals put in.
+// The requests in docs/mobile.md get the answers in docs/mobile.md, with real values in place of
+// the names in capitals.
 func TestMobile(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	s := newSite(t, otphttp.Options{Now: clock}, &otp.Options{Now: clock})
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	raw, err := os.ReadFile("../docs/mobile.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```http\n(.*?)```").FindAllStringSubmatch(string(raw), -1)
@@ -54,7 +53,7 @@ func TestMobile(t *testing.T) {
 			values["ID"] = id
 		}
 		if m, ok := s.inbox.Last("bob@example.com"); ok {
-			values["KQZT"], values["CODE"], values["WRONG"] = m.Reference, m.Code, wrong(m.Code)
+			values["KQZT"], values["CODE"], values["WRONG"] = m.Reference, m.Code, testkit.WrongCode(m.Code)
 			require.Equal(t, "de", m.Locale)
 		}
 		if len(s.verified) > 0 {
@@ -71,7 +70,7 @@ func TestMobile(t *testing.T) {
 	require.Empty(t, s.errors)
 }
 
-// put puts values in place of their names, which stand in quotes.
+// put replaces names in quotes by their values.
 func put(values map[string]string, text string) string {
 	for name, value := range values {
 		text = strings.ReplaceAll(text, `"`+name+`"`, `"`+value+`"`)
@@ -79,7 +78,7 @@ func put(values map[string]string, text string) string {
 	return text
 }
 
-// The Go of docs/mobile.md, as it stands there.
+// The Go code in docs/mobile.md is the code of this test.
 func TestMobile_session(t *testing.T) {
 	newSession := func(address string) string { return "token of " + address }
 	s := newSite(t, otphttp.Options{

@@ -9,12 +9,12 @@ import (
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// maxNext is the longest path to go on to, in bytes, escaped.
+// maxNext is the longest path to continue at, in bytes, with escapes.
 const maxNext = 1024
 
-// Next is for [Options.OnVerified]: the path on this site that the visitor wanted
-// when the flow began, as the form brought it along, else fallback. It never leads
-// to another site.
+// Next returns the path on this site that the visitor wanted when the flow began,
+// or fallback if the form names none. It never leads to another site. Use it in
+// [Options.OnVerified].
 func Next(r *http.Request, fallback string) string {
 	if next := local(r.PostForm.Get("next")); next != "" {
 		return next
@@ -22,13 +22,13 @@ func Next(r *http.Request, fallback string) string {
 	return fallback
 }
 
-// local returns path if it is one on this site, as a header may hold it (RFC 3986
-// 2.5), else nothing.
+// local returns path, escaped for a header (RFC 3986 2.5), or "" if it is not a
+// path on this site.
 func local(path string) string {
 	if !isLocal(path) {
 		return ""
 	}
-	// Byte by byte: what the path says already in escapes must stay in them.
+	// Byte by byte, so that existing escapes stay as they are.
 	var b strings.Builder
 	for _, c := range []byte(path) {
 		if c <= ' ' || c >= 0x7f {
@@ -43,8 +43,8 @@ func local(path string) string {
 	return b.String()
 }
 
-// isLocal reports whether every browser takes path for one on this site: they
-// read a backslash as a slash and leave out tabs and line breaks (WHATWG URL 4.4).
+// isLocal reports whether path is on this site for every browser. Browsers read a
+// backslash as a slash and ignore tabs and line breaks (WHATWG URL 4.4).
 func isLocal(path string) bool {
 	if len(path) > maxNext || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, `\`) || safetext.Check(path) != nil {
 		return false

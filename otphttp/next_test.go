@@ -14,7 +14,7 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// elsewhere are ways to another site, or to a script.
+// elsewhere are paths that lead to another site or to a script.
 var elsewhere = []string{
 	"//evil.example", "///evil.example", "////evil.example", `/\evil.example`, `\/evil.example`, `\\evil.example`, `/\/evil.example`, `//\evil.example`,
 	"/\t/evil.example", "/\n/evil.example", "/\r/evil.example", "\t//evil.example", "\n//evil.example", " //evil.example", "\x00//evil.example",
@@ -36,8 +36,8 @@ var here = []string{
 	"/" + strings.Repeat("a", 1023), "/x?a=b&c=d", "/x%20y", "/~x", "/.//x",
 }
 
-// Whatever the form or the link asks for, the way leads to this site: in the page, along the
-// way and in the end.
+// Whatever the form or the link contains, the visitor stays on this site: on the page, in redirects
+// and after success.
 func TestNext_staysHere(t *testing.T) {
 	s := newSite(t, otphttp.Options{Home: "/home"}, nil)
 	b := s.browser()
@@ -77,7 +77,7 @@ func TestNext_staysHere(t *testing.T) {
 	require.Len(t, s.verified, len(elsewhere)+len(here))
 }
 
-// What a header cannot hold as it is goes there in escapes (RFC 3986 2.5).
+// Characters that a header cannot contain are escaped (RFC 3986 2.5).
 func TestNext_escaped(t *testing.T) {
 	s := newSite(t, otphttp.Options{Home: "/größe"}, nil)
 	b := s.browser()
@@ -89,8 +89,8 @@ func TestNext_escaped(t *testing.T) {
 	}
 }
 
-// browserResolves is where a browser goes for a Location: it leaves out tabs and line breaks,
-// trims controls and blanks, and reads a backslash as a slash (WHATWG URL 4.4).
+// browserResolves returns where a browser goes for a Location. It ignores tabs and line breaks,
+// trims controls and spaces, and reads a backslash as a slash (WHATWG URL 4.4).
 func browserResolves(t *testing.T, location string) *url.URL {
 	read := strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(strings.TrimFunc(location, func(r rune) bool { return r <= ' ' }))
 	base, err := url.Parse("https://good.example/login/check")
@@ -102,7 +102,7 @@ func browserResolves(t *testing.T, location string) *url.URL {
 	return u
 }
 
-// Next gives a path that every reader takes for one on this site, or the fallback.
+// Next returns a path that every browser resolves to this site, or the fallback.
 func FuzzNext(f *testing.F) {
 	for _, next := range append(elsewhere, here...) {
 		f.Add(next)
@@ -118,7 +118,7 @@ func FuzzNext(f *testing.F) {
 		require.Equal(t, "https", u.Scheme, "%q", got)
 		require.Equal(t, "good.example", u.Host, "%q", got)
 		require.Nil(t, u.User)
-		// What the page brings along is taken again.
+		// The result is accepted again.
 		require.Equal(t, got, otphttp.Next(&http.Request{PostForm: url.Values{"next": {got}}}, "/other"))
 		w := httptest.NewRecorder()
 		http.Redirect(w, httptest.NewRequest(http.MethodPost, "https://good.example/login/check", nil), got, http.StatusSeeOther)

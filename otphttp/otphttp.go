@@ -1,6 +1,7 @@
-// Package otphttp serves the pages and the JSON API that put a mailed code into
-// a login, a sign-up, a change of address or a payment. It is an [http.Handler]
-// over one [otp.Verifier], which has all the rules; here is only what HTTP needs.
+// Package otphttp serves the web pages and the JSON API for mailed codes: for
+// sign-in, sign-up, a change of address or a payment. [New] makes an
+// [http.Handler] for an [otp.Verifier]. The verifier has all the rules; this
+// package does what HTTP needs.
 //
 //	login, err := otphttp.New(verifier, &otphttp.Options{
 //		Brand: "Example",
@@ -13,46 +14,76 @@
 //
 // # Paths
 //
-// Only the last segment of the path counts, so the handler works at any path that
-// ends in a slash, with or without [http.StripPrefix], and below patterns such as
-// "/pay/{invoice}/":
+// The handler looks only at the last segment of the path. It works at any path
+// that ends in a slash, with or without [http.StripPrefix], and below patterns
+// such as "/pay/{invoice}/":
 //
-//	GET  .../        the page that asks for the address; ?next=/path leads there at the end
-//	GET  .../code    the page that asks for the code; a reload sends nothing
+//	GET  .../        the page that asks for the address; ?next=/path says where to go after success
+//	GET  .../code    the page that asks for the code; reloading it sends nothing
 //	POST .../start   opens a challenge and mails its code
-//	POST .../check   answers a guess
+//	POST .../check   checks a code that was typed
 //	POST .../resend  mails the code again, or a new one
-//	POST .../status  says how a challenge stands (JSON only)
+//	POST .../status  reports the state of a challenge (JSON only)
 //
-// A body of type application/x-www-form-urlencoded is a page's form and is
-// answered with a page or a redirect; application/json is the API's, described in
-// openapi.json beside this package. Pages work without JavaScript.
+// A body of the type application/x-www-form-urlencoded comes from a page's form
+// and is answered with a page or a redirect. A body of the type application/json
+// belongs to the API, which openapi.json in this folder describes. The pages work
+// without JavaScript.
 //
-// The handler reads the body itself. Middleware before it that calls ParseForm
-// or FormValue takes a form's body away, and the answer is 400; hooks find the
-// fields in r.PostForm.
+// The handler reads the body itself. If middleware in front of it calls ParseForm
+// or FormValue on a form, the body is gone and the answer is 400. Your hooks find
+// the fields in r.PostForm.
+//
+// # Errors
+//
+// The status of an answer that is no success, with the name of the problem in the
+// API (see docs/problems.md):
+//
+//	400 request    the body is malformed or a field is invalid or missing
+//	403 forbidden  a function in Options returned ErrForbidden, or another site posted the form
+//	404 unknown    otp.ErrUnknown: there is no such challenge
+//	404 request    there is no such path
+//	405 request    the path does not support this method
+//	410 expired    otp.ErrExpired
+//	410 exhausted  otp.ErrExhausted
+//	410 escalated  otp.ErrEscalated
+//	413 request    the body is longer than 4096 bytes
+//	415 request    the body is neither a form nor JSON
+//	422 address    otp.ErrAddress
+//	422 malformed  otp.ErrMalformed
+//	422 wrong      otp.ErrCode
+//	429 limited    otp.ErrLimited, with a Retry-After header
+//	503 send       otp.ErrSend or Options.Busy, with a Retry-After header
+//	503 server     any other error, with a Retry-After header
+//
+// Errors of the functions in [Options] become these statuses too. A form whose
+// challenge still exists is redirected to the page of the challenge, which shows
+// the error with status 200, so that reloading repeats nothing.
 //
 // # Browsers and apps
 //
-// A browser keeps the challenge and the device token in cookies that scripts cannot
-// read (__Host-otp, __Host-otp-device), so the site must be served by HTTPS or from
-// localhost. An app gets both in the answer's body. A request with an Origin or a
-// Sec-Fetch-Site header that is of the same origin comes from a browser.
+// A browser keeps the challenge and the device token in cookies that scripts
+// cannot read (__Host-otp and __Host-otp-device), so the site must be served over
+// HTTPS or from localhost. An app gets both in the body of the answer. A request
+// comes from a browser if it has an Origin or a Sec-Fetch-Site header for the
+// same origin.
 //
 // # What strangers can learn
 //
-// Answers to start and resend are alike whether the address is known, admitted by
-// Options.Admit or refused by its mail server. The time they take, and temporary
-// failures to send, are alike only if the verifier's sender is a relay.Queue whose
-// Full is [Options.Busy].
+// The answers to start and resend do not show whether an address has an account,
+// whether Options.Admit of the verifier accepts it, or whether its mail server
+// rejects it. The time until the answer and temporary failures to send do not show
+// it either if the verifier's sender is a relay.Queue and [Options.Busy] is the
+// queue's method Full.
 //
 // # Sessions
 //
-// Give the visitor a new session ID in [Options.OnVerified] (OWASP ASVS 7.2.4) and
-// act on the Challenge's To and Purpose, never on what a form says.
+// Give the visitor a new session ID in [Options.OnVerified] (OWASP ASVS 7.2.4).
+// Act on the To and Purpose of the challenge, never on fields of a form.
 package otphttp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,107 +95,126 @@ import (
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// Options are the choices of [New]. OnVerified is required; every other field's
-// zero value is its default. The functions are called by many goroutines at once. Their
-// errors become 403 with [ErrForbidden], what the verifier's own would with those of
-// package otp (429 with [otp.ErrLimited]) and 503 with all others.
+// Options configure a [Handler]. OnVerified is required; the zero value of every
+// other field is its default. Any number of goroutines may call the functions at
+// once.
+//
+// A function that returns an error ends the request: [ErrForbidden] gives status
+// 403, an error of package otp the same status as from the verifier (429 for
+// [otp.ErrLimited], for example), and any other error 503. See the table in the
+// package comment.
 type Options struct {
-	// OnVerified is called once for each right code, after the verifier has
-	// consumed it. c.To is the proven address, c.Purpose what the code was for.
-	// Here the application renews its session. It may write the answer;
-	// if it writes none, a form is redirected to [Next], and JSON is told
+	// OnVerified is called once for each correct code, after the verifier has
+	// used it up. c.To is the proven address and c.Purpose is what the code was
+	// for. Renew the session here. The function may write the answer; if it
+	// writes none, a form is redirected to [Next], and JSON is answered with
 	// {"verified": true}. Required.
 	OnVerified func(w http.ResponseWriter, r *http.Request, c otp.Challenge)
 
-	// Purpose says what a code is good for, from what the server knows: the
-	// session, the path, the database. It is asked at every step, so a code for a
-	// payment whose amount has changed is no longer accepted. Default: the
-	// purpose of the verifier.
+	// Purpose returns what a code is for, from data that the server has: the
+	// session, the path, the database. It is called at every step, so a code
+	// for a payment is no longer accepted after the amount has changed.
+	// Default: the purpose of the verifier.
 	Purpose func(r *http.Request) (string, error)
 
-	// Address says where the code goes when the application knows it: the address of
-	// the account that is signed in. Default: the person types it.
+	// Address returns where to send the code if the application knows it: the
+	// address of the account that is signed in. Default: the visitor types the
+	// address.
 	Address func(r *http.Request) (string, error)
 
-	// Prepare may change a request before its mail is sent: set Proven, Vars
-	// or a Locale, or refuse it, as after a failed CAPTCHA whose answer is in
-	// r.PostForm (which holds the JSON's fields too). To, Locale, Client and Device are filled in. Default: nothing.
+	// Prepare may change a request before its mail is sent: set Proven, Vars or
+	// a Locale. It may also return an error, for example after a failed CAPTCHA
+	// whose answer is in r.PostForm, which holds the fields of JSON too. To,
+	// Locale, Client and Device are already filled in. Default: no changes.
 	Prepare func(r *http.Request, request *otp.Request) error
 
-	// Busy says that no mail can be taken now, as the method Full of a relay.Queue
-	// does. It is asked before anything is looked at that start and resend would
-	// mail for, so that everybody gets the same 503, also those who would get no mail.
-	// Default: never.
+	// Busy reports that no mail can be accepted now; use the method Full of a
+	// relay.Queue. start and resend call it before they look at the address or
+	// the challenge, so that all visitors get the same 503, including those who
+	// would get no mail. Default: never busy.
 	Busy func() bool
 
-	// ClientKey says who asks: an IP address, an IP:port, or a name of at most
-	// 128 bytes, never from a header that the client can set. Default: the
-	// peer's address, by TrustedProxies.
+	// ClientKey returns who is asking: an IP address, an IP:port, or a name of
+	// at most 128 bytes. Never take it from a header that the client can set.
+	// Default: the IP address of the peer, or what TrustedProxies say.
 	ClientKey func(r *http.Request) string
 
-	// TrustedProxies are the networks of one's own proxies. Where the peer is
-	// one of them, the client is the last address in X-Forwarded-For that is
-	// none of them. A peer without an IP address, as on a Unix socket, counts
-	// as a proxy if there is any. Default: none, X-Forwarded-For is ignored.
+	// TrustedProxies are the networks of your own proxies. If the peer is in one
+	// of them, the client is the last address in X-Forwarded-For that is in none
+	// of them. A peer without an IP address, as on a Unix socket, counts as a
+	// proxy if there are any. An invalid network, or an IPv4 network written as
+	// IPv6 ("::ffff:10.0.0.0/104"), is an error. Default: none, so that
+	// X-Forwarded-For is ignored.
 	TrustedProxies []netip.Prefix
 
 	// TrustedOrigins are other origins, such as "https://app.example.com", whose
-	// scripts may post here; they need CORS headers besides, and are answered like apps. Default: none.
+	// scripts may post here. They also need CORS headers, and they are answered
+	// as apps are. An invalid origin is an error. Default: none.
 	TrustedOrigins []string
 
-	// Language is the reader's wish for pages and mail: a BCP 47 tag or an
-	// Accept-Language header. Default: the request's Accept-Language.
+	// Language returns the preferred language for pages and mail: a BCP 47 tag
+	// or an Accept-Language header. Default: the Accept-Language of the request.
 	Language func(r *http.Request) string
 
-	// Locale is the language of pages whose reader wishes none that there is: a
-	// BCP 47 tag. Default: empty, which is "en".
+	// Locale is the BCP 47 tag of the language used when none of the preferred
+	// languages is available. A language that has no words is an error.
+	// Default: empty, which means "en".
 	Locale string
 
-	// Brand is the name at the top of the pages; that of the mail is the
-	// sender's, as in smtpsender.Options. Default: none.
+	// Brand is the name at the top of the pages. The mail gets its brand from
+	// the sender; see smtpsender.Options. Line breaks and control characters are
+	// an error. Default: no name.
 	Brand string
 
-	// About says on the pages what is being confirmed, in the application's words: "99.00
-	// EUR to Example Ltd, invoice 42". People must see what their code is for, there
-	// and in the mail (Vars). Default: nothing.
+	// About returns what is being confirmed, to show on the pages: "99.00 EUR to
+	// Example Ltd, invoice 42". People must see what their code is for, both
+	// here and in the mail (Vars). Default: nothing.
 	About func(r *http.Request) string
 
-	// Home is the path to go to after a right code if the form names no other. Default: "/".
+	// Home is the path to go to after a correct code if the form names no other
+	// path. A path that leads to another site is an error. Default: "/".
 	Home string
 
-	// Files is a folder with words/<tag>.json to change sentences, add a
-	// language or a title for a kind of purpose (the keys are those of
-	// words/en.json), page.html.tmpl in place of the built-in template ([Page] is
-	// its data), style.css in place of the built-in style, and theme.css to stand
-	// after it. There set the variables at the top of style.css, such as
-	// --otp-accent, and the colors again within @media (prefers-color-scheme:
-	// dark), or dark screens have those for light ones. Words of the mail are
-	// other files: see letter.Options. It is read once and is part of the
-	// program: whoever can write to it writes your pages. Default: nil.
+	// Files is a folder with your changes to the pages:
+	//
+	//   - words/<tag>.json changes sentences, or adds a language or a title for a
+	//     kind of purpose. Its keys are those of words/en.json.
+	//   - page.html.tmpl replaces the built-in template. Its data is a [Page].
+	//   - style.css replaces the built-in style.
+	//   - theme.css is added after the style. Set there the variables at the top
+	//     of style.css, such as --otp-accent. Set the colors again within @media
+	//     (prefers-color-scheme: dark), or dark screens get the light ones.
+	//
+	// The words of the mail are other files; see letter.Options. Files is read
+	// once and checked by [New]; invalid files are an error. It is part of your
+	// program: anyone who can write to it can change your pages. Default: nil,
+	// the built-in pages.
 	Files fs.FS
 
-	// ContentSecurityPolicy replaces the header's value, for templates that load
-	// something. Keep frame-ancestors and form-action in it. Default: nothing is
-	// loaded, only the page's own style and script are used, and forms are sent to this
-	// site: some browsers then refuse to be redirected to another one by OnVerified.
+	// ContentSecurityPolicy replaces the value of this header, for templates
+	// that load something. Keep frame-ancestors and form-action in it. The
+	// default loads nothing, allows only the page's own style and script, and
+	// has form-action 'self': with it, browsers may block an OnVerified redirect
+	// to another site.
 	ContentSecurityPolicy string
 
-	// Now is the verifier's clock, for the times that pages and answers show.
-	// Default: time.Now.
+	// Now is the clock of the verifier, for the times that pages and answers
+	// show. Default: time.Now.
 	Now func() time.Time
 
-	// OnError is told failures of the system: store, mail, hooks. The error
-	// holds no code, challenge ID or whole address, if those of the hooks do
-	// not. Default: nobody is told; see also otp.Options.Observer.
+	// OnError is called with failures of the system: store, mail, your
+	// functions. The error holds no code, no challenge ID and no whole address
+	// unless an error of your functions does. Default: failures are not
+	// reported here; see also otp.Options.Observer.
 	OnError func(r *http.Request, err error)
 }
 
-// ErrForbidden is for the functions in [Options]: this visitor may not do this. The
-// answer is 403.
+// ErrForbidden is for the functions in [Options] to return: the visitor is not
+// allowed to do this. The answer has status 403.
 var ErrForbidden = errors.New("otphttp: forbidden")
 
-// Handler serves the pages and the API. It is safe for concurrent use and must be
-// made by [New].
+// Handler serves the pages and the API. Make it with [New]. It is safe for
+// concurrent use.
 type Handler struct {
 	verifier *otp.Verifier
 	opts     Options
@@ -172,14 +222,15 @@ type Handler struct {
 	pages    *pages
 }
 
-// New returns a handler. It refuses options without OnVerified, a Home that leads
-// off the site, and files that are wrong, naming file and key.
+// New returns a handler. Options without OnVerified, or with a value that is not
+// valid for its field, are an error; for an invalid file, the error names the file
+// and the key.
 func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if verifier == nil {
-		return nil, errors.New("otphttp: no verifier")
+		return nil, errors.New("otphttp: verifier is nil")
 	}
 	if opts == nil || opts.OnVerified == nil {
-		return nil, errors.New("otphttp: Options.OnVerified is missing")
+		return nil, errors.New("otphttp: Options.OnVerified is required")
 	}
 	h := &Handler{verifier: verifier, opts: *opts, origins: http.NewCrossOriginProtection()}
 	for _, origin := range opts.TrustedOrigins {
@@ -188,19 +239,16 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 		}
 	}
 	for _, network := range opts.TrustedProxies {
-		// A mapped one would fit no address, since those are compared as IPv4.
+		// Addresses are compared as IPv4, so a mapped network would match none.
 		if !network.IsValid() || network.Addr().Is4In6() {
-			return nil, fmt.Errorf("otphttp: Options.TrustedProxies: %v is no network", network)
+			return nil, fmt.Errorf("otphttp: Options.TrustedProxies: invalid network %v", network)
 		}
 	}
-	if h.opts.Home == "" {
-		h.opts.Home = "/"
+	if h.opts.Home = local(cmp.Or(opts.Home, "/")); h.opts.Home == "" {
+		return nil, errors.New("otphttp: Options.Home: not a path on this site")
 	}
 	if h.opts.Now == nil {
 		h.opts.Now = time.Now
-	}
-	if h.opts.Home = local(h.opts.Home); h.opts.Home == "" {
-		return nil, errors.New("otphttp: Options.Home is no path on this site")
 	}
 	if err := safetext.Check(opts.Brand); err != nil {
 		return nil, fmt.Errorf("otphttp: Options.Brand: %w", err)

@@ -22,75 +22,88 @@ import (
 	"github.com/go-mailotp/otp/internal/phrases"
 )
 
-// Page is what the template of a page is given. Its methods give the words.
+// Page is the data of the page template. Its methods return the words.
 type Page struct {
-	// Lang and Dir are the language's tag and direction, "ltr" or "rtl".
+	// Lang is the BCP 47 tag of the language, and Dir is its direction, "ltr" or
+	// "rtl".
 	Lang, Dir string
 
-	// Brand is the name at the top; empty for none.
+	// Brand is the name at the top; empty if there is none.
 	Brand string
 
-	// About is what is being confirmed, in the application's words; empty for nothing.
+	// About is what is being confirmed, in the application's words; empty if the
+	// application does not say.
 	About string
 
-	// Step is what the page is for: "address" asks for the address, or only for
-	// a press of the button where Masked is set; "code" asks for the code;
-	// "new" says that the code is over and offers another; "over" says
-	// that nothing is left but to start again.
+	// Step is the kind of page:
+	//
+	//   - "address" asks for the address, or only for a press of the button if
+	//     Masked is set.
+	//   - "code" asks for the code.
+	//   - "new" says that the code can no longer be used, and offers a new one.
+	//   - "over" only lets the visitor start again.
 	Step string
 
-	// Error names the problem, as the end of its type in docs/problems.md; empty
-	// for none.
+	// Error is the name of the problem, as in docs/problems.md; empty if there
+	// is none.
 	Error string
 
-	// Notice is "sentAgain" or "sentNew" after a resend; else empty.
+	// Notice is "sentAgain" or "sentNew" after a resend, otherwise empty.
 	Notice string
 
-	// Address is what was typed, after an error.
+	// Address is what the visitor typed, if it was an error.
 	Address string
 
 	// Masked is where the code goes or went, such as a***@example.com.
 	Masked string
 
-	// Reference is the word that the mail shows too. A form about a challenge
-	// brings it along in its field "reference".
+	// Reference is the short word that the mail shows too. Forms about a
+	// challenge must contain it in the field "reference".
 	Reference string
 
-	// Strong says that the code is a strong one, which is longer.
+	// Strong reports whether the code is a strong one, which is longer and may
+	// have letters.
 	Strong bool
 
-	// Letters says that the code may have letters.
+	// Letters reports whether the code may have letters.
 	Letters bool
 
-	// GuessesLeft is how many wrong codes may still be typed, if Error is "wrong".
+	// GuessesLeft is how many wrong codes may still be typed. It is shown if
+	// Error is "wrong".
 	GuessesLeft int
 
-	// TimeLeft, ResendIn and RetryIn are in seconds; 0 is now, or not known.
+	// TimeLeft is how long the code is still valid, ResendIn is the time until it
+	// can be mailed again, and RetryIn is the time until the visitor can retry
+	// after an error. All are in seconds; 0 means now or not known.
 	TimeLeft, ResendIn, RetryIn int
 
-	// CanChange says that the person chose the address and may choose another.
+	// CanChange reports whether the visitor chose the address and may choose
+	// another one.
 	CanChange bool
 
-	// HaveCode is the reference of a challenge that this browser has already; empty for none.
+	// HaveCode is the reference of a challenge that this browser already has;
+	// empty if it has none.
 	HaveCode string
 
-	// Next is the path to go to in the end, for the field "next"; empty for none.
+	// Next is the path to go to after success, for the field "next"; empty if
+	// there is none.
 	Next string
 
-	// Style is the page's own. It must stand alone in its element, unchanged, or
-	// the browser will not use it (the policy names its hash).
+	// Style is the style of the page. It must be the only content of its
+	// element, unchanged: the Content-Security-Policy names its hash, so
+	// browsers ignore anything else.
 	Style template.CSS
 
-	// Script is the page's own, like Style.
+	// Script is the script of the page. It must be unchanged, like Style.
 	Script template.JS
 
 	kind  string // of the purpose
 	words *words
 }
 
-// Say returns a sentence of the page's language by its key, as in words/en.json,
-// such as "send" or "errors.wrong". A key that the language does not have is an
-// error; for titles, which not all have, there is Title.
+// Say returns the sentence with a key of words/en.json, such as "send" or
+// "errors.wrong", in the language of the page. An unknown key is an error. Use
+// Title for titles, since not every language has all of them.
 func (p Page) Say(key string) (template.HTML, error) {
 	if _, ok := p.words.sentences()[key]; !ok {
 		return "", fmt.Errorf("words/%s.json has no %q", p.Lang, key)
@@ -103,7 +116,7 @@ func (p Page) Say(key string) (template.HTML, error) {
 	}), nil
 }
 
-// timer is the time of a sentence, which the script counts down.
+// timer returns the time in a sentence, which the script counts down.
 func (p Page) timer(key string) template.HTML {
 	left := map[string]int{"timeLeft": p.TimeLeft, "resendIn": p.ResendIn}[key]
 	if strings.HasPrefix(key, "errors.") {
@@ -112,7 +125,7 @@ func (p Page) timer(key string) template.HTML {
 	return template.HTML(fmt.Sprintf(`<span role="timer" dir="ltr" data-left="%d">%s</span>`, left, clock(left)))
 }
 
-// Title is the page's heading, without the brand.
+// Title returns the heading of the page, without the brand.
 func (p Page) Title() string {
 	switch p.Step {
 	case "code", "new":
@@ -124,8 +137,8 @@ func (p Page) Title() string {
 	return p.words.plain("title."+p.kind, nil)
 }
 
-// TabTitle is the title of the document: that of the page, after an error
-// (WCAG 2.4.2), with the brand.
+// TabTitle returns the title of the document: the heading, marked as an error if
+// there is one (WCAG 2.4.2), and the brand.
 func (p Page) TabTitle() string {
 	title := p.Title()
 	if p.Error != "" {
@@ -137,7 +150,7 @@ func (p Page) TabTitle() string {
 	return title
 }
 
-// Query is what a link to "code" or "./" takes along: empty or "?next=...".
+// Query returns the query for a link to "code" or "./": empty or "?next=...".
 func (p Page) Query() template.URL {
 	if p.Next == "" {
 		return ""
@@ -145,22 +158,23 @@ func (p Page) Query() template.URL {
 	return template.URL("?" + url.Values{"next": {p.Next}}.Encode())
 }
 
-// CodeLink leads to the page of the challenge named by HaveCode.
+// CodeLink returns a link to the page of the challenge in HaveCode.
 func (p Page) CodeLink() template.URL {
 	return template.URL(codePath(p.HaveCode, p.Next, "", 0))
 }
 
-// pages renders them.
+// pages renders the pages.
 type pages struct {
 	languages *phrases.Chooser[words]
 	template  *template.Template
-	custom    bool // the template is that of Options.Files
+	custom    bool // the template is from Options.Files
 	style     template.CSS
 	script    template.JS
 	policy    string // the Content-Security-Policy
 }
 
-// builtinPages makes the pages without Options.Files, once for the whole program.
+// builtinPages returns the pages without Options.Files. It reads them once for the
+// whole program.
 var builtinPages = sync.OnceValues(func() (pages, error) { return readPages(nil) })
 
 func newPages(o *Options) (*pages, error) {
@@ -181,8 +195,8 @@ func newPages(o *Options) (*pages, error) {
 	return &p, p.probe(o.Brand)
 }
 
-// readPages reads template, style and script. Those of user, which may be nil,
-// replace the built-in ones.
+// readPages reads the template, the style and the script. Files of user, which may
+// be nil, replace the built-in ones.
 func readPages(user fs.FS) (pages, error) {
 	p := pages{}
 	files, replaced := map[string]string{}, map[string]bool{}
@@ -207,12 +221,12 @@ func readPages(user fs.FS) (pages, error) {
 	}
 	if user != nil && len(replaced) == 0 {
 		if names, err := fs.Glob(user, "words/*.json"); err != nil || len(names) == 0 {
-			return p, errors.Join(errors.New("files: neither words/*.json, page.html.tmpl, style.css nor theme.css; an embedded folder needs fs.Sub"), err)
+			return p, errors.Join(errors.New("Options.Files: no words/*.json, page.html.tmpl, style.css or theme.css (use fs.Sub for an embedded folder)"), err)
 		}
 	}
 	p.style = template.CSS(files["style.css"] + files["theme.css"])
 	if strings.Contains(strings.ToLower(string(p.style)), "</style") {
-		return p, errors.New("style.css or theme.css: has the end of the element")
+		return p, errors.New("style.css or theme.css: must not contain \"</style\"")
 	}
 	p.script = template.JS(files["script.js"])
 	p.policy = "default-src 'none'; style-src " + hashSource(string(p.style)) + "; script-src " + hashSource(string(p.script)) +
@@ -223,11 +237,11 @@ func readPages(user fs.FS) (pages, error) {
 	return p, err
 }
 
-// newlines makes line ends those that a browser makes of them (HTML 13.2.3.5)
-// before it takes the hash of a style.
+// newlines converts line ends as a browser does (HTML 13.2.3.5) before it computes
+// the hash of a style.
 var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// hashSource is how a policy names an inline style or script.
+// hashSource returns the name of an inline style or script in a policy.
 func hashSource(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
@@ -253,12 +267,12 @@ func (x *exchange) show(status int, page Page) {
 		page.Next = x.next()
 	}
 	if x.verifier != nil {
-		page.kind, _, _ = strings.Cut(x.verifier.Purpose(), ":")
+		page.kind = otp.Message{Purpose: x.verifier.Purpose()}.Kind()
 	}
 	words := x.h.pages.languages.Choose(x.language())
 	body, err := x.h.pages.render(page, words)
 	if err != nil {
-		x.tell(err)
+		x.reportError(err)
 		http.Error(x.w, "Internal Server Error", http.StatusInternalServerError)
 		return
 	}
@@ -268,7 +282,7 @@ func (x *exchange) show(status int, page Page) {
 	x.w.Write(body)
 }
 
-// next is where to go in the end, from the form or the page's address.
+// next returns where to go after success, from the form or the address of the page.
 func (x *exchange) next() string {
 	if x.in.next != "" {
 		return x.in.next
@@ -278,7 +292,7 @@ func (x *exchange) next() string {
 
 // askPage asks for the address.
 func (x *exchange) askPage() {
-	masked, err := x.known()
+	masked, err := x.knownAddress()
 	if err != nil {
 		x.fail(otp.Challenge{}, err)
 		return
@@ -286,8 +300,9 @@ func (x *exchange) askPage() {
 	x.show(http.StatusOK, Page{Step: "address", Masked: masked})
 }
 
-// known is the address that the application knows, masked; empty if it knows none.
-func (x *exchange) known() (masked string, err error) {
+// knownAddress returns the masked address that the application knows. It is empty if
+// the visitor types the address.
+func (x *exchange) knownAddress() (masked string, err error) {
 	if x.h.opts.Address == nil {
 		return "", nil
 	}
@@ -297,15 +312,15 @@ func (x *exchange) known() (masked string, err error) {
 	}
 	address, err := otp.ParseEmail(to)
 	if err != nil {
-		return "", errors.New("otphttp: Options.Address returned no address")
+		return "", errors.New("otphttp: Options.Address returned an invalid address")
 	}
 	return address.Masked(), nil
 }
 
-// says are what a redirect may have the code page say.
+// says lists what a redirect may make the code page say.
 var says = []string{"malformed", "wrong", "limited", "send", "server", "sentAgain", "sentNew"}
 
-// codePage shows how the challenge stands. It sends and counts nothing.
+// codePage shows the state of the challenge. It sends and counts nothing.
 func (x *exchange) codePage() {
 	query := x.r.URL.Query()
 	c, err := x.verifier.Status(x.r.Context(), challengeCookie(x.r).find(query.Get("ref")))
@@ -338,8 +353,8 @@ func (x *exchange) codePage() {
 	x.show(http.StatusOK, page)
 }
 
-// failPage shows a problem to a person. Where there is a challenge to go on with,
-// its own page says it, so that a reload repeats nothing.
+// failPage shows a problem to a person. If there is a challenge to continue with, it
+// redirects to the page of the challenge, so that reloading repeats nothing.
 func (x *exchange) failPage(c otp.Challenge, p problem) {
 	if reference := c.Reference; x.r.Method == http.MethodPost {
 		if reference == "" && p.system && challengeCookie(x.r).find(x.in.reference) != "" {
@@ -353,7 +368,7 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
 	if x.step == "start" && p.name != "forbidden" && p.name != "request" {
 		page.Step, page.Address = "address", x.in.address
-		page.Masked, _ = x.known()
+		page.Masked, _ = x.knownAddress()
 		if held := challengeCookie(x.r); p.name == "limited" && len(held) > 0 {
 			page.HaveCode, _, _ = strings.Cut(held[0], ".")
 		}
@@ -361,13 +376,13 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 	x.show(p.status, page)
 }
 
-// toCodePage sends the browser to the page of a challenge.
+// toCodePage redirects to the page of a challenge.
 func (x *exchange) toCodePage(reference, say string, wait int) {
 	x.w.Header().Del("Retry-After") // would delay the redirect (RFC 9110 10.2.3)
 	x.redirect(codePath(reference, x.in.next, say, wait))
 }
 
-// codePath is that page's address, relative to those of the other steps.
+// codePath returns the address of that page, relative to the other steps.
 func codePath(reference, next, say string, wait int) string {
 	query := url.Values{"ref": {reference}}
 	if next != "" {
@@ -382,8 +397,8 @@ func codePath(reference, next, say string, wait int) string {
 	return "code?" + query.Encode()
 }
 
-// redirect goes to a path, also a relative one: http.Redirect would make it
-// absolute by a path that http.StripPrefix has cut.
+// redirect sends the browser to a path, which may be relative: http.Redirect would make it
+// absolute with the path that http.StripPrefix has shortened.
 func (x *exchange) redirect(to string) {
 	x.w.Header().Set("Location", to)
 	x.w.WriteHeader(http.StatusSeeOther)

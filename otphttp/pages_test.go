@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 )
 
@@ -30,7 +31,7 @@ func TestPages_flow(t *testing.T) { // H3, H7
 	require.Equal(t, 1, strings.Count(body, `autocomplete="one-time-code"`))
 	require.NotContains(t, body, m.Code)
 
-	_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {wrong(m.Code)}, "next": {"/cart"}})
+	_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {testkit.WrongCode(m.Code)}, "next": {"/cart"}})
 	require.Contains(t, body, "That code is not right.")
 	require.Contains(t, body, "Tries left: <bdi>4</bdi>")
 	_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {"hello"}})
@@ -45,7 +46,7 @@ func TestPages_flow(t *testing.T) { // H3, H7
 	require.NotContains(t, b.cookies, "__Host-otp")
 	require.Equal(t, s.verified[0].Device, b.cookies["__Host-otp-device"])
 
-	// The back button, and the code once more.
+	// The back button, after the code was used.
 	answer, body = b.get("/login/code?ref=" + m.Reference)
 	require.Equal(t, http.StatusNotFound, answer.StatusCode)
 	require.Contains(t, body, "has been used already")
@@ -54,30 +55,29 @@ func TestPages_flow(t *testing.T) { // H3, H7
 }
 
 func TestPages_states(t *testing.T) {
-	now := time.Now()
-	clock := func() time.Time { return now }
-	s := newSite(t, otphttp.Options{Now: clock}, &otp.Options{Now: clock})
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	b := s.browser()
 	code, reference := b.start("bob@example.com")
 
-	// Too early, then again, with the same code.
+	// First too early, then in time, with the same code.
 	_, body := b.post("resend", url.Values{"reference": {reference}})
 	require.Contains(t, body, "Too many requests.")
 	require.Contains(t, body, `data-left="60">1:00</span>`)
 	require.Equal(t, 1, s.inbox.Len())
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	_, body = b.post("resend", url.Values{"reference": {reference}})
 	require.Contains(t, body, "We sent the email again.")
 	require.Equal(t, code, s.inbox.Code("bob@example.com"))
 
-	// Starting again within the minute tells of the code that is there.
+	// Starting again within the minute shows a link to the existing code.
 	answer, body := b.post("start", url.Values{"address": {"bob@example.com"}})
 	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
 	require.Equal(t, "60", answer.Header.Get("Retry-After")) // C14
 	require.Contains(t, body, `href="code?ref=`+reference+`"`)
 
 	// Expired: one press gives a new code (H10).
-	now = now.Add(10 * time.Minute)
+	clock.Add(10 * time.Minute)
 	_, body = b.get("/login/code?ref=" + reference)
 	require.Contains(t, body, "has expired")
 	require.NotContains(t, body, `name="code"`)
@@ -88,16 +88,16 @@ func TestPages_states(t *testing.T) {
 
 	// Exhausted by five wrong guesses, escalated by ten.
 	for range 5 {
-		_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {wrong(m.Code)}})
+		_, body = b.post("check", url.Values{"reference": {m.Reference}, "code": {testkit.WrongCode(m.Code)}})
 	}
 	require.Contains(t, body, "Too many wrong tries with this code.")
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	b.post("resend", url.Values{"reference": {m.Reference}})
 	m, _ = s.inbox.Last("bob@example.com")
 	for range 5 {
-		b.post("check", url.Values{"reference": {m.Reference}, "code": {wrong(m.Code)}})
+		b.post("check", url.Values{"reference": {m.Reference}, "code": {testkit.WrongCode(m.Code)}})
 	}
-	now = now.Add(time.Minute)
+	clock.Add(time.Minute)
 	_, body = b.post("resend", url.Values{"reference": {m.Reference}})
 	m, _ = s.inbox.Last("bob@example.com")
 	require.Len(t, m.Code, 14)
@@ -109,13 +109,7 @@ func TestPages_states(t *testing.T) {
 	require.Empty(t, s.errors)
 }
 
-// wrong is another code of the same length.
-func wrong(code string) string {
-	last := code[len(code)-1]
-	return code[:len(code)-1] + string('0'+(last-'0'+1)%10)
-}
-
-// What is being confirmed stands on the pages of all steps, as plain text.
+// The pages of all steps show what is being confirmed, as plain text.
 func TestPages_about(t *testing.T) {
 	s := newSite(t, otphttp.Options{About: func(*http.Request) string { return "99.00 EUR <b>" }}, nil)
 	b := s.browser()

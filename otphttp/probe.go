@@ -3,8 +3,8 @@ package otphttp
 import "strings"
 
 // probe renders trial pages, so that a faulty template is found when the program
-// starts. It skips pages of which template and words are both built in: a test
-// of this package renders them all.
+// starts. It skips pages whose template and words are both built in: a test of this
+// package renders all of those.
 func (p *pages) probe(brand string) error {
 	if fallback := p.languages.Choose(""); p.custom || fallback.custom {
 		if err := p.probeProblems(brand, fallback); err != nil {

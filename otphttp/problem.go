@@ -10,26 +10,25 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// problemBase is what the types of problems begin with (RFC 9457 3.1.1). They are
-// stable: programs match them.
+// problemBase is the prefix of the types of problems (RFC 9457 3.1.1). The types are
+// stable, since programs compare them.
 const problemBase = "https://github.com/go-mailotp/otp/blob/main/docs/problems.md#"
 
-// problem is how an error is told. Its name is the end of the type's address and
-// the key of its sentence.
+// problem is how the handler answers an error.
 type problem struct {
-	name   string
+	name   string // the end of its type and the key of its sentence
 	status int
 	title  string
-	system bool // nothing that the person did
+	system bool // a failure of the system, not of the visitor
 	wait   time.Duration
 }
 
-// problems are by the error they tell; the first that fits counts.
+// problems has the problem of each error; the first that matches applies.
 var problems = []struct {
 	err error
 	problem
 }{
-	{otp.ErrAddress, problem{name: "address", status: http.StatusUnprocessableEntity, title: "Not a usable address"}},
+	{otp.ErrAddress, problem{name: "address", status: http.StatusUnprocessableEntity, title: "Invalid address"}},
 	{otp.ErrMalformed, problem{name: "malformed", status: http.StatusUnprocessableEntity, title: "Not a code"}},
 	{otp.ErrCode, problem{name: "wrong", status: http.StatusUnprocessableEntity, title: "Wrong code"}},
 	{otp.ErrExpired, problem{name: "expired", status: http.StatusGone, title: "Code expired"}},
@@ -41,8 +40,8 @@ var problems = []struct {
 	{otp.ErrSend, problem{name: "send", status: http.StatusServiceUnavailable, title: "The mail could not be sent", system: true, wait: time.Minute}},
 }
 
-// explain says which problem an error is; what is none of those that a person can
-// cause is the system's.
+// explain returns the problem of an error. An unknown error is a failure of the
+// system.
 func explain(err error) problem {
 	var request *requestError
 	if errors.As(err, &request) {
@@ -58,17 +57,17 @@ func explain(err error) problem {
 		}
 		return p.problem
 	}
-	return problem{name: "server", status: http.StatusServiceUnavailable, title: "Not verified for a reason of the system", system: true, wait: 30 * time.Second}
+	return problem{name: "server", status: http.StatusServiceUnavailable, title: "Not verified because of a system failure", system: true, wait: 30 * time.Second}
 }
 
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// fail answers with what an error means. c is the challenge as it stands, the
-// zero one if there is none to be shown.
+// fail answers with an error. c is the current challenge, or the zero Challenge if
+// there is none to show.
 func (x *exchange) fail(c otp.Challenge, err error) {
 	p := explain(err)
 	if p.system {
-		x.tell(err)
+		x.reportError(err)
 	}
 	if p.wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(seconds(p.wait)))
@@ -80,7 +79,7 @@ func (x *exchange) fail(c otp.Challenge, err error) {
 	x.failPage(c, p)
 }
 
-// wantsPage reports whether a person is to read the answer.
+// wantsPage reports whether a person will read the answer.
 func (x *exchange) wantsPage() bool {
 	if x.in.json {
 		return false
@@ -88,7 +87,7 @@ func (x *exchange) wantsPage() bool {
 	return strings.Contains(x.r.Header.Get("Accept"), "text/html") || strings.HasPrefix(x.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 }
 
-// seconds are whole ones, rounded up, and never less than none.
+// seconds returns d in whole seconds, rounded up, at least 0.
 func seconds(d time.Duration) int {
 	return max(0, int((d+time.Second-1)/time.Second))
 }

@@ -1,6 +1,6 @@
 "use strict";
-// Nothing here is needed: it counts down, takes a code out of pasted text, and
-// lets a double click send once.
+// The page works without this script. It counts down, finds the code in pasted text,
+// and makes a double click send once.
 (() => {
   const began = Date.now(); // other clocks stop while the device sleeps
   const timers = [...document.querySelectorAll("[data-left]")];
@@ -17,10 +17,10 @@
   };
   if (timers.length) {
     setInterval(tick, 1000);
-    addEventListener("visibilitychange", tick); // of a tab that slept
+    addEventListener("visibilitychange", tick); // a tab that was asleep
   }
   let sent;
-  addEventListener("pageshow", () => { sent = -Infinity; }); // also of a page gone back to
+  addEventListener("pageshow", () => { sent = -Infinity; }); // also after going back to the page
   addEventListener("submit", (event) => {
     if (performance.now() - sent < 3000) event.preventDefault();
     else sent = performance.now();

@@ -19,7 +19,7 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// pipes is a listener whose connections are pipes, so that a test's clock is theirs.
+// pipes is a listener whose connections are pipes, so that they use the fake clock of the test.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -39,7 +39,7 @@ func (p pipes) dial() net.Conn {
 	return client
 }
 
-// idle counts the calls of a store and of the hooks.
+// idle is a store that counts calls; the hooks count theirs too.
 type idle struct {
 	otp.Store
 	calls *atomic.Int32
@@ -50,9 +50,9 @@ func (s idle) Load(ctx context.Context, key string) ([]byte, error) {
 	return s.Store.Load(ctx, key)
 }
 
-// A client that sends its request a byte a second is answered and put out by the handler's own
-// deadline, whatever the step and though the server has none; it asks store, sender and hooks for nothing. All
-// others are served meanwhile, also those who are quick and whose mail takes longer than that.
+// A client that sends one byte a second is answered and disconnected by the deadline of the handler,
+// at every step, even if the server has no deadline. The handler does not call the store, the sender
+// or the hooks for it.
 func TestSlowClient(t *testing.T) {
 	for _, path := range []string{"POST /login/start", "POST /login/check", "POST /login/nothing", "PUT /login/start", "GET /login/code", "GET /login/"} {
 		for _, head := range []string{"Content-Length: 4000\r\n", "Content-Length: 300000\r\n", "Transfer-Encoding: chunked\r\n"} {
@@ -61,7 +61,7 @@ func TestSlowClient(t *testing.T) {
 					var calls atomic.Int32
 					_, listener := slowSite(t, &otptest.Inbox{}, &calls)
 					slow := listener.dial()
-					defer time.Sleep(time.Minute) // for all to see it
+					defer time.Sleep(time.Minute) // until the server has noticed
 					defer slow.Close()
 					began := time.Now()
 					go func() {
@@ -115,8 +115,8 @@ func slowSite(t *testing.T, sender otp.Sender, calls *atomic.Int32) (*http.Serve
 	return server, listener
 }
 
-// The deadline is that of the body alone: an answer that takes longer comes all the same, and
-// the connection serves the next request.
+// The deadline applies only to the body: an answer that takes longer arrives all the same, and the
+// connection serves the next request.
 func TestSlowSender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
@@ -146,7 +146,7 @@ func TestSlowSender(t *testing.T) {
 	})
 }
 
-// A client that goes away while its mail is sent ends the sending; nothing is verified.
+// If a client disconnects while its mail is sent, sending stops.
 func TestClient_disconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32

@@ -26,19 +26,19 @@ type words struct {
 	sentences func() map[string][]phrases.Part
 }
 
-// builtinTexts reads the built-in files, once for the whole program. Only
-// Options.Files needs them all.
+// builtinTexts returns all built-in files, which only Options.Files needs. It reads
+// them once for the whole program.
 var builtinTexts = sync.OnceValues(func() (map[string]phrases.File, error) {
 	return phrases.ReadAll(builtin, isGroup)
 })
 
-// builtinEnglish reads the file that has every key.
+// builtinEnglish returns the file that has every key.
 var builtinEnglish = sync.OnceValues(func() (phrases.File, error) {
 	return phrases.Read(builtin, "en", isGroup)
 })
 
-// builtinWords returns the built-in languages by tag. The file of a language is
-// not read before a page needs it: most programs never show most languages.
+// builtinWords returns the built-in languages by tag. The file of a language is read
+// when a page first needs it, since most programs never show most languages.
 var builtinWords = sync.OnceValues(func() (map[string]*words, error) {
 	names, err := fs.Glob(builtin, "words/*.json")
 	if err != nil {
@@ -127,7 +127,7 @@ func newWords(tag string, f, model phrases.File) (*words, error) {
 
 func cutAll(tag string, f, model phrases.File) (map[string][]phrases.Part, error) {
 	if want := phrases.Direction(language.Make(tag)); f["dir"] != want {
-		return nil, fmt.Errorf("dir: must be %q, as this language is written", want)
+		return nil, fmt.Errorf("dir: must be %q for this language", want)
 	}
 	sentences := make(map[string][]phrases.Part, len(f))
 	for _, key := range slices.Sorted(maps.Keys(f)) {
@@ -143,7 +143,7 @@ func cutAll(tag string, f, model phrases.File) (map[string][]phrases.Part, error
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 		if want, got := names(english), names(f[key]); !slices.Equal(want, got) {
-			return nil, fmt.Errorf("%s: has the names %v, want %v", key, got, want)
+			return nil, fmt.Errorf("%s: names in braces are %v, want %v", key, got, want)
 		}
 		sentences[key] = parts
 	}
@@ -155,7 +155,7 @@ func cutAll(tag string, f, model phrases.File) (map[string][]phrases.Part, error
 	return sentences, nil
 }
 
-// names are those in the braces of a sentence, sorted.
+// names returns the names in the braces of a sentence, sorted.
 func names(sentence string) []string {
 	parts, _ := phrases.Cut(sentence)
 	var list []string
@@ -168,7 +168,7 @@ func names(sentence string) []string {
 	return list
 }
 
-// plain is a sentence as plain text.
+// plain returns a sentence as plain text.
 func (w *words) plain(key string, values map[string]string) string {
 	var b strings.Builder
 	for _, p := range w.sentences()[key] {
@@ -177,8 +177,8 @@ func (w *words) plain(key string, values map[string]string) string {
 	return b.String()
 }
 
-// html is a sentence with its values in isolates (bdi), so that an address or a
-// time does not turn round the words beside it.
+// html returns a sentence with its values in isolates (bdi), so that an address or a
+// time does not change the direction of the words around it.
 func (w *words) html(key string, values map[string]template.HTML) template.HTML {
 	var b strings.Builder
 	for _, p := range w.sentences()[key] {
@@ -190,7 +190,7 @@ func (w *words) html(key string, values map[string]template.HTML) template.HTML 
 	return template.HTML(b.String())
 }
 
-// clock shows seconds as m:ss or h:mm:ss, which is read in every language.
+// clock formats seconds as m:ss or h:mm:ss, which people read in every language.
 func clock(seconds int) string {
 	if seconds >= 3600 {
 		return fmt.Sprintf("%d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)

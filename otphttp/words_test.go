@@ -10,7 +10,7 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// The pages are there in every language of the mail.
+// The pages exist in every language of the mail.
 func TestWords_asTheMail(t *testing.T) {
 	names := func(dir string) []string {
 		list, err := fs.Glob(os.DirFS(dir), "*.json")

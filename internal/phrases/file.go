@@ -1,5 +1,5 @@
-// Package phrases reads the sentences of a program, one file a language, and
-// finds the language for a reader's wish.
+// Package phrases reads the sentences of a program, which has one file for each
+// language, and finds the language for a reader's preferences.
 package phrases
 
 import (
@@ -17,12 +17,12 @@ import (
 	"golang.org/x/text/language"
 )
 
-// File is a file of words with its nested keys joined by dots, such as
+// File is a file of words. Nested keys are joined by dots, such as
 // "kinds.login.intro".
 type File map[string]string
 
-// Base returns a copy of what a file for tag adds to: the words that there
-// are for tag, else for the nearest of its parents (de for de-AT).
+// Base returns a copy of the words that a custom file for tag changes: the words for
+// tag or, if there are none, for the nearest of its parents (de for de-AT).
 func Base(texts map[string]File, tag language.Tag) File {
 	for ; tag != language.Und; tag = tag.Parent() {
 		if f := texts[tag.String()]; f != nil {
@@ -32,8 +32,9 @@ func Base(texts map[string]File, tag language.Tag) File {
 	return File{}
 }
 
-// ReadAll reads words/*.json, by tag. Groups says whether a name may hold an object,
-// whose keys have the name and a dot before them; prefix is what stands before the name.
+// ReadAll reads words/*.json and returns the files by tag. Groups reports whether the
+// value of a name may be an object; the keys of the object are then prefixed with the
+// name and a dot. Prefix is the prefix of the name itself.
 func ReadAll(files fs.FS, groups func(prefix, name string) bool) (map[string]File, error) {
 	names, err := fs.Glob(files, "words/*.json")
 	if err != nil {
@@ -54,9 +55,9 @@ func ReadAll(files fs.FS, groups func(prefix, name string) bool) (map[string]Fil
 // Read reads words/<tag>.json, as [ReadAll] does.
 func Read(files fs.FS, tag string, groups func(prefix, name string) bool) (File, error) {
 	if parsed, err := language.Parse(tag); err != nil || parsed == language.Und {
-		return nil, errors.New("the name is no language")
+		return nil, errors.New("the file name is not a language tag")
 	} else if s := parsed.String(); s != tag {
-		return nil, fmt.Errorf("the language is written %s", s)
+		return nil, fmt.Errorf("the file name must be %s.json", s)
 	}
 	raw, err := fs.ReadFile(files, "words/"+tag+".json")
 	if err != nil {
@@ -80,17 +81,17 @@ func Read(files fs.FS, tag string, groups func(prefix, name string) bool) (File,
 		return nil, err
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, errors.New("something follows the JSON object")
+		return nil, errors.New("data after the JSON object")
 	}
 	if lang, ok := f["lang"]; ok && lang != tag {
-		return nil, errors.New("lang: is not the file's name")
+		return nil, errors.New("lang: differs from the file name")
 	}
 	return f, nil
 }
 
-// object reads the rest of an object whose keys begin with prefix. Unlike
-// Unmarshal it refuses keys that stand there twice or in other case: one of
-// the two would be lost without a word.
+// object reads the rest of an object whose keys begin with prefix. Unlike Unmarshal,
+// it rejects duplicate keys and does not ignore their case, so that no sentence is
+// lost silently.
 func (f File) object(dec *json.Decoder, prefix string, groups func(prefix, name string) bool) error {
 	for dec.More() {
 		name, err := dec.Token()
@@ -105,25 +106,26 @@ func (f File) object(dec *json.Decoder, prefix string, groups func(prefix, name 
 		switch v := value.(type) {
 		case string:
 			if _, twice := f[key]; twice {
-				return fmt.Errorf("%s: stands there twice", key)
+				return fmt.Errorf("%s: duplicate key", key)
 			}
 			f[key] = v
 		case json.Delim:
 			if v != '{' || !groups(prefix, name.(string)) {
-				return fmt.Errorf("%s: neither a sentence nor a known group", key)
+				return fmt.Errorf("%s: must be a string", key)
 			}
 			if err := f.object(dec, key+".", groups); err != nil {
 				return err
 			}
 		default:
-			return fmt.Errorf("%s: not a string", key)
+			return fmt.Errorf("%s: must be a string", key)
 		}
 	}
 	_, err := dec.Token() // the closing brace
 	return err
 }
 
-// Direction returns "rtl" for a language that is written from right to left, else "ltr".
+// Direction returns "rtl" for a language that is written from right to left, and
+// "ltr" for any other.
 func Direction(tag language.Tag) string {
 	switch script, _ := tag.Script(); script.String() {
 	case "Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi":

@@ -9,18 +9,17 @@ import (
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// Part is a stretch of a sentence: plain words, or the name of a value that
-// stands there.
+// Part is a part of a sentence: plain words, or the name of a value.
 type Part struct {
 	Text string // the words, if Name is empty
-	Name string // of a value, written in braces
+	Name string // the name of a value, written in braces
 }
 
-// Cut cuts a sentence at the names in braces. It refuses what no sentence may
-// have: spaces at an end, several lines, invisible signs, numbers, links.
+// Cut splits a sentence at the names in braces. Spaces at the start or end, line
+// breaks, invisible characters, numbers and links are errors.
 func Cut(s string) ([]Part, error) {
 	if s == "" || strings.TrimSpace(s) != s {
-		return nil, errors.New("empty, or spaces at an end")
+		return nil, errors.New("empty, or starts or ends with a space")
 	}
 	var parts []Part
 	for rest := s; rest != ""; {
@@ -42,7 +41,7 @@ func Cut(s string) ([]Part, error) {
 			return nil, errors.New("unbalanced brace")
 		}
 		if name == "" {
-			return nil, errors.New("unknown name {}")
+			return nil, errors.New("empty name {}")
 		}
 		parts = append(parts, Part{Name: name})
 		rest = after
@@ -50,28 +49,28 @@ func Cut(s string) ([]Part, error) {
 	return parts, nil
 }
 
-// checkWords refuses what no sentence may have.
+// checkWords checks the words between names.
 func checkWords(s string) error {
 	if err := safetext.Check(s); err != nil {
 		return err
 	}
 	digits := 0
 	for _, r := range s {
-		// Joiners belong to the spelling of some languages; other invisible
-		// signs only disguise.
+		// Some languages are spelled with joiners; other invisible characters only
+		// disguise words.
 		if unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d' {
 			return fmt.Errorf("invisible character %U", r)
 		}
 		if !unicode.IsDigit(r) {
 			digits = 0
 		} else if digits++; digits > 1 {
-			return errors.New("a number, which a program could take for the code")
+			return errors.New("contains a number, which a program could mistake for the code")
 		}
 	}
 	low := strings.ToLower(s)
 	for _, never := range [...]string{"://", "http:", "https:", "www.", "mailto:", "src=", "href=", "url("} {
 		if strings.Contains(low, never) {
-			return fmt.Errorf("a link (%s)", never)
+			return fmt.Errorf("contains a link (%s)", never)
 		}
 	}
 	return nil

@@ -152,7 +152,7 @@ var senderCases = []senderCase{
 		},
 	},
 	{
-		name: "refused", rule: "A failure is a *SendError, and its text holds neither the code nor the whole address, whatever the far end says.",
+		name: "refused", rule: "Send returns an error when the far end refuses. Its text contains neither the code nor the whole address, whatever the far end says; a *SendError without MaybeSent means that the message was not sent.",
 		needs: func(s SenderUnderTest) bool { return s.Refuse != nil },
 		run: func(ctx context.Context, e *senderEnv) {
 			e.Refuse()
@@ -246,10 +246,10 @@ func (e *senderEnv) fails(ctx context.Context, m otp.Message) {
 		e.failf("Send returned nil")
 	case took > prompt:
 		e.failf("Send took %v", took)
-	case !errors.As(err, &failure):
-		e.failf("Send returned a %T, want a *otp.SendError", err)
-	case !failure.MaybeSent && e.arrived(m) > 0:
-		e.failf("the message arrived, and the error says that it did not go out: %v", err)
+	case errors.As(err, &failure) && failure == nil:
+		e.failf("Send returned a nil *otp.SendError")
+	case failure != nil && !failure.MaybeSent && e.arrived(m) > 0:
+		e.failf("the message arrived, but the error says that it was not sent: %v", err)
 	}
 	e.clean(err, m)
 	if failure != nil {

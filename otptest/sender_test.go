@@ -218,13 +218,13 @@ var brokenSenders = []struct {
 		[]string{"ended context", "refused", "silent far end"},
 	},
 	{
-		"plain errors", func(p *postOffice, ctx context.Context, m otp.Message) error {
+		"tells the code in a plain error", func(p *postOffice, ctx context.Context, m otp.Message) error {
 			if err := p.Send(ctx, m); err != nil {
-				return errors.New("it did not work")
+				return errors.New("could not send " + m.Code)
 			}
 			return nil
 		},
-		[]string{"ended context", "refused"},
+		[]string{"ended context", "refused", "silent far end"},
 	},
 	{
 		"hides failures", func(p *postOffice, ctx context.Context, m otp.Message) error {
@@ -300,6 +300,29 @@ func TestSenderCases_brokenSenders(t *testing.T) {
 	for _, c := range senderCases {
 		require.True(t, named[c.name], "no broken sender shows that the case %q works", c.name)
 		require.Regexp(t, `^[A-Z].*\.$`, c.rule, c.name)
+	}
+}
+
+// A plain error is within the contract. It counts as "may have gone out", so it
+// is also right for a message that did.
+func TestSender_plainErrors(t *testing.T) {
+	for name, delivers := range map[string]bool{"not sent": false, "sent": true} {
+		t.Run(name, func(t *testing.T) {
+			TestSender(t, func(*testing.T) SenderUnderTest {
+				p := new(postOffice)
+				return p.underTest(func(ctx context.Context, m otp.Message) error {
+					ended := ctx.Err() != nil
+					err := p.Send(ctx, m)
+					switch {
+					case err == nil:
+						return nil
+					case delivers && !ended:
+						p.deliver(m)
+					}
+					return errors.New("it did not work")
+				})
+			})
+		})
 	}
 }
 

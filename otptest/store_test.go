@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // steppedStore is a MemoryStore whose time the test moves.
@@ -38,10 +39,9 @@ func TestStore_memory(t *testing.T) {
 }
 
 func TestStore_memoryInRealTime(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for about twelve seconds")
+	if !testkit.Nightly() { // TestStoreCases_slowMachine does the same in a bubble's time
+		t.Skip("waits for about twelve seconds: nightly")
 	}
-	t.Parallel()
 	TestStore(t, func(*testing.T) otp.Store { return otp.NewMemoryStore(nil) })
 }
 
@@ -185,6 +185,18 @@ func TestStoreCases_brokenStores(t *testing.T) {
 	for _, c := range storeCases() {
 		require.True(t, named[c.name], "no broken store shows that the case %q works", c.name)
 	}
+}
+
+// With -short the cases that wait are skipped, unless the store has Advance.
+func TestStoreCases_waits(t *testing.T) {
+	var waiting []string
+	for _, c := range storeCases() {
+		if c.waits() {
+			waiting = append(waiting, c.name)
+		}
+	}
+	require.Len(t, waiting, len(expiryCases))
+	require.Contains(t, waiting, "lives for its ttl")
 }
 
 // TestStore itself must fail, say which sentence is broken, and what was seen.

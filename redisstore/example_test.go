@@ -17,20 +17,20 @@ import (
 	"github.com/go-mailotp/otp/redisstore"
 )
 
-// It needs a server, so TestExample runs it.
+// TestExample runs this example, because it needs a server.
 func Example() {
 	ctx := context.Background()
 	secret := []byte("32 random bytes, kept out of Redis")
-	sender := new(otptest.Inbox) // in a program an smtpsender.Sender
+	sender := new(otptest.Inbox) // in production, a smtpsender.Sender
 
 	client := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR")})
 	defer client.Close()
 	store, err := redisstore.New(client, nil)
 	if err != nil {
-		log.Fatal(err) // a client that reads from replicas, say
+		log.Fatal(err) // for example, a client that reads from replicas
 	}
 	if err := store.Ping(ctx); err != nil {
-		log.Fatal(err) // a server that evicts, a replica, missing rights
+		log.Fatal(err) // a server that evicts, a replica, or missing rights
 	}
 	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: [][]byte{secret}})
 	if err != nil {
@@ -56,7 +56,7 @@ func TestExample(t *testing.T) {
 	storetest.README(t, Example, "proven: ann@example.com\n")
 }
 
-// A Cluster, with TLS and a user that may do what the store does and no more.
+// A Cluster, with TLS and a user that has only the rights that the store needs.
 func ExampleNew_cluster() {
 	client := redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs:     []string{"redis-1:6379", "redis-2:6379"},
@@ -69,7 +69,7 @@ func ExampleNew_cluster() {
 	// Output: true <nil>
 }
 
-// Sentinel.
+// A primary and its replicas behind Sentinels.
 func ExampleNew_sentinel() {
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName:    "main",

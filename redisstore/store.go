@@ -1,18 +1,19 @@
-// Package redisstore keeps the ledgers of package otp in Redis or Valkey, through
-// the go-redis client that a program has already: a single server, Sentinel or
-// Cluster. Package rueidisstore does the same through rueidis, and each reads
-// what the other wrote.
+// Package redisstore implements [otp.Store] on Redis or Valkey, using an existing
+// go-redis client for a single server, Sentinel or Cluster. Package rueidisstore
+// does the same with rueidis, and each of them reads the data of the other.
 //
 //	store, err := redisstore.New(redis.NewClient(&redis.Options{Addr: "localhost:6379"}), nil)
 //	if err != nil { ... }
-//	if err := store.Ping(ctx); err != nil { ... } // does the server keep what it acknowledges?
+//	if err := store.Ping(ctx); err != nil { ... } // may the server lose acknowledged writes?
 //	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: ...})
 //
-// A ledger is one string under one key. Redis 6.2 or newer, or any Valkey.
+// The store keeps one string for each key of the verifier. It needs Redis 6.2 or
+// newer, or any version of Valkey.
 package redisstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,19 +26,19 @@ import (
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
-// DefaultPrefix begins the name of each key unless Options.Prefix is set.
+// DefaultPrefix is the default of Options.Prefix.
 const DefaultPrefix = redisswap.Prefix
 
-// Options are the choices for [New]. The zero value is good.
+// Options configures a store. The zero value is valid.
 type Options struct {
-	// Prefix begins the name of each key; empty means [DefaultPrefix]. Stores
-	// with different prefixes know nothing of each other. With a Cluster a part
-	// in braces would keep all ledgers on one node.
+	// Prefix is the beginning of the name of each key. The default is
+	// [DefaultPrefix]. Stores with different prefixes share no data. In a
+	// Cluster, a part in braces (a hash tag) keeps all keys on one node.
 	Prefix string
 }
 
-// Store is an [otp.Store] over a go-redis client. It is safe for concurrent use,
-// opens and closes nothing, and must be made by [New].
+// Store is an [otp.Store] on a go-redis client. Create it with [New]. It is safe
+// for concurrent use and needs no Close.
 type Store struct {
 	client redis.UniversalClient
 	prefix string
@@ -45,24 +46,26 @@ type Store struct {
 
 var _ otp.Store = (*Store)(nil)
 
-// New returns a store over client, a *redis.Client (single or Sentinel) or a
-// *redis.ClusterClient, which stays the caller's to close; opts may be nil. It
-// talks to no server: [Store.Ping] does.
+// New returns a store that uses client: a *redis.Client (single server or
+// Sentinel) or a *redis.ClusterClient. The caller keeps ownership of client and
+// closes it. Nil opts means the defaults. New contacts no server; call
+// [Store.Ping] to check the servers.
 //
-// It refuses a client that is set to read from replicas (ReadOnly,
-// RouteByLatency, RouteRandomly), whose answers may be old; one whose ReadTimeout
-// or WriteTimeout is switched off, since a call whose context was cancelled then
-// goes on in the background for ever; and a *redis.Ring, which moves ledgers to
-// another server when one is away, and their counts begin anew.
+// New rejects three kinds of client:
+//   - A client that reads from replicas (ReadOnly, RouteByLatency or
+//     RouteRandomly), because replicas may return old values.
+//   - A client whose ReadTimeout or WriteTimeout is disabled, because a call
+//     whose context has ended would continue in the background forever.
+//   - A *redis.Ring, because it moves keys to another server when one is
+//     unavailable, and their counts would start again at zero.
 func New(client redis.UniversalClient, opts *Options) (*Store, error) {
 	if err := checkClient(client); err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, prefix: DefaultPrefix}
-	if opts != nil && opts.Prefix != "" {
-		s.prefix = opts.Prefix
+	if opts == nil {
+		opts = &Options{}
 	}
-	return s, nil
+	return &Store{client: client, prefix: cmp.Or(opts.Prefix, DefaultPrefix)}, nil
 }
 
 func checkClient(client redis.UniversalClient) error {
@@ -79,20 +82,20 @@ func checkClient(client redis.UniversalClient) error {
 			set  bool
 		}{{"RouteByLatency", o.RouteByLatency}, {"RouteRandomly", o.RouteRandomly}, {"ReadOnly", o.ReadOnly}} {
 			if f.set {
-				return fmt.Errorf("redisstore: the client's %s is set: it would read from replicas", f.name)
+				return fmt.Errorf("redisstore: client option %s: reads from replicas, which may return old values", f.name)
 			}
 		}
 	default:
-		return fmt.Errorf("redisstore: a client of type %T, not a *redis.Client or *redis.ClusterClient", client)
+		return fmt.Errorf("redisstore: client is a %T, want a *redis.Client or *redis.ClusterClient", client)
 	}
-	if read <= 0 || write <= 0 { // so the client keeps -1 and -2
-		return errors.New("redisstore: the client's ReadTimeout or WriteTimeout is off: calls to a server that hangs would never end")
+	if read <= 0 || write <= 0 { // the client keeps -1 and -2 like this
+		return errors.New("redisstore: client option ReadTimeout or WriteTimeout: disabled, so calls to a server that hangs would never end")
 	}
 	return nil
 }
 
-// Load implements [otp.Store] by one GETEX without options: a GET that only a
-// primary answers, and no cache in the client.
+// Load implements [otp.Store]. It sends one GETEX without options, which is a GET
+// that only a primary answers and that no client caches.
 func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
@@ -111,18 +114,18 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	return value, nil
 }
 
-// CompareAndSwap implements [otp.Store] by one EVALSHA, and an EVAL after it
-// where the server does not know the script yet. Whatever the client's
-// MaxRetries, a swap that may have been made is not sent again.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	if err := otp.CheckSwap(key, old, new, ttl); err != nil {
+// CompareAndSwap implements [otp.Store]. It sends one EVALSHA, followed by an
+// EVAL if the server does not know the script yet. A swap that may have been made
+// is never retried, whatever the client's MaxRetries is.
+func (s *Store) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
+	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err
 	}
-	old, new = bytes.Clone(old), bytes.Clone(new) // the call may outlive its context
+	oldValue, newValue = bytes.Clone(oldValue), bytes.Clone(newValue) // the call may outlive its context
 	swapped, err := await.Call(ctx, func() (bool, error) {
-		swapped, err := s.swap(ctx, "evalsha", redisswap.SHA, key, old, new, ttl)
+		swapped, err := s.swap(ctx, "evalsha", redisswap.SHA, key, oldValue, newValue, ttl)
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			swapped, err = s.swap(ctx, "eval", redisswap.Script, key, old, new, ttl)
+			swapped, err = s.swap(ctx, "eval", redisswap.Script, key, oldValue, newValue, ttl)
 		}
 		return swapped, err
 	})
@@ -132,8 +135,8 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old, new []byte,
 	return swapped, nil
 }
 
-func (s *Store) swap(ctx context.Context, command, script, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	cmd := once{redis.NewCmd(ctx, command, script, 1, s.prefix+key, old, new, redisswap.Milliseconds(ttl))}
+func (s *Store) swap(ctx context.Context, command, script, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
+	cmd := once{redis.NewCmd(ctx, command, script, 1, s.prefix+key, oldValue, newValue, redisswap.Milliseconds(ttl))}
 	if err := s.client.Process(ctx, cmd); err != nil {
 		return false, err
 	}
@@ -143,11 +146,11 @@ func (s *Store) swap(ctx context.Context, command, script, key string, old, new 
 	case int64(0):
 		return false, nil
 	}
-	return false, errors.New("the server's answer to the swap is none")
+	return false, errors.New("unexpected reply to the swap script")
 }
 
-// once is a command that go-redis does not send again after a lost answer.
+// once is a command that is not sent again after a lost reply.
 type once struct{ *redis.Cmd }
 
-// NoRetry tells go-redis so.
+// NoRetry tells go-redis not to send the command again.
 func (once) NoRetry() bool { return true }

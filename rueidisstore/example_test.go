@@ -17,11 +17,11 @@ import (
 	"github.com/go-mailotp/otp/rueidisstore"
 )
 
-// It needs a server, so TestExample runs it.
+// TestExample runs this example, because it needs a server.
 func Example() {
 	ctx := context.Background()
 	secret := []byte("32 random bytes, kept out of Redis")
-	sender := new(otptest.Inbox) // in a program an smtpsender.Sender
+	sender := new(otptest.Inbox) // in production, a smtpsender.Sender
 
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{os.Getenv("REDIS_ADDR")}})
 	if err != nil {
@@ -33,7 +33,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	if err := store.Ping(ctx); err != nil {
-		log.Fatal(err) // a server that evicts, a replica, missing rights
+		log.Fatal(err) // a server that evicts, a replica, or missing rights
 	}
 	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: [][]byte{secret}})
 	if err != nil {
@@ -59,8 +59,8 @@ func TestExample(t *testing.T) {
 	storetest.README(t, Example, "proven: ann@example.com\n")
 }
 
-// A Cluster or Sentinel, with TLS and a user that may do what the store does and
-// no more. A rueidis client connects at once, so nothing is printed here.
+// A Cluster or Sentinel, with TLS and a user that has only the rights that the
+// store needs. A rueidis client connects at once, so this example has no output.
 func ExampleNew() {
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{"redis-1:6379", "redis-2:6379"}, // with Sentinel: the Sentinels

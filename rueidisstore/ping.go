@@ -8,28 +8,28 @@ import (
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
-// Errors of [Store.Ping], for errors.Is.
+// Errors that [Store.Ping] returns, for errors.Is.
 var (
-	// ErrEviction says that a server has a maxmemory and a maxmemory-policy
-	// other than noeviction: when it is full it throws live ledgers away, and
-	// with them the guesses that were counted.
+	// ErrEviction means that a server has a maxmemory and a maxmemory-policy
+	// other than noeviction. When it is full it deletes live data, including
+	// the guesses that were counted.
 	ErrEviction = redisswap.ErrEviction
 
-	// ErrReplica says that the client was led to a replica, by its
-	// configuration or in the middle of a failover.
+	// ErrReplica means that the client is connected to a replica, because of
+	// its configuration or because a failover is in progress.
 	ErrReplica = redisswap.ErrReplica
 )
 
-// Ping says whether the servers can keep ledgers: for the start of a program,
-// and for a health check. It asks every primary for INFO (all a managed service
-// allows; CONFIG it often does not), then reads, writes and deletes one key, "ping"
-// after the prefix, so that missing rights show. It returns
-// [ErrEviction], [ErrReplica], or what else went wrong. How a server writes to
-// disk and to its replicas it cannot tell; see the README.
+// Ping checks whether the servers are set up to keep data. Call it when a program
+// starts and in health checks. It sends INFO to every primary (managed services
+// often forbid CONFIG), then reads, writes and deletes the key "ping" under the
+// prefix, so that missing rights show. It returns [ErrEviction], [ErrReplica] or
+// the error of a command. Ping cannot check how a server writes to its disk and
+// its replicas; see the README for that.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := await.Call(ctx, func() (struct{}, error) {
-		// The client's nodes are primaries and replicas. The latter count only if
-		// there is nothing else.
+		// The client's nodes are primaries and replicas. Replicas are an error
+		// only if there is no primary.
 		verdict := redisswap.ErrReplica
 		for _, node := range s.client.Nodes() {
 			info, err := node.Do(ctx, node.B().Info().Build()).ToString()

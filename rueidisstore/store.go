@@ -1,17 +1,19 @@
-// Package rueidisstore keeps the ledgers of package otp in Redis or Valkey, through
-// a rueidis client: a single server, Sentinel or Cluster. Package redisstore does
-// the same through go-redis, and each reads what the other wrote.
+// Package rueidisstore implements [otp.Store] on Redis or Valkey, using a rueidis
+// client for a single server, Sentinel or Cluster. Package redisstore does the
+// same with go-redis, and each of them reads the data of the other.
 //
 //	store, err := rueidisstore.New(client, nil)
 //	if err != nil { ... }
-//	if err := store.Ping(ctx); err != nil { ... } // does the server keep what it acknowledges?
+//	if err := store.Ping(ctx); err != nil { ... } // may the server lose acknowledged writes?
 //	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: ...})
 //
-// A ledger is one string under one key. Redis 6.2 or newer, or any Valkey.
+// The store keeps one string for each key of the verifier. It needs Redis 6.2 or
+// newer, or any version of Valkey.
 package rueidisstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,19 +27,19 @@ import (
 	"github.com/go-mailotp/otp/internal/redisswap"
 )
 
-// DefaultPrefix begins the name of each key unless Options.Prefix is set.
+// DefaultPrefix is the default of Options.Prefix.
 const DefaultPrefix = redisswap.Prefix
 
-// Options are the choices for [New]. The zero value is good.
+// Options configures a store. The zero value is valid.
 type Options struct {
-	// Prefix begins the name of each key; empty means [DefaultPrefix]. Stores
-	// with different prefixes know nothing of each other. With a Cluster a part
-	// in braces would keep all ledgers on one node.
+	// Prefix is the beginning of the name of each key. The default is
+	// [DefaultPrefix]. Stores with different prefixes share no data. In a
+	// Cluster, a part in braces (a hash tag) keeps all keys on one node.
 	Prefix string
 }
 
-// Store is an [otp.Store] over a rueidis client. It is safe for concurrent use,
-// opens and closes nothing, and must be made by [New].
+// Store is an [otp.Store] on a rueidis client. Create it with [New]. It is safe
+// for concurrent use and needs no Close.
 type Store struct {
 	client rueidis.Client
 	prefix string
@@ -45,26 +47,27 @@ type Store struct {
 
 var _ otp.Store = (*Store)(nil)
 
-// New returns a store over client, which stays the caller's to close; opts may
-// be nil. It talks to no server: [Store.Ping] does.
+// New returns a store that uses client. The caller keeps ownership of client and
+// closes it. Nil opts means the defaults. New contacts no server; call
+// [Store.Ping] to check the servers.
 //
-// A rueidis client does not tell its options, so New cannot refuse one that is set
-// to read from replicas. Nothing is read there all the same, because the store's
-// commands are not read-only for rueidis, and replicas refuse them: with
-// ReplicaOnly, or a SendToReplicas that says true for any command, calls fail.
+// A rueidis client does not reveal its options, so New cannot reject one that
+// reads from replicas. The store still never reads from a replica: rueidis does
+// not treat its commands as read-only, and replicas reject them. With
+// ReplicaOnly, or a SendToReplicas that returns true for every command, calls
+// therefore fail.
 func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if client == nil {
-		return nil, errors.New("rueidisstore: no client")
+		return nil, errors.New("rueidisstore: client is nil")
 	}
-	s := &Store{client: client, prefix: DefaultPrefix}
-	if opts != nil && opts.Prefix != "" {
-		s.prefix = opts.Prefix
+	if opts == nil {
+		opts = &Options{}
 	}
-	return s, nil
+	return &Store{client: client, prefix: cmp.Or(opts.Prefix, DefaultPrefix)}, nil
 }
 
-// Load implements [otp.Store] by one GETEX without options: a GET that only a
-// primary answers.
+// Load implements [otp.Store]. It sends one GETEX without options, which is a GET
+// that only a primary answers.
 func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
@@ -83,15 +86,15 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	return value, nil
 }
 
-// CompareAndSwap implements [otp.Store] by one EVALSHA, and an EVAL after it
-// where the server does not know the script yet. A swap that may have been made
-// is not sent again.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	if err := otp.CheckSwap(key, old, new, ttl); err != nil {
+// CompareAndSwap implements [otp.Store]. It sends one EVALSHA, followed by an
+// EVAL if the server does not know the script yet. A swap that may have been made
+// is never retried.
+func (s *Store) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
+	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err
 	}
-	old, new = bytes.Clone(old), bytes.Clone(new) // the call may outlive its context
-	args := []string{rueidis.BinaryString(old), rueidis.BinaryString(new), strconv.FormatInt(redisswap.Milliseconds(ttl), 10)}
+	oldValue, newValue = bytes.Clone(oldValue), bytes.Clone(newValue) // the call may outlive its context
+	args := []string{rueidis.BinaryString(oldValue), rueidis.BinaryString(newValue), strconv.FormatInt(redisswap.Milliseconds(ttl), 10)}
 	swapped, err := await.Call(ctx, func() (bool, error) {
 		swapped, err := s.swap(ctx, s.client.B().Evalsha().Sha1(redisswap.SHA).Numkeys(1).Key(s.prefix+key).Arg(args...).Build())
 		if e, ok := rueidis.IsRedisErr(err); ok && e.IsNoScript() {
@@ -114,5 +117,5 @@ func (s *Store) swap(ctx context.Context, cmd rueidis.Completed) (bool, error) {
 	case n == 0:
 		return false, nil
 	}
-	return false, errors.New("the server's answer to the swap is none")
+	return false, errors.New("unexpected reply to the swap script")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// The whole flow over a file. A Verifier calls the store by itself.
+// The whole flow with a file. The verifier calls the store.
 func ExampleNew() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "otp-example-")
@@ -41,7 +41,7 @@ func ExampleNew() {
 		mailed = m.Code
 		return nil
 	})
-	secret := make([]byte, 32) // a real one is kept outside the database
+	secret := make([]byte, 32) // in production, keep it outside the database
 	rand.Read(secret)
 	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: [][]byte{secret}})
 	if err != nil {
@@ -60,7 +60,8 @@ func ExampleNew() {
 	// otp: no such challenge
 }
 
-// A pool for each engine, and what goes on beside the verifiers.
+// Connection pools for PostgreSQL and PgBouncer, and the purge that runs in the
+// background.
 func ExampleStore_Run() {
 	postgres := func() (*sqlstore.Store, error) {
 		// import _ "github.com/jackc/pgx/v5/stdlib"
@@ -68,8 +69,8 @@ func ExampleStore_Run() {
 		if err != nil {
 			return nil, err
 		}
-		db.SetMaxOpenConns(20) // and as many idle: a new connection prepares anew
-		db.SetMaxIdleConns(20)
+		db.SetMaxOpenConns(20)
+		db.SetMaxIdleConns(20) // the same: each new connection prepares the statements again
 		return sqlstore.New(db, sqlstore.PostgreSQL, nil)
 	}
 	behindPgBouncer := func() (*sqlstore.Store, error) {
@@ -90,8 +91,8 @@ func ExampleStore_Run() {
 	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 	defer stop()
 
-	if err := store.Migrate(ctx); err != nil { // or run store.Schema() with your own tool
+	if err := store.Migrate(ctx); err != nil { // or run store.Schema() with your migration tool
 		log.Fatal(err)
 	}
-	go store.Run(ctx) // deletes what has expired, until ctx ends
+	go store.Run(ctx) // deletes expired rows until ctx ends
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// purgeBatch is how many rows one statement of a purge deletes at most, so that
-// no swap waits for long.
+// purgeBatch is the maximum number of rows that one statement of a purge deletes.
+// It is small so that no swap waits for long.
 const purgeBatch = 500
 
-// Purge deletes all rows that have expired and returns how many it deleted, also
-// with an error. It works in batches, each of which commits by itself, and may run
-// beside everything else and in several processes at once.
+// Purge deletes all expired rows and returns how many it deleted, even if it
+// returns an error as well. It works in batches, each of which commits by itself.
+// It can run concurrently with all other calls, and in several processes at once.
 func (s *Store) Purge(ctx context.Context) (deleted int64, err error) {
 	for {
 		n, err := call(ctx, s, func() (int64, error) { return s.purgeSome(ctx) })
@@ -24,9 +24,10 @@ func (s *Store) Purge(ctx context.Context) (deleted int64, err error) {
 	}
 }
 
-// Run purges now and then at Options.PurgeInterval, until ctx ends, and returns
-// the error of ctx. A purge that fails is told to Options.Purged and not the
-// end. One process of many is enough, though all may run it.
+// Run purges once, and then again after each Options.PurgeInterval, until ctx
+// ends. It returns the error of ctx. An error of a purge goes to Options.OnPurge,
+// and Run continues. It is enough to call Run in one of several processes, but all
+// of them may call it.
 func (s *Store) Run(ctx context.Context) error {
 	ticker := time.NewTicker(s.options.PurgeInterval)
 	defer ticker.Stop()
@@ -35,8 +36,8 @@ func (s *Store) Run(ctx context.Context) error {
 			return err
 		}
 		deleted, err := s.Purge(ctx)
-		if s.options.Purged != nil && ctx.Err() == nil {
-			s.options.Purged(deleted, err)
+		if s.options.OnPurge != nil && ctx.Err() == nil {
+			s.options.OnPurge(ctx, deleted, err)
 		}
 		select {
 		case <-ticker.C:
@@ -62,7 +63,7 @@ func (s *Store) purgeSome(ctx context.Context) (int64, error) {
 	return result.RowsAffected()
 }
 
-// expired gives the ids of one batch.
+// expired returns the ids of one batch.
 func (s *Store) expired(ctx context.Context) (ids []any, err error) {
 	rows, err := s.db.QueryContext(ctx, s.dialect.expired)
 	if err != nil {
@@ -79,14 +80,13 @@ func (s *Store) expired(ctx context.Context) (ids []any, err error) {
 	return ids, rows.Err()
 }
 
-// Schema returns the SQL that makes the table and its index where they are
-// missing, for those who migrate with a tool of their own: statements that end
-// with a semicolon.
+// Schema returns the SQL that creates the table and its index if they are missing,
+// for use with a migration tool. Each statement ends with a semicolon.
 func (s *Store) Schema() string { return strings.Join(s.dialect.schema, ";\n") + ";\n" }
 
-// Migrate makes the table and its index where they are missing. Several processes
-// may do so at once. It needs the right to create tables, in PostgreSQL even if
-// there is nothing to do.
+// Migrate creates the table and its index if they are missing. Several processes
+// may call it at once. It needs the right to create tables; PostgreSQL requires
+// that right even if there is nothing to create.
 func (s *Store) Migrate(ctx context.Context) error {
 	_, err := call(ctx, s, func() (none struct{}, err error) {
 		for _, text := range s.dialect.migrate {

@@ -143,7 +143,7 @@ func TestRun(t *testing.T) {
 		purges := make(chan purge, 1000)
 		s, err := sqlstore.New(openAt(t, p), dialects[p.driver], &sqlstore.Options{
 			PurgeInterval: 10 * time.Millisecond,
-			Purged:        func(n int64, err error) { purges <- purge{n, err} },
+			OnPurge:       func(_ context.Context, n int64, err error) { purges <- purge{n, err} },
 		})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())

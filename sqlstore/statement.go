@@ -12,14 +12,15 @@ type statement struct {
 	prepared atomic.Pointer[sql.Stmt] // nil before its first use
 }
 
-// prepare returns the prepared statement, which [sql.Stmt] prepares again on
-// each new connection by itself; nil if none is wanted. A failure is not kept:
-// the next call tries again.
+// prepare returns the prepared statement, or nil with Options.Unprepared. On each
+// new connection [sql.Stmt] prepares it again by itself. After an error the next
+// call tries again.
 func (s *Store) prepare(ctx context.Context, st *statement) (*sql.Stmt, error) {
 	if p := st.prepared.Load(); p != nil || s.options.Unprepared {
 		return p, nil
 	}
-	// One at a time, so that there is none to close: Close takes no context.
+	// Only one goroutine prepares, so that there is no duplicate to close:
+	// Close takes no context.
 	select {
 	case s.preparer <- struct{}{}:
 		defer func() { <-s.preparer }()
@@ -37,7 +38,7 @@ func (s *Store) prepare(ctx context.Context, st *statement) (*sql.Stmt, error) {
 	return p, nil
 }
 
-// queryRow runs a statement that gives at most one value.
+// queryRow runs a statement that returns at most one value.
 func (s *Store) queryRow(ctx context.Context, st *statement, args ...any) scanner {
 	p, err := s.prepare(ctx, st)
 	switch {

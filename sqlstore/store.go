@@ -1,30 +1,30 @@
-// Package sqlstore keeps the ledgers of package otp in PostgreSQL, MySQL or
-// MariaDB, or SQLite, through database/sql.
+// Package sqlstore implements [otp.Store] on PostgreSQL, MySQL, MariaDB or SQLite,
+// using database/sql.
 //
 //	db, err := sql.Open("pgx", "postgres://app@db.example.com/app")
 //	store, err := sqlstore.New(db, sqlstore.PostgreSQL, nil)
 //	err = store.Migrate(ctx)
 //	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: secrets})
-//	go store.Run(ctx) // deletes what has expired
+//	go store.Run(ctx) // deletes expired rows
 //
-// The package imports no driver. What the README says about each engine's
-// connection string and durability is part of the promise: a code that a server
-// forgets after a crash can be used again.
+// The package imports no driver. Follow the README on each engine's connection
+// string and durability settings: if a server forgets an acknowledged write after
+// a crash, a used code can be used again.
 //
 // # Transactions
 //
-// Each swap is one statement that commits by itself, on a connection of its own
-// from the pool. It never joins a transaction of yours: a guess stays counted when
-// the request around it is rolled back. So the connections must commit by
-// themselves, as they do unless a connection string or server says autocommit=0.
-// A statement that the server rolled back because of others (a deadlock, a
-// serialization failure) is sent again, up to four times.
+// Each swap is one statement that commits by itself, on its own connection from
+// the pool. It never joins your transaction, so a guess stays counted when the
+// request around it is rolled back. This requires connections with autocommit,
+// which is on unless a connection string or the server turns it off. If the server
+// rolls a statement back because of a deadlock or a serialization failure, the
+// store retries it up to four times.
 //
 // # Time
 //
-// Entries expire by the clock of the database server, for SQLite of the machine,
-// to the millisecond. One that has expired counts as absent, whether or not it has
-// been purged.
+// Rows expire by the clock of the database server (for SQLite, of the machine),
+// with a precision of one millisecond. An expired row counts as absent whether or
+// not it has been purged.
 package sqlstore
 
 import (
@@ -41,30 +41,33 @@ import (
 	"github.com/go-mailotp/otp/internal/await"
 )
 
-// Options are the choices for [New]. The zero value is good.
+// Options configures a store. The zero value is valid.
 type Options struct {
-	// Table is the name of the table, if need be after that of its schema or
-	// database and a dot; empty means "otp_ledgers". Each part is 1 to 48 of
-	// [A-Za-z0-9_-] and is quoted, so that case counts where the engine lets it.
+	// Table is the name of the table, optionally preceded by the name of its
+	// schema or database and a dot. Each part has 1 to 48 characters of
+	// [A-Za-z0-9_-] and is quoted, so names are case-sensitive where the
+	// engine supports that. The default is "otp_ledgers". With any other name
+	// [New] returns an error.
 	Table string
 
-	// Unprepared sends the text of a statement with every call in place of
-	// preparing each statement once on each connection: for a pool between
-	// the program and the server that hands out connections by the
-	// transaction, such as PgBouncer in transaction mode.
+	// Unprepared sends the text of a statement with every call instead of
+	// preparing the statement once on each connection. Set it if a connection
+	// pool between the program and the server shares connections between
+	// transactions, such as PgBouncer in transaction mode.
 	Unprepared bool
 
-	// PurgeInterval is how often [Store.Run] purges; 0 means every ten
-	// minutes. A negative one is an error.
+	// PurgeInterval is the time between two purges of [Store.Run]. The default
+	// is ten minutes. If it is negative, [New] returns an error.
 	PurgeInterval time.Duration
 
-	// Purged is told what came of each purge of [Store.Run]; nil for nobody.
-	// It is called by one goroutine at a time for each Run.
-	Purged func(deleted int64, err error)
+	// OnPurge, if not nil, is called after each purge of [Store.Run], with the
+	// number of deleted rows and the error of the purge. Each Run calls it
+	// from one goroutine, with its own context.
+	OnPurge func(ctx context.Context, deleted int64, err error)
 }
 
-// Store is an [otp.Store] in one table of a database. It must be made by [New].
-// It is safe for concurrent use, by any number of processes.
+// Store is an [otp.Store] in one table of a database. Create it with [New]. It is
+// safe for concurrent use, and any number of processes can share the table.
 //
 // A Store needs no Close: its prepared statements end with the *sql.DB.
 type Store struct {
@@ -75,24 +78,24 @@ type Store struct {
 	create   statement
 	replace  statement
 	remove   statement
-	preparer chan struct{} // held by whoever prepares a statement
+	preparer chan struct{} // held while a statement is being prepared
 }
 
 var _ otp.Store = (*Store)(nil)
 
-// New returns a store in db, whose table [Store.Migrate] or [Store.Schema] makes.
-// It asks db nothing; opts may be nil. The db stays the caller's, who sets its
-// limits and closes it.
+// New returns a store in db. Create its table with [Store.Migrate] or
+// [Store.Schema]. New runs no query. The caller keeps ownership of db: set its
+// limits, and close it. Nil opts means the defaults.
 func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	if db == nil {
-		return nil, errors.New("sqlstore: no database")
+		return nil, errors.New("sqlstore: db is nil")
 	}
 	s := &Store{db: db, preparer: make(chan struct{}, 1)}
 	if opts != nil {
 		s.options = *opts
 	}
 	if s.options.PurgeInterval < 0 {
-		return nil, fmt.Errorf("sqlstore: Options.PurgeInterval is negative (%v)", s.options.PurgeInterval)
+		return nil, fmt.Errorf("sqlstore: Options.PurgeInterval: %v is negative", s.options.PurgeInterval)
 	}
 	s.options.PurgeInterval = cmp.Or(s.options.PurgeInterval, 10*time.Minute)
 	var err error
@@ -104,8 +107,7 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// Load implements [otp.Store] by one statement. A table that is not there is an
-// error.
+// Load implements [otp.Store] with one statement. A missing table is an error.
 func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
@@ -120,30 +122,30 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	})
 }
 
-// CompareAndSwap implements [otp.Store] by one statement, decided by how many
-// rows it changed.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	if err := otp.CheckSwap(key, old, new, ttl); err != nil {
+// CompareAndSwap implements [otp.Store] with one statement. The number of rows
+// that it changed is the result of the comparison.
+func (s *Store) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
+	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err
 	}
 	if s.dialect.ignoresContext {
-		old, new = slices.Clone(old), slices.Clone(new) // the statement may outlive the call
+		oldValue, newValue = slices.Clone(oldValue), slices.Clone(newValue) // the statement may outlive the call
 	}
 	id, ms := []byte(key), milliseconds(ttl)
 	return call(ctx, s, func() (bool, error) {
 		switch {
-		case old == nil:
-			return s.exec(ctx, &s.create, s.dialect.createArgs(id, new, ms)...)
-		case new == nil:
-			return s.exec(ctx, &s.remove, id, old)
+		case oldValue == nil:
+			return s.exec(ctx, &s.create, s.dialect.createArgs(id, newValue, ms)...)
+		case newValue == nil:
+			return s.exec(ctx, &s.remove, id, oldValue)
 		default:
-			return s.exec(ctx, &s.replace, s.dialect.replaceArgs(id, old, new, ms)...)
+			return s.exec(ctx, &s.replace, s.dialect.replaceArgs(id, oldValue, newValue, ms)...)
 		}
 	})
 }
 
-// milliseconds rounds a time to live up, by one more since the server cuts its
-// clock.
+// milliseconds rounds a time to live up and adds one millisecond, because the
+// server truncates its clock.
 func milliseconds(ttl time.Duration) int64 {
 	ms := ttl.Milliseconds() + 1
 	if ttl%time.Millisecond > 0 {
@@ -152,14 +154,16 @@ func milliseconds(ttl time.Duration) int64 {
 	return ms
 }
 
-// tries is how often a call sends a statement that the server rolls back. Of 249
-// such, of 50 clients that create, delete and purge the same rows, the second was enough for all.
+// tries is how often a call sends a statement that the server rolls back. In a
+// trial, 50 clients created, deleted and purged the same rows; of 249 statements
+// that were rolled back, all succeeded at the second try.
 const tries = 5
 
-// call runs f, and returns when ctx ends also where the driver cannot: a
-// statement in SQLite may wait for a disk. Then f goes on alone, so the limit of
-// the pool is the limit of such calls; what comes of it is unknown, which is an error.
-// What the server rolled back is known, and is run again.
+// call runs f and returns when ctx ends, even where the driver cannot: a statement
+// in SQLite may wait for a disk. In that case f continues in the background, so
+// the limit of the pool also limits such calls, and its unknown outcome is an
+// error. If the server rolled a statement back, the outcome is known, and call
+// runs f again.
 func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
 	run := f
 	if s.dialect.ignoresContext {
@@ -179,16 +183,18 @@ func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) 
 	return none, fmt.Errorf("sqlstore: %w", err)
 }
 
-// rolledBack reports whether the server says that it rolled a statement back whole, because of
-// others beside it. InnoDB does so also to single inserts: of two that waited for rows
-// which a purge deleted, each may get the gap that the other needs. The manuals say to try
-// again (MySQL 8.0, "Deadlocks in InnoDB"; PostgreSQL 15, "Serialization Failure Handling").
+// rolledBack reports whether the server rolled a whole statement back because of
+// concurrent ones. InnoDB does that even to single inserts: if two of them waited
+// for rows that a purge deleted, each may hold the gap that the other needs. The
+// manuals say to try again (MySQL 8.0, "Deadlocks in InnoDB"; PostgreSQL 15,
+// "Serialization Failure Handling").
 func rolledBack(err error) bool {
 	var coded interface{ SQLState() string } // pgx and lib/pq
 	if errors.As(err, &coded) {
 		state := coded.SQLState()
 		return state == "40001" || state == "40P01" // serialization_failure, deadlock_detected
 	}
-	// go-sql-driver/mysql has no method that tells; 1213 is ER_LOCK_DEADLOCK.
+	// The errors of go-sql-driver/mysql have no method for the code. 1213 is
+	// ER_LOCK_DEADLOCK.
 	return err != nil && strings.HasPrefix(err.Error(), "Error 1213")
 }

@@ -1,11 +1,12 @@
-// Package await ends calls with their context where a driver does not.
+// Package await returns from a call when its context ends, for drivers that do
+// not.
 package await
 
 import "context"
 
-// Call runs call and returns when ctx ends, though a driver may notice the end
-// late or, if it is no deadline, not at all. The call then goes on alone until
-// the driver's own timeouts, on its connection, so it must own what it works on.
+// Call runs call and returns when ctx ends, even if the driver notices that late
+// or, for a cancellation, never. The call then continues in the background until
+// the driver's own timeout, so it must own the memory that it works on.
 func Call[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	var zero T
 	if err := ctx.Err(); err != nil {

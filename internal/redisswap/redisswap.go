@@ -1,6 +1,6 @@
-// Package redisswap is what redisstore and rueidisstore have in common, so that
-// each reads what the other wrote: the script, the names and the question
-// whether a server is fit.
+// Package redisswap holds the parts that redisstore and rueidisstore share, so
+// that each reads the data of the other: the script, the key prefix, and the
+// checks of a server's settings.
 package redisswap
 
 import (
@@ -13,36 +13,37 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Prefix begins the name of each ledger unless the caller chooses another.
+// Prefix is the default beginning of the name of each key.
 const Prefix = "otp:"
 
-// Script is the swap: KEYS[1] is the ledger, ARGV the old value, the new value
-// and the time to live in milliseconds; an empty value stands for none. It
-// returns 1 if the swap was made. GETEX without options changes nothing, but a
-// replica refuses it: else a stale one would answer 0. It is no substitute for
-// GET, since a full server lets a script write on that has begun to write.
+// Script is the swap. KEYS[1] is the key; ARGV holds the old value, the new value
+// and the time to live in milliseconds. An empty value stands for none. The script
+// returns 1 if it made the swap. GETEX without options changes nothing, but a
+// replica rejects it; without it, a stale replica would answer 0. It must not
+// replace the GET, because a full server lets a script that has begun to write
+// go on writing.
 const Script = `if (redis.call('GET',KEYS[1]) or '')~=ARGV[1] then redis.call('GETEX',KEYS[1]) return 0 end
 if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end
 return 1`
 
-// SHA names Script in EVALSHA. It stands here as text because FIPS 140-only
-// programs may not compute a SHA-1.
+// SHA is the name of Script in EVALSHA. It is a constant because programs that
+// are restricted to FIPS 140 may not compute a SHA-1.
 const SHA = "c82b485bacd0dd7205ba61ee6040c91c52f0fdce"
 
-// Milliseconds is ttl as PX takes it, rounded up; 1 if there is no ttl, which
-// the script then ignores.
+// Milliseconds returns ttl for the PX option, rounded up. It returns 1 if there is
+// no ttl, which the script then ignores.
 func Milliseconds(ttl time.Duration) int64 {
 	return max(1, int64(ttl/time.Millisecond)+min(1, int64(ttl%time.Millisecond)))
 }
 
-// Errors that say why a server is not fit to keep ledgers.
+// Errors of a server whose settings are wrong for a store.
 var (
-	ErrEviction = errors.New("the server may evict live ledgers, and with them counted guesses; set maxmemory-policy noeviction")
-	ErrReplica  = errors.New("the server is a replica; ledgers are read and written on the primary only")
+	ErrEviction = errors.New("server may evict live data, including counted guesses; set maxmemory-policy noeviction")
+	ErrReplica  = errors.New("server is a replica, want a primary")
 )
 
-// CheckPrimary reads the answer to INFO of a server that must be a primary. It
-// returns ErrReplica, ErrEviction or nil.
+// CheckPrimary checks the reply to INFO of a server that must be a primary. It
+// returns ErrReplica, ErrEviction, or an error if the policy is unknown.
 func CheckPrimary(info string) error {
 	if Field(info, "role") == "slave" {
 		return ErrReplica
@@ -54,13 +55,13 @@ func CheckPrimary(info string) error {
 	case "noeviction":
 		return nil
 	case "":
-		return errors.New("the server's INFO has no maxmemory_policy: it does not tell whether it evicts live ledgers")
+		return errors.New("reply to INFO has no maxmemory_policy: cannot check whether the server evicts live data")
 	default:
 		return fmt.Errorf("%w (now %.40q)", ErrEviction, policy)
 	}
 }
 
-// Field returns one field of an answer to INFO, "" if it is not there.
+// Field returns one field of a reply to INFO, or "" if it is missing.
 func Field(info, name string) string {
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {
@@ -70,7 +71,7 @@ func Field(info, name string) string {
 	return ""
 }
 
-// Rights reads, writes and deletes one key of store, "ping", so that missing rights
+// Rights reads, writes and deletes the key "ping" of store, so that missing rights
 // show.
 func Rights(ctx context.Context, store otp.Store) error {
 	const key = "ping"
@@ -79,7 +80,7 @@ func Rights(ctx context.Context, store otp.Store) error {
 	if err != nil {
 		return err
 	}
-	// false is no fault: it is somebody else's Ping.
+	// The result false is not an error: another Ping got in between.
 	if _, err := store.CompareAndSwap(ctx, key, old, value, time.Second); err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
-// Package redis holds the two stores over Redis against each other. It is a
-// module of its own, so that neither store requires the other's driver.
+// Package redis tests the two Redis stores together: each must read what the
+// other wrote. It is outside their modules so that neither requires the other's
+// driver.
 package redis
 
 import (
 	"bytes"
-	"crypto/rand"
 	"testing"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/redisstore"
@@ -35,7 +36,7 @@ func both(t *testing.T, prefix string, addrs ...string) (*redisstore.Store, *rue
 
 func TestSameLedgers(t *testing.T) {
 	require.Equal(t, redisstore.DefaultPrefix, rueidisstore.DefaultPrefix)
-	a, b := both(t, "otp-test:"+rand.Text()+":", servers.Redis(t))
+	a, b := both(t, storetest.RedisPrefix(), servers.Redis(t))
 	all := make([]byte, 256)
 	for i := range all {
 		all[i] = byte(i)
@@ -65,13 +66,13 @@ func TestSameLedgers(t *testing.T) {
 
 // B1, B2: two verifiers, each over the other driver, share every budget.
 func TestRaces(t *testing.T) {
-	a, b := both(t, "otp-test:"+rand.Text()+":", servers.Redis(t))
-	storetest.Races(t, a, b, 20)
+	a, b := both(t, storetest.RedisPrefix(), servers.Redis(t))
+	storetest.Races(t, a, b, testkit.Rounds(3, 20))
 }
 
 // B16, B1, B2
 func TestRaces_failovers(t *testing.T) {
 	cluster := servers.StartRedisCluster(t)
-	a, b := both(t, "otp-test:"+rand.Text()+":", cluster.Addrs()...)
+	a, b := both(t, storetest.RedisPrefix(), cluster.Addrs()...)
 	storetest.RedisFailovers(t, cluster, a, b)
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// privateKey is that of RFC 8463 appendix A.2, as openssl would write it. Yours comes
-// from a file or a secret store.
+// privateKey is the key of RFC 8463 appendix A.2 in PEM format. Load yours from a file
+// or a secret store.
 const privateKey = `-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----`
 
 func Example() {
-	relay := &smtptest.Sink{} // stands in for a relay that does not sign
+	relay := &smtptest.Sink{} // a stand-in for a relay that does not sign
 	stop, err := relay.Listen()
 	if err != nil {
 		log.Fatal(err)
@@ -67,7 +67,7 @@ func Example() {
 	// DKIM-Signature
 }
 
-// The part that an application has; its relay listens on port 465.
+// An application contains this part. Its relay listens on port 465.
 func ExampleNewSigner() {
 	host, pemBytes := "smtp.example.com", []byte(privateKey)
 
@@ -77,7 +77,7 @@ func ExampleNewSigner() {
 	}
 	signer, err := dkim.NewSigner("example.com", "codes2026", key)
 	if err != nil {
-		log.Fatal(err) // a weak key, a name that is none
+		log.Fatal(err) // a weak key or an invalid name
 	}
 	sender, err := smtpsender.New(host, "Acme <codes@example.com>", &smtpsender.Options{Sign: signer.Sign})
 	if err != nil {
@@ -85,7 +85,7 @@ func ExampleNewSigner() {
 	}
 	defer sender.Close()
 	fmt.Println(sender)
-	// Output: SMTPSender{smtp.example.com:465, from codes@example.com}
+	// Output: smtpsender.Sender{smtp.example.com:465, from codes@example.com}
 }
 
 // Two keys, for receivers that know only one of the algorithms.
@@ -94,7 +94,7 @@ func ExampleSigner_Sign() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	first, err := dkim.NewSigner("example.com", "codes2026rsa", key) // in an application an RSA key
+	first, err := dkim.NewSigner("example.com", "codes2026rsa", key) // use an RSA key here
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func ExampleSigner_Sign() {
 	// Output: 2 signatures
 }
 
-// The README's Go stands in an Example.
+// The Go code of the README occurs in an example.
 func TestREADME(t *testing.T) {
 	code, err := os.ReadFile("example_test.go")
 	if err != nil {

@@ -13,20 +13,27 @@ import (
 	"github.com/go-mailotp/otp/letter"
 )
 
-// displayed returns the lines of a text as a screen shows them, from left to
+// displayed returns the lines of each text as a screen shows them, from left to
 // right, without invisible signs. base is rtl, ltr, or empty for the direction
-// of each line's first letter.
-func displayed(t *testing.T, text, base string) string {
+// of each line's first letter. One process of fribidi shows all the texts: it
+// treats each line on its own.
+func displayed(t *testing.T, base string, texts ...string) []string {
 	t.Helper()
+	const end = "----\n" // in no mail, and the same in every direction
 	args := []string{"--nopad", "--nobreak", "--clean", "--width", "10000"}
 	if base != "" {
 		args = append(args, "--"+base)
 	}
 	cmd := exec.Command("fribidi", args...)
-	cmd.Stdin = strings.NewReader(text)
+	cmd.Stdin = strings.NewReader(strings.Join(texts, end) + end)
 	out, err := cmd.Output()
 	require.NoError(t, err)
-	return string(out)
+	shown := strings.SplitAfter(string(out), end)
+	require.Len(t, shown, len(texts)+1)
+	for i := range texts {
+		shown[i] = strings.TrimSuffix(shown[i], end)
+	}
+	return shown[:len(texts)]
 }
 
 // shownAsHTML is the text of a document with Unicode isolates for bdi.
@@ -43,47 +50,55 @@ func TestBidi(t *testing.T) { // I2
 	if servers.Binary("fribidi") == "" {
 		testkit.Skip(t, "the order of digits on the screen is not tested: the program fribidi is missing (Debian: libfribidi-bin)")
 	}
-	require.Equal(t, "456 123 אב\n", displayed(t, "בא 123 456\n", ""), "fribidi shows the danger")
+	require.Equal(t, "456 123 אב\n", displayed(t, "", "בא 123 456\n")[0], "fribidi shows the danger")
 
 	l := newLetter(t, letter.Options{SubjectWithCode: true, Files: files("words/ps.json", stub(t, "ps", "rtl", "کلمه"), "words/yi.json", stub(t, "yi", "rtl", "װאָרט"))})
-	rtl := regexp.MustCompile(`dir="rtl"`)
-	tested := 0
+	codeLines := map[string]*regexp.Regexp{}
+	for _, code := range []string{"042137", "K7M2QX94TRZPWB", "7K2MBCDF", "12-34_56", "+12/34"} {
+		codeLines[code] = regexp.MustCompile(`(?m)^\s*` + regexp.QuoteMeta(code) + `\s*$`)
+	}
+	var mails []letter.Data
+	var texts []string // three of each mail: text, HTML, subject
 	for _, tag := range l.Languages() {
 		for _, kind := range l.Kinds() {
-			for _, code := range []string{"042137", "K7M2QX94TRZPWB", "7K2MBCDF", "12-34_56", "+12/34"} {
+			for code := range codeLines {
 				d := letter.Data{
 					Code: code, Kind: kind, Locale: tag, Brand: "C++ (Acme) 24", Reference: "KQZT",
 					Support: "+49 30 90-18.20", Minutes: 15, Vars: map[string]string{"amount": "EUR 1,500.00"},
 				}
 				m, err := l.Render(d)
 				require.NoError(t, err)
-				if !rtl.MatchString(m.HTML) {
+				if !strings.Contains(m.HTML, `dir="rtl"`) {
 					continue
 				}
-				tested++
-				for _, base := range []string{"rtl", "", "ltr"} {
-					for _, part := range []string{m.Text, shownAsHTML(m.HTML)} {
-						shown := displayed(t, part, base)
-						require.Regexp(t, `(?m)^\s*`+regexp.QuoteMeta(code)+`\s*$`, shown, "%s %s", tag, base)
-						flat := strings.Join(strings.Fields(shown), " ")
-						for _, value := range []string{d.Support, d.Reference, "15"} {
-							require.Contains(t, flat, value, "%s %s %s", tag, kind, base)
-						}
-						require.Contains(t, shown, d.Brand, "%s %s %s", tag, kind, base)
-						if kind == "pay" {
-							require.Contains(t, flat, "EUR 1,500.00", "%s %s", tag, base)
-						}
-					}
-					if code == "042137" {
-						require.Contains(t, displayed(t, m.Subject+"\n", base), code, "%s %s", tag, base)
-					} else { // a subject has no isolates
-						require.NotContains(t, m.Subject, code)
-					}
+				if code != "042137" { // a subject has no isolates
+					require.NotContains(t, m.Subject, code)
 				}
+				mails = append(mails, d)
+				texts = append(texts, m.Text, shownAsHTML(m.HTML), m.Subject+"\n")
 			}
 		}
 	}
-	require.GreaterOrEqual(t, tested, 2*6*5)
+	require.GreaterOrEqual(t, len(mails), 2*6*5)
+	for _, base := range []string{"rtl", "", "ltr"} {
+		shown := displayed(t, base, texts...)
+		for i, d := range mails {
+			for _, part := range shown[3*i : 3*i+2] {
+				require.Regexp(t, codeLines[d.Code], part, "%s %s", d.Locale, base)
+				flat := strings.Join(strings.Fields(part), " ")
+				for _, value := range []string{d.Support, d.Reference, "15"} {
+					require.Contains(t, flat, value, "%s %s %s", d.Locale, d.Kind, base)
+				}
+				require.Contains(t, part, d.Brand, "%s %s %s", d.Locale, d.Kind, base)
+				if d.Kind == "pay" {
+					require.Contains(t, flat, "EUR 1,500.00", "%s %s", d.Locale, base)
+				}
+			}
+			if d.Code == "042137" {
+				require.Contains(t, shown[3*i+2], d.Code, "%s %s", d.Locale, base)
+			}
+		}
+	}
 
 	// A brand of the other direction in languages from left to right.
 	m, err := l.Render(letter.Data{Code: "042137", Kind: "login", Brand: "שלום 24", Reference: "KQZT", Support: "טל 03-123", Minutes: 15})
@@ -91,6 +106,7 @@ func TestBidi(t *testing.T) { // I2
 	require.Contains(t, m.Text, "sign in to \u2068שלום 24\u2069 is:")
 	require.Contains(t, m.HTML, "sign in to <bdi>שלום 24</bdi> is:")
 	require.Contains(t, m.Subject, "042137")
-	require.Contains(t, displayed(t, m.Subject+"\n", "ltr"), "042137")
-	require.Contains(t, displayed(t, m.Text, "ltr"), "sign in to 24 םולש is:")
+	shown := displayed(t, "ltr", m.Subject+"\n", m.Text)
+	require.Contains(t, shown[0], "042137")
+	require.Contains(t, shown[1], "sign in to 24 םולש is:")
 }

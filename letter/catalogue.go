@@ -19,7 +19,7 @@ var builtin embed.FS
 
 // words are the sentences of one language.
 type words struct {
-	lang            string // the tag, as the file's name has it
+	lang            string // the tag, as in the name of the file
 	tag             language.Tag
 	dir             string // ltr or rtl
 	rtl             bool
@@ -28,18 +28,18 @@ type words struct {
 	reference       sentence
 	share           sentence
 	support         sentence
-	kinds           map[string]*kind // "" is for all others
+	kinds           map[string]*kind // "" is the general wording
 	text, html      *layout
-	own             bool // a user's, at least in part
+	custom          bool // at least one sentence is from Options.Files
 }
 
-// kind are the sentences that depend on what the code is for.
+// kind has the sentences that depend on the kind of purpose.
 type kind struct {
 	subject, amount, intro, ignore sentence
 }
 
-// builtinWords reads the built-in words, once for the whole program: it takes
-// longer than all the rest of New.
+// builtinWords reads the built-in words once for the whole program, since that
+// takes longer than everything else in New.
 var builtinWords = sync.OnceValues(func() (c struct {
 	texts map[string]phrases.File
 	words map[string]*words
@@ -56,8 +56,8 @@ var builtinWords = sync.OnceValues(func() (c struct {
 	return c, nil
 })
 
-// catalogue returns the built-in words with those of user, which may be nil,
-// over them. The caller may change what it gets, but not the sentences.
+// catalogue returns the built-in words, replaced and extended by those of user,
+// which may be nil. The caller may change the result, but not the sentences.
 func catalogue(user fs.FS) (map[string]*words, error) {
 	known, err := builtinWords()
 	if err != nil {
@@ -65,8 +65,8 @@ func catalogue(user fs.FS) (map[string]*words, error) {
 	}
 	all := make(map[string]*words, len(known.words))
 	for tag, w := range known.words {
-		own := *w
-		all[tag] = &own
+		clone := *w
+		all[tag] = &clone
 	}
 	if user == nil {
 		return all, nil
@@ -76,7 +76,7 @@ func catalogue(user fs.FS) (map[string]*words, error) {
 		return nil, err
 	}
 	texts := maps.Clone(known.texts)
-	// In the order of tags, so that de is there before de-AT asks for it.
+	// Sorted, so that de is merged before de-AT, which is based on it.
 	for _, tag := range slices.Sorted(maps.Keys(more)) {
 		merged := phrases.Base(texts, language.Make(tag))
 		maps.Copy(merged, more[tag])
@@ -84,17 +84,17 @@ func catalogue(user fs.FS) (map[string]*words, error) {
 		if all[tag], err = newWords(tag, merged, known.texts["en"]); err != nil {
 			return nil, fmt.Errorf("words/%s.json: %w", tag, err)
 		}
-		all[tag].own = true
+		all[tag].custom = true
 	}
 	return all, nil
 }
 
-// isGroup reports whether a name in a file of words holds names of its own.
+// isGroup reports whether the value of a name in a file of words is an object.
 func isGroup(prefix, name string) bool {
 	return prefix == "" && (name == "minutes" || name == "kinds") || prefix == "kinds."
 }
 
-// modelOf returns the key of demanded for a key of a file.
+// modelOf returns the key of requiredValues for a key of a file.
 func modelOf(key string) (model string, ok bool) {
 	group, _, _ := strings.Cut(key, ".")
 	last := key[strings.LastIndexByte(key, '.')+1:]
@@ -104,24 +104,24 @@ func modelOf(key string) (model string, ok bool) {
 	case group == "minutes":
 		_, ok = categories[last]
 		return group, ok && key == group+"."+last
-	case group == "kinds" && strings.Count(key, ".") >= 2 && !strings.Contains(key, ":"): // a kind ends before a colon
+	case group == "kinds" && strings.Count(key, ".") >= 2 && !strings.Contains(key, ":"): // a kind has no colon
 		return last, last == "subject" || last == "amount" || last == "intro" || last == "ignore"
 	}
 	return "", false
 }
 
-// categories are CLDR's plural categories.
+// categories are the plural categories of CLDR.
 var categories = map[string]plural.Form{
 	"zero": plural.Zero, "one": plural.One, "two": plural.Two, "few": plural.Few, "many": plural.Many, "other": plural.Other,
 }
 
-// pluralForm is the category of a whole number.
+// pluralForm returns the plural category of an integer.
 func pluralForm(tag language.Tag, n int) plural.Form {
 	return plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)
 }
 
-// pluralForms are the categories that a language needs. Whole numbers up to two
-// hundred have all that those up to a day of minutes have.
+// pluralForms returns the categories that a language needs. The integers up to 200
+// have all the categories that occur up to the minutes of a day.
 func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
 	needed[plural.Other] = true
 	for n := range 201 {
@@ -130,12 +130,12 @@ func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
 	return needed
 }
 
-// newWords makes the words of a language of what was read, and checks it:
-// every key of model must be there, and none that is not known.
+// newWords returns the words of a language from its file. It returns an error if a
+// key of model is missing or a key is unknown.
 func newWords(tag string, f, model phrases.File) (*words, error) {
 	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}}
 	if want := phrases.Direction(w.tag); w.dir != want {
-		return nil, fmt.Errorf("dir: must be %q, as this language is written", want)
+		return nil, fmt.Errorf("dir: got %q, want %q for this language", w.dir, want)
 	}
 	required := map[string]bool{}
 	for key := range model {
@@ -154,7 +154,7 @@ func newWords(tag string, f, model phrases.File) (*words, error) {
 			return nil, fmt.Errorf("%s: unknown key", key)
 		}
 		if model == "minutes" && !required[key] {
-			return nil, fmt.Errorf("%s: the language has no such plural category", key)
+			return nil, fmt.Errorf("%s: this language does not have the plural category", key)
 		}
 		if name, ok := strings.CutSuffix(key, "."+model); ok { // of a kind
 			required[name+".subject"], required[name+".intro"], required[name+".ignore"] = true, true, true
@@ -163,7 +163,7 @@ func newWords(tag string, f, model phrases.File) (*words, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		*w.place(key) = s
+		*w.slot(key) = s
 	}
 	for _, key := range slices.Sorted(maps.Keys(required)) {
 		if required[key] && f[key] == "" {
@@ -173,8 +173,8 @@ func newWords(tag string, f, model phrases.File) (*words, error) {
 	return w, nil
 }
 
-// place returns where the sentence of a key belongs.
-func (w *words) place(key string) *sentence {
+// slot returns the field for the sentence of a key.
+func (w *words) slot(key string) *sentence {
 	switch key {
 	case "subjectWithCode":
 		return &w.subjectWithCode

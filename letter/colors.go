@@ -1,41 +1,43 @@
 package letter
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
 )
 
-// minContrast is what WCAG 2.2 criterion 1.4.3 wants for text.
+// minContrast is the minimum for text by WCAG 2.2, criterion 1.4.3.
 const minContrast = 4.5
 
-// Colors are the colors of the HTML. Mail programs that know the reader's wish
-// (prefers-color-scheme) use Dark for dark screens; others change Light as
-// they think fit.
+// Colors are the colors of the HTML. Mail programs that support
+// prefers-color-scheme use Dark on devices with a dark theme. Other programs derive
+// dark colors from Light in their own way.
 type Colors struct {
-	// Light is for light screens. Default: the zero value, black on white.
+	// Light is the palette for light themes. Default: black on white.
 	Light Palette
 
-	// Dark is for dark screens. Default: the zero value, white on black. It
-	// does not follow from Light: change the one, look at the other.
+	// Dark is the palette for dark themes. Default: white on black. It is not
+	// derived from Light: if you change one, check the other.
 	Dark Palette
 }
 
-// Palette are colors written "#rrggbb"; an empty one has its default. Where
-// one is read on another their contrast must be at least 4.5:1 (WCAG 2.2
-// criterion 1.4.3). Six decimal digits are allowed, but a program that looks
-// for a code in the source of a mail may take them for one.
+// Palette is a set of colors in the form "#rrggbb". An empty color means its
+// default. The contrast of a text with its background must be at least 4.5:1 (WCAG
+// 2.2, criterion 1.4.3), or [New] returns an error. Avoid colors of six decimal
+// digits: a program that searches the source of a mail for a code may find them.
 type Palette struct {
-	// Background is behind everything but the code; Text is read on it.
+	// Background is behind everything except the code. Text is the color of the
+	// text on it.
 	Background, Text string
 
-	// Accent is for the brand's name, on Background. Default: that of Text.
+	// Accent is the color of the brand name on Background. Default: Text.
 	Accent string
 
-	// Muted is for what is less important, on Background.
+	// Muted is the color of less important text on Background.
 	Muted string
 
-	// CodeBackground is behind the code; CodeText is the code.
+	// CodeBackground is behind the code. CodeText is the color of the code.
 	CodeBackground, CodeText string
 }
 
@@ -44,7 +46,7 @@ var (
 	defaultDark  = Palette{Background: "#16181d", Text: "#e8e8ea", Muted: "#b4b8c0", CodeBackground: "#262a33", CodeText: "#ffffff"}
 )
 
-// withDefaults returns c filled and checked.
+// withDefaults returns c with its defaults, or an error if a color is invalid.
 func (c Colors) withDefaults() (Colors, error) {
 	var err error
 	if c.Light, err = c.Light.withDefaults(defaultLight); err != nil {
@@ -57,17 +59,9 @@ func (c Colors) withDefaults() (Colors, error) {
 }
 
 func (p Palette) withDefaults(def Palette) (Palette, error) {
-	fill := func(c *string, def string) {
-		if *c == "" {
-			*c = def
-		}
-	}
-	fill(&p.Background, def.Background)
-	fill(&p.Text, def.Text)
-	fill(&p.Accent, p.Text)
-	fill(&p.Muted, def.Muted)
-	fill(&p.CodeBackground, def.CodeBackground)
-	fill(&p.CodeText, def.CodeText)
+	p.Background, p.Text = cmp.Or(p.Background, def.Background), cmp.Or(p.Text, def.Text)
+	p.Accent, p.Muted = cmp.Or(p.Accent, p.Text), cmp.Or(p.Muted, def.Muted)
+	p.CodeBackground, p.CodeText = cmp.Or(p.CodeBackground, def.CodeBackground), cmp.Or(p.CodeText, def.CodeText)
 	for _, pair := range [...]struct{ name, on, front, back string }{
 		{"Text", "Background", p.Text, p.Background},
 		{"Accent", "Background", p.Accent, p.Background},
@@ -76,21 +70,21 @@ func (p Palette) withDefaults(def Palette) (Palette, error) {
 	} {
 		front, ok := luminance(pair.front)
 		if !ok {
-			return p, fmt.Errorf("%s: not of the form #rrggbb", pair.name)
+			return p, fmt.Errorf("%s: must have the form #rrggbb", pair.name)
 		}
 		back, ok := luminance(pair.back)
 		if !ok {
-			return p, fmt.Errorf("%s: not of the form #rrggbb", pair.on)
+			return p, fmt.Errorf("%s: must have the form #rrggbb", pair.on)
 		}
 		if ratio := (max(front, back) + 0.05) / (min(front, back) + 0.05); ratio < minContrast {
-			return p, fmt.Errorf("%s %s on %s %s: contrast %.2f:1 is less than %.1f:1", pair.name, pair.front, pair.on, pair.back, ratio, minContrast)
+			return p, fmt.Errorf("%s %s on %s %s: contrast is %.2f:1, want at least %.1f:1", pair.name, pair.front, pair.on, pair.back, ratio, minContrast)
 		}
 	}
 	return p, nil
 }
 
-// luminance is the relative luminance of WCAG 2; false if color is not of the
-// form #rrggbb.
+// luminance returns the relative luminance of WCAG 2, or false if color does not
+// have the form #rrggbb.
 func luminance(color string) (float64, bool) {
 	if len(color) != 7 || color[0] != '#' {
 		return 0, false

@@ -16,7 +16,7 @@ func Example() {
 	mail, err := letters.Render(letter.Data{
 		Code:      "042137",
 		Kind:      "login",
-		Locale:    "en-GB,en;q=0.9", // as a browser sends it
+		Locale:    "en-GB,en;q=0.9", // from the browser
 		Reference: "KQZT",
 		Brand:     "Acme",
 		Minutes:   10,
@@ -46,8 +46,8 @@ func Example() {
 	// Questions? help@acme.example
 }
 
-// A folder of files changes single sentences and adds a kind of purpose. In a
-// program it is embedded (//go:embed, then fs.Sub) or os.DirFS.
+// A folder of files changes individual sentences and adds a kind of purpose. In a
+// program, embed it (//go:embed, then fs.Sub) or use os.DirFS.
 func ExampleOptions_words() {
 	letters, err := letter.New(&letter.Options{Files: fstest.MapFS{
 		"words/en.json": {Data: []byte(`{
@@ -85,8 +85,8 @@ func ExampleOptions_words() {
 	// Never share this code, not even with Acme.
 }
 
-// A new language is one file with all the keys of the English one; a regional
-// one says only what differs.
+// A new language is one file with all the keys of the English file. A regional
+// language contains only the sentences that differ.
 func ExampleOptions_languages() {
 	letters, err := letter.New(&letter.Options{Files: fstest.MapFS{
 		"words/en-AU.json": {Data: []byte(`{"support": "No worries: {support}"}`)},
@@ -120,8 +120,8 @@ func ExampleOptions_languages() {
 	// No worries: 02 5550 1234
 }
 
-// Templates of your own replace the layout, for all languages or for one; the
-// sentences still come in the reader's language.
+// Custom templates replace the layout for all languages or for one. The sentences
+// are still in the reader's language.
 func ExampleOptions_templates() {
 	letters, err := letter.New(&letter.Options{Files: fstest.MapFS{
 		"mail.txt.tmpl": {Data: []byte(`{{.Brand}}
@@ -177,8 +177,8 @@ func ExampleOptions_templates() {
 	// </html>
 }
 
-// A translation that lost a value, or a template that lost the code, is an
-// error at the start of the program.
+// If a value is missing from a translation, or the code from a template, New
+// returns an error.
 func ExampleNew_refused() {
 	_, err := letter.New(&letter.Options{Files: fstest.MapFS{
 		"words/en.json": {Data: []byte(`{"minutes": {"one": "The code works for a minute."}}`)},
@@ -192,6 +192,6 @@ func ExampleNew_refused() {
 	fmt.Println(err)
 	// Output:
 	// letter: words/en.json: minutes.one: {minutes} is missing
-	// letter: mail.en.txt.tmpl, kind "" in en: does not show the code, or not in one piece
-	// letter: colors: light: Accent #ffaa00 on Background #ffffff: contrast 1.91:1 is less than 4.5:1
+	// letter: mail.en.txt.tmpl, kind "" in en: the code is missing or not in one piece
+	// letter: colors: light: Accent #ffaa00 on Background #ffffff: contrast is 1.91:1, want at least 4.5:1
 }

@@ -7,17 +7,17 @@ var (
 )
 
 // RenderByTemplate is Render with the built-in templates executed for each
-// mail, as those of users are.
+// mail, as custom ones are.
 func (l *Letter) RenderByTemplate(d Data) (Mail, error) {
 	if err := d.check(); err != nil {
 		return Mail{}, err
 	}
 	w := *l.languages.Choose(d.Locale)
 	text, html := *w.text, *w.html
-	text.own, html.own = true, true
+	text.custom, html.custom = true, true
 	w.text, w.html = &text, &html
 	return l.render(&w, &d)
 }
 
-// Remembered is how many wishes a Letter knows the language for.
+// Remembered is the number of preferences whose language a Letter remembers.
 func (l *Letter) Remembered() int { return l.languages.Remembered() }

@@ -115,6 +115,7 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 	withCode := newLetter(t, letter.Options{SubjectWithCode: true})
 	for _, tag := range l.Languages() {
 		require.Equal(t, tag, l.Match(tag))
+		openingTag := regexp.MustCompile(`<html lang="` + tag + `" dir="(ltr|rtl)">`)
 		for _, kind := range l.Kinds() {
 			several := []int{10}
 			if kind == "" {
@@ -128,9 +129,9 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 				require.NoError(t, err)
 				require.NotContains(t, m.Subject, d.Code)
 				require.Contains(t, m.Subject, "Acme")
-				require.Regexp(t, `(?m)^042137$`, m.Text)
+				require.Contains(t, "\n"+m.Text, "\n042137\n")
 				require.Contains(t, m.HTML, `<strong><bdi dir="ltr">042137</bdi></strong>`)
-				require.Regexp(t, `<html lang="`+tag+`" dir="(ltr|rtl)">`, m.HTML)
+				require.Regexp(t, openingTag, m.HTML)
 				for _, part := range []string{m.Text, visible(m.HTML)} {
 					if minutes < 100_000 { // which has six digits
 						require.Equal(t, []string{"042137"}, sixDigits.FindAllString(part, -1))
@@ -139,9 +140,10 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 						require.Contains(t, part, must)
 					}
 					require.Contains(t, part, itoa(minutes))
-					require.Contains(t, strings.Join(strings.Fields(part), " "), "help desk")
-					require.Equal(t, kind == "pay", strings.Contains(strings.Join(strings.Fields(part), " "), "1,500.00 EUR"))
-					require.NotRegexp(t, `[{}]|://|www\.`, part)
+					flat := strings.Join(strings.Fields(part), " ")
+					require.Contains(t, flat, "help desk")
+					require.Equal(t, kind == "pay", strings.Contains(flat, "1,500.00 EUR"))
+					require.NotRegexp(t, markupOrLink, part)
 				}
 				for _, never := range []string{"http", "src=", "href", "url(", "<img", "<a ", "ZgotmplZ"} {
 					require.NotContains(t, m.HTML, never)
@@ -160,7 +162,10 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 	}
 }
 
-var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
+var (
+	sixDigits    = regexp.MustCompile(`\b\d{6}\b`)
+	markupOrLink = regexp.MustCompile(`[{}]|://|www\.`)
+)
 
 func columnsOf(s string) (n int) {
 	for _, r := range s {

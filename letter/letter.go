@@ -1,41 +1,44 @@
-// Package letter writes the mail that carries a code: subject, plain text and
-// HTML, in the reader's language and in words that fit what the code is for.
+// Package letter writes the mail that contains a code: subject, plain text and
+// HTML, in the reader's language and with wording that suits the purpose of the
+// code.
 //
-// The mail has no links, no images and nothing from elsewhere. It shows the
-// brand, what the code is for, the code, how long it works and the reference,
-// and says to ignore it if it was not asked for and never to share the code.
+// The mail contains no links, no images and no remote content. It shows the
+// brand, the purpose, the code, how long the code is valid, and the reference. It
+// tells readers to ignore the mail if they did not ask for it, and never to share
+// the code.
 //
 // # Languages
 //
-// The words of each language are one file, words/<tag>.json, and all of them
-// are part of the program. The reader's wish is matched to them by
-// golang.org/x/text/language: de-AT reads de, zh-TW reads zh-Hant. A wish that
-// fits none, or makes no sense, gets [Options.Locale].
+// The words of each language are in one file, words/<tag>.json; all of them are
+// embedded in the program. Package golang.org/x/text/language matches the reader's
+// preferences to them: de-AT uses de, zh-TW uses zh-Hant. [Options.Locale] is used
+// if no preference matches or the preferences are invalid.
 //
-// # Words and templates of your own
+// # Custom wording and templates
 //
 // [Options.Files] is a folder, embedded or on disk:
 //
-//	words/de.json       replaces single sentences of a language
+//	words/de.json       replaces individual sentences of a language
 //	words/eo.json       adds a language
 //	mail.txt.tmpl       replaces the layout of the plain text (text/template)
 //	mail.html.tmpl      replaces the layout of the HTML (html/template)
-//	mail.de.html.tmpl   does so for one language
+//	mail.de.html.tmpl   replaces the layout for one language
 //
-// A file of words has the keys of [words/en.json], all of them for a language
-// that is new, else those to change. A sentence keeps the names in braces of
-// its English model, may use {brand} besides, and has no links and no numbers.
-// Each plural category of the language has its own "minutes". A regional
-// language, such as de-AT, need only say what differs from de. Any other name
-// under "kinds" adds a kind of purpose, with subject, intro and ignore, and
-// amount if it has one; languages that do not have the kind use their general
-// words for it. The kind is what stands before the first colon of the purpose:
-// "export" has the words for For("export:42"). Templates are given a [Page]; to
-// leave a line out, write one without it. Files of other names are not read.
+// A file of words has the same keys as [words/en.json]. A new language needs all
+// of them; for an existing language, give only the sentences that you change. A
+// regional language, such as de-AT, needs only the sentences that differ from de.
+// The rules for sentences are:
 //
-// The kind is the purpose up to its first colon, written as there: "pay" of
-// "pay:inv-42". This words/en.json changes a sentence and gives words to
-// For("api-key:" + id):
+//   - A sentence contains the same names in braces as the English one. It may
+//     also use {brand}.
+//   - It contains no links and no numbers.
+//   - "minutes" has one sentence for each plural category of the language.
+//
+// Any other name under "kinds" adds a kind of purpose, with subject, intro,
+// ignore and, optionally, amount. Languages without that kind use their general
+// wording for it. The kind is the part of the purpose before its first colon:
+// For("api-key:" + id) uses the kind "api-key". This words/en.json changes one
+// sentence and adds that kind:
 //
 //	{
 //	  "share": "Nobody from {brand} will ask for this code.",
@@ -48,17 +51,20 @@
 //	  }
 //	}
 //
-// [New] checks every sentence, makes every mail that words or templates of
-// your own go into, for trial, and refuses them if they lost the code, the
-// minutes or the brand: a mistake in a translation is found when the program
-// starts and not by the reader.
+// Templates receive a [Page]. To leave out a line, write a template without it.
+// Files with other names are ignored.
+//
+// [New] checks every sentence and renders every mail that uses custom words or
+// templates. It returns an error if the code, the minutes or the brand is missing
+// from one of them. So you find a mistake in a translation when the program
+// starts, not when somebody reads the mail.
 //
 // # Right-to-left languages
 //
-// Values of unknown direction stand in isolates (Unicode annex 9: U+2068 and
-// U+2069 in the text, bdi in HTML), so that a telephone number does not turn
-// its groups round in an Arabic sentence. The code stands alone on its line.
-// Subjects have no such signs, which filters take for a disguise.
+// Values of unknown direction are isolated (Unicode annex 9: U+2068 and U+2069 in
+// the text, bdi elements in HTML), so that an Arabic sentence does not reorder the
+// groups of a telephone number. The code has a line to itself. Subjects contain no
+// isolates, because spam filters take them for an attempt to disguise the subject.
 //
 // [words/en.json]: https://github.com/go-mailotp/otp/blob/main/letter/words/en.json
 package letter
@@ -76,82 +82,85 @@ import (
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// maxVar is the longest value of Vars that is shown, in characters: longer
-// ones are somebody's advertisement (list bombing).
+// maxVar is the maximum length of a value of Vars, in characters. Longer values
+// could carry an advertisement to a stranger's mailbox (list bombing).
 const maxVar = 64
 
-// Data is what one mail says. It holds the code: do not log it.
+// Data is the content of one mail. It contains the code: do not log it.
+// [Letter.Render] returns an error if a field is invalid.
 type Data struct {
-	// Code is the secret: printable ASCII without spaces. Required.
+	// Code is the code: printable ASCII without spaces. It is required.
 	Code string
 
-	// Kind is the kind of purpose: login, signup, change-email, pay and
-	// delete-account have words of their own, and so have those that
-	// [Options.Files] adds; all others have general ones.
+	// Kind is the kind of the purpose. login, signup, change-email, pay,
+	// delete-account and the kinds that [Options.Files] adds have their own
+	// wording. All other kinds, including the empty one, use the general wording.
 	Kind string
 
-	// Locale is the reader's wish: a BCP 47 tag, several with commas, best
-	// first, or an Accept-Language header. What is empty, makes no sense, fits
-	// no language or has more than 1024 bytes means [Options.Locale].
+	// Locale is the reader's preferred languages: one or more BCP 47 tags,
+	// separated by commas, the most preferred first, or an Accept-Language
+	// header. [Options.Locale] is used if Locale is empty, invalid or longer than
+	// 1024 bytes, or if no language matches it.
 	Locale string
 
-	// Reference is the short word that the page shows too. Empty leaves its
-	// line out.
+	// Reference is the short word that the page also shows. If it is empty, the
+	// mail has no line for it.
 	Reference string
 
-	// Brand is who sends the mail. Required, here or in Vars. Six digits in a row
-	// are refused, here and in Support: they look like a code. Brands in Vars are
-	// known only when a mail goes out, so they are not refused for that.
+	// Brand is the name of the sender. It is required unless Vars has a "brand".
+	// It must not contain six digits in a row, because they look like a code.
 	Brand string
 
-	// Minutes is how long the code works; at least 1.
+	// Minutes is how long the code is valid, in minutes; at least 1.
 	Minutes int
 
-	// Support is where to turn to, such as an address or a telephone number. Web
-	// addresses ("://", "www.") are refused. Empty leaves its line out.
+	// Support is a contact, such as an address or a telephone number. It must
+	// not contain a web address ("://" or "www.") or six digits in a row. If it
+	// is empty, the mail has no line for it.
 	Support string
 
-	// Vars are the request's. "brand" is used in place of Brand; "amount" is
-	// shown for the kind pay. Both have at most 64 characters and are no web
-	// addresses. No other is shown, but by a template that asks for it. Write
-	// an amount so that it does not look like a code: "1,500.00 EUR", not
-	// "150000".
+	// Vars are the values of the request. "brand" replaces Brand; the kind pay
+	// shows "amount". Both have at most 64 characters and must not be web
+	// addresses. They may contain six digits in a row, so write an amount in a
+	// way that does not look like a code: "1,500.00 EUR", not "150000". Other
+	// values are shown only by custom templates.
 	Vars map[string]string
 }
 
-// Mail is a rendered letter. It holds the code: do not log it.
+// Mail is a rendered letter. It contains the code: do not log it.
 type Mail struct {
-	// Subject is one line of plain text, not yet encoded.
+	// Subject is one line of plain text. It is not encoded.
 	Subject string
 
-	// Text is the plain part: lines of at most 72 columns, where words allow
-	// it (East Asian wide characters have two), ending in "\n".
+	// Text is the plain-text part and ends in "\n". Its lines have at most 72
+	// columns (an East Asian wide character has two) unless a word is longer.
 	Text string
 
-	// HTML is a whole document that says the same.
+	// HTML is a complete document with the same content.
 	HTML string
 }
 
-// Options are the choices of [New]. The zero value has every default.
+// Options configures [New]. The zero value uses every default. New returns an
+// error if a field is invalid.
 type Options struct {
-	// SubjectWithCode puts the code into the subject, where it can be read
-	// in the list of mails and on a locked screen. Default: false, since
-	// NIST SP 800-63B section 3.1.3.1 wants secrets off locked screens. A code
-	// with letters is left out beside words or a brand that are written from
-	// right to left: a subject could not keep its order.
+	// SubjectWithCode also puts the code into the subject, where it is visible in
+	// the list of mails and on a locked screen. Default: false, since NIST
+	// SP 800-63B section 3.1.3.1 wants secrets kept off locked screens. A code
+	// with letters is left out if the sentence or the brand is written from right
+	// to left: in a subject its characters could be reordered.
 	SubjectWithCode bool
 
-	// Locale is the language of mails whose reader wishes none that there is:
-	// a BCP 47 tag. Default: empty, which is "en".
+	// Locale is the language that is used if none of the reader's preferred
+	// languages is available: a BCP 47 tag. Default: "en".
 	Locale string
 
-	// Files has words and templates of your own, as the package's comment
-	// says; it is read once. It is part of the program: whoever can write to
-	// it writes your mails. Default: nil, the built-in ones.
+	// Files has custom words and templates; see the package comment. [New] reads
+	// it once. Protect it like the program itself: anybody who can write to it
+	// can change your mails. Default: nil, for the built-in words and templates.
 	Files fs.FS
 
-	// Colors are the colors of the HTML. Default: black on white, and white
-	// on black where the reader's device is set to dark.
+	// Colors are the colors of the HTML. Default: black on white, and white on
+	// black if the reader's device uses a dark theme.
 	Colors Colors
 }
 
@@ -161,8 +170,8 @@ type Letter struct {
 	subjectWithCode bool
 }
 
-// New returns a Letter. Nil opts has every default. Its error names the file
-// and the key that is wrong.
+// New returns a Letter. If opts is nil, every default is used. An error in
+// [Options.Files] names the file and the key.
 func New(opts *Options) (*Letter, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -192,8 +201,8 @@ func newLetter(o Options) (*Letter, error) {
 	}
 	l := &Letter{languages: languages, subjectWithCode: o.SubjectWithCode}
 	for _, w := range l.languages.All() {
-		if !w.own && !w.text.own && !w.html.own {
-			continue // a test of this package makes them all
+		if !w.custom && !w.text.custom && !w.html.custom {
+			continue // the tests of this package render all built-in mails
 		}
 		for _, kind := range slices.Sorted(maps.Keys(w.kinds)) {
 			if err := l.probe(w, kind); err != nil {
@@ -204,7 +213,7 @@ func newLetter(o Options) (*Letter, error) {
 	return l, nil
 }
 
-// Languages returns the tags of the languages that there are, sorted.
+// Languages returns the tags of all available languages, sorted.
 func (l *Letter) Languages() []string {
 	tags := make([]string, 0, len(l.languages.All()))
 	for _, w := range l.languages.All() {
@@ -214,8 +223,8 @@ func (l *Letter) Languages() []string {
 	return tags
 }
 
-// Kinds returns the kinds of purpose that have words of their own in any
-// language, sorted; the empty one is for all others.
+// Kinds returns the kinds of purpose that have their own wording in at least one
+// language, sorted. The empty kind stands for the general wording.
 func (l *Letter) Kinds() []string {
 	kinds := map[string]bool{}
 	for _, w := range l.languages.All() {
@@ -226,9 +235,9 @@ func (l *Letter) Kinds() []string {
 	return slices.Sorted(maps.Keys(kinds))
 }
 
-// Match returns the tag of the language that a mail with this [Data.Locale]
-// has: a page that belongs to the mail can use the same. It is empty if l was
-// not made by [New].
+// Match returns the tag of the language that [Letter.Render] uses for this
+// [Data.Locale], so that a page can use the same language as the mail. It returns
+// "" if l was not created by [New].
 func (l *Letter) Match(locale string) string {
 	if l == nil || l.languages == nil {
 		return ""
@@ -236,12 +245,12 @@ func (l *Letter) Match(locale string) string {
 	return l.languages.Choose(locale).lang
 }
 
-// Render writes the mail for d. It refuses values that could break a line or
-// make the text read as another: control characters, line breaks,
-// bidirectional controls. Its errors do not repeat the values.
+// Render writes the mail for d. It returns an error if a value contains a control
+// character, a line break or a bidirectional control character, which could break
+// a line or change how the text reads. Its errors do not repeat the values.
 func (l *Letter) Render(d Data) (Mail, error) {
 	if l == nil || l.languages == nil {
-		return Mail{}, errors.New("letter: not made by New")
+		return Mail{}, errors.New("letter: Letter was not created by New")
 	}
 	if err := d.check(); err != nil {
 		return Mail{}, fmt.Errorf("letter: %w", err)
@@ -271,24 +280,24 @@ func (l *Letter) render(w *words, d *Data) (Mail, error) {
 	return Mail{Subject: m.plain(subject), Text: wrap(text), HTML: html}, nil
 }
 
-// brand is the name that is shown.
-func (d *Data) brand() string {
+// brand returns the name that the mail shows.
+func (d Data) brand() string {
 	if b := d.Vars["brand"]; b != "" {
 		return b
 	}
 	return d.Brand
 }
 
-// check refuses what cannot be shown.
-func (d *Data) check() error {
+// check returns an error if a value cannot be shown.
+func (d Data) check() error {
 	if d.Code == "" || strings.ContainsFunc(d.Code, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("the code is not printable ASCII without spaces")
+		return errors.New("code: must be printable ASCII without spaces")
 	}
 	if d.Minutes < 1 {
-		return errors.New("less than one minute")
+		return fmt.Errorf("minutes: got %d, want at least 1", d.Minutes)
 	}
 	if d.brand() == "" {
-		return errors.New("no brand")
+		return errors.New("brand: is empty")
 	}
 	for _, v := range [...]struct{ name, value string }{
 		{"brand", d.Brand},
@@ -304,19 +313,19 @@ func (d *Data) check() error {
 	}
 	for _, name := range [...]string{"brand", "amount"} {
 		if err := checkVar(d.Vars[name]); err != nil {
-			return fmt.Errorf("%s in vars: %w", name, err)
+			return fmt.Errorf("vars: %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// checkVar refuses a value of Vars that cannot be shown.
+// checkVar returns an error if a value of Vars cannot be shown.
 func checkVar(v string) error {
 	if err := safetext.Check(v); err != nil {
 		return err
 	}
 	if utf8.RuneCountInString(v) > maxVar {
-		return fmt.Errorf("more than %d characters", maxVar)
+		return fmt.Errorf("has more than %d characters", maxVar)
 	}
 	if isWebAddress(v) {
 		return errWebAddress
@@ -324,9 +333,9 @@ func checkVar(v string) error {
 	return nil
 }
 
-var errWebAddress = errors.New("a web address")
+var errWebAddress = errors.New("must not contain a web address")
 
-// isWebAddress reports whether mail programs would surely make a link of v.
+// isWebAddress reports whether mail programs would certainly turn v into a link.
 func isWebAddress(v string) bool {
 	low := strings.ToLower(v)
 	return strings.Contains(low, "://") || strings.Contains(low, "www.")

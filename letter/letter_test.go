@@ -27,10 +27,12 @@ func render(t testing.TB, d letter.Data) letter.Mail {
 	return m
 }
 
+var tags = regexp.MustCompile(`<[^>]*>|^[^>]*>`)
+
 // visible is the text that a browser shows of a document: no head, no tags.
 func visible(doc string) string {
 	_, body, _ := strings.Cut(doc, "<body")
-	return html.UnescapeString(regexp.MustCompile(`<[^>]*>|^[^>]*>`).ReplaceAllString(body, ""))
+	return html.UnescapeString(tags.ReplaceAllString(body, ""))
 }
 
 func TestLetter_Render(t *testing.T) {

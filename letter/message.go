@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// message is one mail on its way: the words chosen, the values and which of
-// them stand apart from their surroundings.
+// message is one mail that is being rendered: its words, its values, and which of
+// the values need isolates.
 type message struct {
 	words   *words
 	kind    *kind
@@ -15,7 +15,7 @@ type message struct {
 	isolate [valueCount]bool
 }
 
-// message starts the mail for d.
+// message returns the message for d.
 func (w *words) message(d *Data) message {
 	m := message{words: w, kind: w.kinds[d.Kind], data: d}
 	if m.kind == nil {
@@ -29,15 +29,15 @@ func (w *words) message(d *Data) message {
 		supportValue:   d.Support,
 		amountValue:    d.Vars["amount"],
 	}
-	// A number alone reads the same in any sentence; so do texts of the
-	// sentence's own direction in languages that are written left to right.
+	// Numbers need no isolate in any sentence. In a left-to-right language, neither
+	// do values that are written from left to right.
 	for _, v := range [...]value{brandValue, referenceValue, supportValue, amountValue} {
-		m.isolate[v] = w.rtl || turns(m.values[v])
+		m.isolate[v] = w.rtl || hasRightToLeft(m.values[v])
 	}
 	return m
 }
 
-// sentence returns the words of a field, nil for a line that is left out.
+// sentence returns the sentence of a field, or nil if its line is left out.
 func (m *message) sentence(f field) sentence {
 	switch f {
 	case introField:
@@ -50,7 +50,7 @@ func (m *message) sentence(f field) sentence {
 		if s := m.words.minutes[pluralForm(m.words.tag, m.data.Minutes)]; s != nil {
 			return s
 		}
-		return m.words.minutes[0] // other; for more minutes than a day has
+		return m.words.minutes[0] // "other", for more minutes than a day has
 	case amountField:
 		if m.values[amountValue] != "" {
 			return m.kind.amount
@@ -67,13 +67,14 @@ func (m *message) sentence(f field) sentence {
 	return nil
 }
 
-// scrambles reports whether the code could be shown out of order in a sentence
-// without isolates: beside text from right to left, digits and letters part.
+// scrambles reports whether a sentence without isolates could show the characters
+// of the code in another order: next to right-to-left text, groups of digits and
+// letters change places.
 func (m *message) scrambles() bool {
 	return m.isolate[brandValue] && strings.ContainsFunc(m.data.Code, func(r rune) bool { return r < '0' || r > '9' })
 }
 
-// plain returns a finished sentence without isolates.
+// plain returns a sentence with its values and without isolates.
 func (m *message) plain(s sentence) string {
 	var b strings.Builder
 	for _, p := range s {
@@ -83,61 +84,61 @@ func (m *message) plain(s sentence) string {
 	return b.String()
 }
 
-// Page is what templates of your own are given. Sentences are finished; Amount,
-// Reference and Support are empty where their lines are left out.
+// Page is the data of a custom template. Its sentences already contain their
+// values. Amount, Reference and Support are empty if their lines are left out.
 //
-//	{{.Intro}}                        the sentence, with isolates where it needs them
-//	{{template "sentence" .Intro}}    the same in HTML, with bdi in their place
+//	{{.Intro}}                        a sentence, with isolates where it needs them
+//	{{template "sentence" .Intro}}    the same in HTML, with bdi elements instead
 //	<bdi dir="ltr">{{.Code}}</bdi>    the code: whole, once, never in an attribute
 //	{{with .Support}}<p>{{.}}</p>{{end}}
 //	{{.Var "tenant"}}                 a value of the request's Vars
 //
-// A template shows the code once and in one piece, the brand and the minutes.
-// Values come escaped as html/template does it.
+// A template must show the code exactly once and in one piece, the brand and the
+// minutes. In HTML templates, html/template escapes all values.
 type Page struct {
-	// Lang is the tag of the language, Dir "ltr" or "rtl": for the attributes
-	// of the html element.
+	// Lang is the tag of the language and Dir is "ltr" or "rtl". Use them for the
+	// attributes of the html element.
 	Lang, Dir string
 
-	// Kind is the kind of purpose.
+	// Kind is the kind of the purpose.
 	Kind string
 
-	// Brand is who sends the mail; it is in most sentences too.
+	// Brand is the name of the sender. Most sentences contain it too.
 	Brand string
 
-	// Code is the code. In plain text for a language that is written from
-	// right to left, one with other signs than letters and digits comes in an
-	// isolate.
+	// Code is the code. In the plain text of a right-to-left language it is
+	// inside an isolate if it has characters other than letters and digits.
 	Code string
 
-	// Amount says what is being paid: shown where the payer cannot miss it.
+	// Amount says what is being paid. Show it where the payer cannot miss it.
 	Amount Sentence
 
 	// Intro says what the code is for and leads to it.
 	Intro Sentence
 
-	// Minutes says how long the code works.
+	// Minutes says how long the code is valid.
 	Minutes Sentence
 
-	// Reference names the word that the page shows too.
+	// Reference contains the short word that the page also shows.
 	Reference Sentence
 
-	// Ignore says what to do for those who did not ask; Share, never to share
-	// the code.
+	// Ignore says what to do if the reader did not ask for the code. Share says
+	// never to share the code.
 	Ignore, Share Sentence
 
-	// Support says where to turn to.
+	// Support says how to get help.
 	Support Sentence
 
-	// Colors are the ones of [Options], with every default.
+	// Colors are the colors of [Options], including the defaults.
 	Colors Colors
 
 	vars map[string]string
 }
 
-// Var returns a value of the request's Vars, "" if there is none. What has
-// more than 64 characters, control characters or a web address is an error,
-// and the mail is not sent: whoever fills in a form could advertise in it.
+// Var returns a value of the request's Vars, or "" if there is none. It returns an
+// error, and the mail is not sent, if the value has more than 64 characters, a
+// control character or a web address: otherwise people could use your form to send
+// advertisements.
 func (p Page) Var(name string) (string, error) {
 	v := p.vars[name]
 	if err := checkVar(v); err != nil {
@@ -146,16 +147,16 @@ func (p Page) Var(name string) (string, error) {
 	return v, nil
 }
 
-// Sentence is a finished sentence, cut where a value of unknown direction
-// stands in it.
+// Sentence is a sentence with its values, divided where the direction of the text
+// may change.
 type Sentence []Part
 
-// Part is a stretch of a sentence.
+// Part is one part of a [Sentence].
 type Part struct {
-	// Text is what it says.
+	// Text is the text of the part.
 	Text string
 
-	// Isolate is true for a value that may run in another direction than the
+	// Isolate is true for a value whose direction may differ from that of the
 	// sentence.
 	Isolate bool
 }
@@ -174,7 +175,7 @@ func (s Sentence) String() string {
 	return b.String()
 }
 
-// page returns m for a template.
+// page returns the data for a template.
 func (m *message) page(colors Colors, html bool) Page {
 	p := Page{
 		Lang:   m.words.lang,
@@ -188,7 +189,7 @@ func (m *message) page(colors Colors, html bool) Page {
 	if !html {
 		p.Code = lineCode(p.Code, m.words.rtl)
 	}
-	for f, into := range p.sentences() {
+	for f, into := range sentencesOf(&p) {
 		for _, part := range m.sentence(f) {
 			*into = append(*into, Part{Text: part.text + m.values[part.value], Isolate: m.isolate[part.value]})
 		}
@@ -196,8 +197,8 @@ func (m *message) page(colors Colors, html bool) Page {
 	return p
 }
 
-// sentences returns the places of the sentences in p.
-func (p *Page) sentences() map[field]*Sentence {
+// sentencesOf returns pointers to the sentences of p.
+func sentencesOf(p *Page) map[field]*Sentence {
 	return map[field]*Sentence{
 		amountField: &p.Amount, introField: &p.Intro, minutesField: &p.Minutes, referenceField: &p.Reference,
 		ignoreField: &p.Ignore, shareField: &p.Share, supportField: &p.Support,

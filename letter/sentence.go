@@ -9,8 +9,8 @@ import (
 	"golang.org/x/text/unicode/bidi"
 )
 
-// The signs that keep a text of unknown direction from reordering what is
-// around it (Unicode annex 9 section 2.4).
+// The characters that keep a text of unknown direction from reordering the text
+// around it (Unicode annex 9, section 2.4).
 const (
 	lri = '\u2066' // left-to-right isolate
 	fsi = '\u2068' // first strong isolate
@@ -19,11 +19,11 @@ const (
 	isolates = string(lri) + string(fsi) + string(pdi)
 )
 
-// value is something that a sentence can name in braces.
+// value is a value that a sentence can contain as a name in braces.
 type value int
 
 const (
-	literal value = iota // not a value: words of the sentence
+	literal value = iota // not a value but text of the sentence
 	brandValue
 	codeValue
 	minutesValue
@@ -38,19 +38,19 @@ var valueNames = [valueCount]string{
 	referenceValue: "reference", supportValue: "support", amountValue: "amount",
 }
 
-// part is a stretch of a sentence: words, or a value in their place.
+// part is one part of a sentence: text or a value.
 type part struct {
-	text, html string // the words, as they are and escaped
+	text, html string // the text, plain and escaped
 	value      value
 }
 
-// sentence is one of a language, cut at its values.
+// sentence is a sentence of a language, divided at its values.
 type sentence []part
 
-// demanded are the values that a sentence must name, by its key's last
-// name ("minutes" for each of its forms): those of its English model. Besides,
-// it may name the brand.
-var demanded = map[string][]value{
+// requiredValues are the values that a sentence must contain, by the last name of
+// its key ("minutes" for each of its forms). Every sentence may also contain the
+// brand.
+var requiredValues = map[string][]value{
 	"subjectWithCode": {codeValue, brandValue},
 	"minutes":         {minutesValue},
 	"reference":       {referenceValue},
@@ -62,10 +62,11 @@ var demanded = map[string][]value{
 	"ignore":          nil,
 }
 
-// htmlEscaper escapes text as html/template does between tags.
+// htmlEscaper escapes text the way html/template does between tags.
 var htmlEscaper = strings.NewReplacer("\x00", "\uFFFD", `"`, "&#34;", "&", "&amp;", "'", "&#39;", "+", "&#43;", "<", "&lt;", ">", "&gt;")
 
-// parseSentence cuts s, which stands for what the model demands.
+// parseSentence divides s at its values. It returns an error if s does not contain
+// exactly the values that model requires.
 func parseSentence(s, model string) (sentence, error) {
 	parts, err := phrases.Cut(s)
 	if err != nil {
@@ -85,19 +86,19 @@ func parseSentence(s, model string) (sentence, error) {
 		out = append(out, part{value: v})
 		count[v]++
 	}
-	for _, v := range demanded[model] {
+	for _, v := range requiredValues[model] {
 		if count[v] == 0 {
 			return nil, fmt.Errorf("{%s} is missing", valueNames[v])
 		}
 		if count[v] > 1 && v != brandValue {
-			return nil, fmt.Errorf("{%s} stands there twice", valueNames[v])
+			return nil, fmt.Errorf("{%s} occurs twice", valueNames[v])
 		}
 		count[v] = 0
 	}
 	count[brandValue] = 0
 	for v, n := range count {
 		if n > 0 { // such as the code in a subject that must not show it
-			return nil, fmt.Errorf("{%s} does not belong here", valueNames[v])
+			return nil, fmt.Errorf("{%s} must not occur here", valueNames[v])
 		}
 	}
 	return out, nil
@@ -112,10 +113,10 @@ func valueNamed(name string) value {
 	return literal
 }
 
-// turns reports whether s has anything written from right to left.
-func turns(s string) bool {
+// hasRightToLeft reports whether s contains right-to-left text.
+func hasRightToLeft(s string) bool {
 	for _, r := range s {
-		if r < 0x590 { // the first of them is Hebrew
+		if r < 0x590 { // Hebrew is the first such script
 			continue
 		}
 		p, _ := bidi.LookupRune(r)
@@ -127,13 +128,12 @@ func turns(s string) bool {
 	return false
 }
 
-// isolated returns s as it stands in plain text between words of perhaps
-// another direction.
+// isolated returns s inside an isolate, for plain text of any direction.
 func isolated(s string) string { return string(fsi) + s + string(pdi) }
 
-// lineCode returns a code as it stands alone on a line of plain text. Letters
-// and digits without a gap keep their order in any surroundings; other signs
-// do not, in a line that runs from right to left.
+// lineCode returns a code for a line of its own in plain text. Letters and digits
+// always keep their order; other characters do not in a right-to-left line, so a
+// code with them is isolated.
 func lineCode(code string, rtl bool) string {
 	if rtl && strings.ContainsFunc(code, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		return string(lri) + code + string(pdi)

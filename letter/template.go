@@ -12,7 +12,7 @@ import (
 	texttemplate "text/template"
 )
 
-// field is a place in a layout.
+// field is a value or sentence that a layout shows.
 type field int
 
 const (
@@ -31,7 +31,7 @@ const (
 	fieldCount
 )
 
-// sentenceTemplate is known to every HTML template as "sentence".
+// sentenceTemplate is available in every HTML template as "sentence".
 const sentenceTemplate = `{{range .}}{{if .Isolate}}<bdi>{{.Text}}</bdi>{{else}}{{.Text}}{{end}}{{end}}`
 
 // template is what text/template and html/template have in common.
@@ -39,22 +39,21 @@ type template interface {
 	Execute(w io.Writer, data any) error
 }
 
-// layout is how one part of the mail is built. The built-in ones are cut into
-// pieces once, which is many times as fast as executing them for each mail:
-// they show plain words between tags and nothing else, and a test holds the
-// result against html/template. Those of users are executed, since they may do
-// anything.
+// layout builds one part of the mail. A built-in template is executed once and cut
+// into pieces, which is many times faster than executing it for each mail. That
+// works because it only shows text between tags; a test compares the result with
+// that of html/template. Custom templates are executed for each mail.
 type layout struct {
-	name    string // of the file
+	name    string // the name of the file
 	html    bool
 	colors  Colors
-	own     bool // a user's
+	custom  bool // from Options.Files
 	execute template
-	pieces  [8][]piece // by which of the optional lines are there: see variant
+	pieces  [8][]piece // one list for each set of optional lines: see variant
 	size    int
 }
 
-// piece is a stretch of a cut template: text as it is, then a field.
+// piece is a part of a cut template: fixed text, then a field.
 type piece struct {
 	text  string
 	field field
@@ -75,14 +74,14 @@ func parseLayout(name, source string, colors Colors) (*layout, error) {
 	return l, err
 }
 
-// cut executes a built-in template with a mark in place of each field and
-// keeps what is around the marks.
+// cut executes a built-in template with a mark instead of each field and keeps the
+// text around the marks.
 func (l *layout) cut() error {
-	const mark = "\uE000" // for private use
+	const mark = "\uE000" // a private-use character
 	of := func(f field) string { return mark + string(rune('A'+f)) }
 	for v := range l.pieces {
 		p := Page{Lang: of(langField), Dir: of(dirField), Brand: of(brandField), Code: of(codeField), Colors: l.colors}
-		for f, into := range p.sentences() {
+		for f, into := range sentencesOf(&p) {
 			if shown, optional := variant(f, v); shown || !optional {
 				*into = Sentence{{Text: of(f)}}
 			}
@@ -103,8 +102,8 @@ func (l *layout) cut() error {
 	return nil
 }
 
-// variant reports whether a field is shown in the given one of the variants of
-// a layout, and whether that depends on it.
+// variant reports whether a field is optional and whether variant v of a layout
+// shows it.
 func variant(f field, v int) (shown, optional bool) {
 	switch f {
 	case amountField:
@@ -120,7 +119,7 @@ func variant(f field, v int) (shown, optional bool) {
 // render fills the layout.
 func (l *layout) render(m *message) (string, error) {
 	var b strings.Builder
-	if l.own {
+	if l.custom {
 		err := l.execute.Execute(&b, m.page(l.colors, l.html))
 		return b.String(), err
 	}
@@ -177,8 +176,8 @@ func (l *layout) write(b *strings.Builder, value string) {
 	b.WriteString(value)
 }
 
-// attachTemplates gives every language its layouts: the built-in ones, or
-// those of user for all or for this language.
+// attachTemplates sets the layouts of every language: those of user for this
+// language, else those of user for all languages, else the built-in ones.
 func attachTemplates(all map[string]*words, user fs.FS, colors Colors) error {
 	builtinLayout := func(name string) (*layout, error) {
 		source, err := fs.ReadFile(builtin, name)
@@ -199,7 +198,7 @@ func attachTemplates(all map[string]*words, user fs.FS, colors Colors) error {
 	if err != nil {
 		return err
 	}
-	own, err := userLayouts(all, user, colors)
+	custom, err := userLayouts(all, user, colors)
 	if err != nil {
 		return err
 	}
@@ -207,12 +206,12 @@ func attachTemplates(all map[string]*words, user fs.FS, colors Colors) error {
 		w := all[tag]
 		w.text, w.html = text, html
 		for _, name := range [...]string{"mail.txt.tmpl", "mail." + tag + ".txt.tmpl"} {
-			if l := own[name]; l != nil {
+			if l := custom[name]; l != nil {
 				w.text = l
 			}
 		}
 		for _, name := range [...]string{"mail.html.tmpl", "mail." + tag + ".html.tmpl"} {
-			if l := own[name]; l != nil {
+			if l := custom[name]; l != nil {
 				w.html = l
 			}
 		}
@@ -220,7 +219,8 @@ func attachTemplates(all map[string]*words, user fs.FS, colors Colors) error {
 	return nil
 }
 
-// templateTag returns the language in the name of a template, "" for all.
+// templateTag returns the language in the name of a template, or "" if the template
+// is for all languages.
 func templateTag(name string) (tag string, ok bool) {
 	name, ok = strings.CutPrefix(name, "mail")
 	for _, ending := range [...]string{".txt.tmpl", ".html.tmpl"} {
@@ -232,7 +232,7 @@ func templateTag(name string) (tag string, ok bool) {
 	return "", false
 }
 
-// userLayouts reads the templates of user, by file name.
+// userLayouts reads the templates of user. The keys are file names.
 func userLayouts(all map[string]*words, user fs.FS, colors Colors) (map[string]*layout, error) {
 	if user == nil {
 		return nil, nil
@@ -242,23 +242,23 @@ func userLayouts(all map[string]*words, user fs.FS, colors Colors) (map[string]*
 		return nil, err
 	}
 	if words, err := fs.Glob(user, "words/*.json"); err != nil || len(words)+len(names) == 0 {
-		return nil, errors.Join(errors.New("files: neither words/*.json nor mail*.tmpl; an embedded folder needs fs.Sub"), err)
+		return nil, errors.Join(errors.New("files: contains neither words/*.json nor mail*.tmpl; an embedded folder needs fs.Sub"), err)
 	}
-	own := make(map[string]*layout, len(names))
+	custom := make(map[string]*layout, len(names))
 	for _, name := range names {
 		if tag, ok := templateTag(name); !ok {
-			return nil, fmt.Errorf("%s: not of the form mail.html.tmpl or mail.de.html.tmpl, or the same with txt", name)
+			return nil, fmt.Errorf("%s: invalid name, want mail.html.tmpl, mail.de.html.tmpl or the same with txt", name)
 		} else if tag != "" && all[tag] == nil {
-			return nil, fmt.Errorf("%s: no words for this language", name)
+			return nil, fmt.Errorf("%s: there are no words for this language", name)
 		}
 		source, err := fs.ReadFile(user, name)
 		if err != nil {
 			return nil, err
 		}
-		if own[name], err = parseLayout(name, string(source), colors); err != nil {
+		if custom[name], err = parseLayout(name, string(source), colors); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		own[name].own = true
+		custom[name].custom = true
 	}
-	return own, nil
+	return custom, nil
 }

@@ -9,15 +9,14 @@ import (
 	"golang.org/x/text/width"
 )
 
-// maxColumns is the longest line of the text part (RFC 3676 section 4.2 wants
-// at most 78, with room for marks of quotation). East Asian wide characters
-// have two columns.
+// maxColumns is the maximum length of a line of the text part. RFC 3676 section 4.2
+// wants at most 78, with room for quotation marks. East Asian wide characters have
+// two columns.
 const maxColumns = 72
 
-// wrap breaks lines longer than maxColumns: at spaces, next to ideographs and
-// kana, and, where a stretch has neither, between the syllables of scripts
-// that write no spaces. Other long words stay whole, and so do numbers and
-// codes.
+// wrap breaks lines that are longer than maxColumns: at spaces, next to ideographs
+// and kana, and, if there is neither, between the syllables of scripts without
+// spaces. Other long words, numbers and codes stay whole.
 func wrap(text string) string {
 	var b strings.Builder
 	b.Grow(len(text) + 64)
@@ -37,7 +36,7 @@ func wrap(text string) string {
 
 func wrapLine(b *strings.Builder, line string) {
 	start, column := 0, 0
-	barren := 0 // up to here it was looked for an end in vain
+	barren := 0 // before this index there is no place to break
 	isolating, open := strings.ContainsRune(line, pdi), false
 	for i, r := range line {
 		w := columns(r)
@@ -51,7 +50,7 @@ func wrapLine(b *strings.Builder, line string) {
 				for _, r := range line[start:i] {
 					column += columns(r)
 				}
-				// An isolate ends with its line.
+				// An isolate must end with its line and start again on the next.
 				if isolating {
 					if at := strings.LastIndexAny(done, isolates); at >= 0 {
 						open = !strings.HasPrefix(done[at:], string(pdi))
@@ -69,8 +68,8 @@ func wrapLine(b *strings.Builder, line string) {
 	b.WriteString(line[start:])
 }
 
-// lineEnd returns where a line ends if r, which stands at over, is not to be on
-// it; start if there is no such place after start.
+// lineEnd returns the index after start at which to break a line so that r, which
+// is at index over, moves to the next line. It returns start if there is none.
 func lineEnd(line string, start, over int, r rune) int {
 	poor := start
 	for i := over; i > start; {
@@ -87,7 +86,7 @@ func lineEnd(line string, start, over int, r rune) int {
 	return poor
 }
 
-// columns is how wide a character is.
+// columns returns the width of a character.
 func columns(r rune) int {
 	switch {
 	case r < 0x300:
@@ -102,7 +101,7 @@ func columns(r rune) int {
 	return 1
 }
 
-// noColumns have no width of their own: marks over others and invisible signs.
+// noColumns are characters without a width: combining marks and invisible ones.
 var noColumns = rangetable.Merge(unicode.Mn, unicode.Me, unicode.Cf)
 
 func wide(r rune) bool {
@@ -116,10 +115,9 @@ func wide(r rune) bool {
 	return false
 }
 
-// mayBreak reports whether a line may end between a and b, neither of them a
-// space: next to an ideograph or kana, but not before a closing mark or after
-// an opening one, and never after a digit (Unicode annex 14, simplified).
-// Korean has spaces.
+// mayBreak reports whether a line may end between a and b, which are not spaces:
+// next to an ideograph or kana, but not before a closing mark, after an opening one
+// or after a digit (a simplified form of Unicode annex 14). Korean has spaces.
 func mayBreak(a, b rune) bool {
 	if a < 0x1100 && b < 0x1100 {
 		return false
@@ -127,24 +125,24 @@ func mayBreak(a, b rune) bool {
 	return (wide(a) && !unicode.Is(unicode.Hangul, a) || wide(b) && !unicode.Is(unicode.Hangul, b)) && !holds(a) && !clings(b)
 }
 
-// mustBreak reports whether a line may end between a and b if there is nothing
-// better.
+// mustBreak reports whether a line may end between a and b if there is no better
+// place.
 func mustBreak(a, b rune) bool {
 	return a >= 0xE00 && b >= 0xE00 && unicode.In(a, unspaced...) && unicode.In(b, unspaced...) && !holds(a) && !clings(b)
 }
 
-// unspaced are scripts whose words run together, and Korean, whose words are
-// short enough but for names.
+// unspaced are scripts that have no spaces between words, and Korean, in which only
+// names can be too long for a line.
 var unspaced = []*unicode.RangeTable{unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Tibetan, unicode.Hangul}
 
 // holds reports whether a must not end a line.
 func holds(a rune) bool {
 	switch {
-	case a <= '~': // of numbers, codes and addresses
+	case a <= '~': // in numbers, codes and addresses
 		return unicode.IsDigit(a) || unicode.IsPunct(a) || unicode.IsSymbol(a)
 	case a >= 0xE40 && a <= 0xE44, a >= 0xEC0 && a <= 0xEC4: // vowels before their consonant, Thai and Lao
 		return true
-	case a == 0x17D2, a == 0x1039: // the next consonant goes below, Khmer and Burmese
+	case a == 0x17D2, a == 0x1039: // the next consonant is below, Khmer and Burmese
 		return true
 	}
 	return unicode.In(a, unicode.Ps, unicode.Pi, unicode.Sc, unicode.Nd) || unicode.Is(unicode.Cf, a) && a != pdi

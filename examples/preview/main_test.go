@@ -74,5 +74,5 @@ func TestOut(t *testing.T) {
 
 	require.Error(t, run([]string{"-files", t.TempDir()}))
 	require.Error(t, run([]string{"-nonsense"}))
-	require.ErrorContains(t, run([]string{"-out", dir, "-support", "+493090182000"}), "support: six digits")
+	require.ErrorContains(t, run([]string{"-out", dir, "-support", "+493090182000"}), "support: contains six digits")
 }

@@ -1,5 +1,3 @@
-// Package mask makes texts of foreign origin fit for a log: what a mail server, a
-// sender or an application said in an error.
 package safetext
 
 import (
@@ -9,7 +7,7 @@ import (
 	"strings"
 )
 
-// Error shows a masked text for an error.
+// Error is an error whose text has been masked.
 type Error struct {
 	Text string
 	Err  error // the cause, for errors.Is and errors.As
@@ -18,22 +16,23 @@ type Error struct {
 // Error returns the masked text.
 func (e *Error) Error() string { return e.Text }
 
-// Unwrap returns the cause, whose own text is not masked.
+// Unwrap returns the cause. Its text is not masked.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Format prints the masked text, whatever the verb.
+// Format prints the masked text for every verb.
 func (e *Error) Format(f fmt.State, _ rune) { io.WriteString(f, e.Text) }
 
-// MarshalJSON encodes the masked text: the fields of the cause may hold more.
+// MarshalJSON encodes the masked text and nothing else, since the fields of the
+// cause could contain secrets.
 func (e *Error) MarshalJSON() ([]byte, error) { return json.Marshal(e.Text) }
 
-// Text masks a code and an address in a text and makes it printable.
+// Text masks the code and the address in text and makes it printable.
 func Text(text, code, address, masked string) string {
 	return Printable(Replace(Replace(text, code, "[code]"), address, masked))
 }
 
-// Printable escapes control characters, also those that turn a line of text
-// around, and cuts a text to 200 bytes.
+// Printable escapes control characters, including bidirectional ones, and cuts the
+// text to 200 bytes.
 func Printable(text string) string {
 	if Check(text) != nil {
 		quoted := fmt.Sprintf("%+q", text)
@@ -42,7 +41,7 @@ func Printable(text string) string {
 	return Cut(text, 200)
 }
 
-// Cut shortens a text to n bytes and dots.
+// Cut shortens a text that is longer than n bytes to n bytes and three dots.
 func Cut(text string, n int) string {
 	if len(text) > n {
 		text = strings.ToValidUTF8(text[:n], "") + "..."
@@ -50,7 +49,8 @@ func Cut(text string, n int) string {
 	return text
 }
 
-// Replace replaces every occurrence, in whatever ASCII case.
+// Replace replaces every occurrence of old with another text and ignores the case
+// of ASCII letters.
 func Replace(text, old, with string) string {
 	if old == "" {
 		return text
@@ -67,7 +67,7 @@ func Replace(text, old, with string) string {
 	}
 }
 
-// foldASCII lowers A to Z and keeps every byte's place.
+// foldASCII converts A to Z to lower case. No byte changes its index.
 func foldASCII(s string) string {
 	b := []byte(s)
 	for i, c := range b {

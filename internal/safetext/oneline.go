@@ -1,4 +1,6 @@
-// Package oneline tells whether a text can stand in a mail as it is.
+// Package safetext checks and masks texts from outside: values that go into a mail,
+// and what a mail server, a sender or an application wrote in an error that will be
+// logged.
 package safetext
 
 import (
@@ -9,15 +11,15 @@ import (
 
 var (
 	errEncoding = errors.New("not valid UTF-8")
-	errControl  = errors.New("control character or line break")
-	errBidi     = errors.New("bidirectional control character")
-	errDigits   = errors.New("six digits in a row, which a program or a person could take for the code: write them with spaces")
+	errControl  = errors.New("contains a control character or a line break")
+	errBidi     = errors.New("contains a bidirectional control character")
+	errDigits   = errors.New("contains six digits in a row, which look like a code: separate them with spaces")
 )
 
-// Check returns an error if s is not valid UTF-8 or holds a control character,
-// a line break of any kind or a bidirectional control: what could end a header
-// (RFC 5322 section 2.2), break a line or make a text read as another. The
-// error does not repeat s.
+// Check returns an error if s is not valid UTF-8 or contains a control character, a
+// line break of any kind or a bidirectional control character. These could end a
+// header (RFC 5322 section 2.2), break a line or change how a text reads. The error
+// does not repeat s.
 func Check(s string) error {
 	for i, r := range s {
 		switch {
@@ -33,8 +35,9 @@ func Check(s string) error {
 	return nil
 }
 
-// CheckBesideCode is Check for what stands in a mail beside the code. It refuses six
-// digits in a row too: programs that offer the code look for those.
+// CheckBesideCode is Check for texts that a mail shows together with the code. It
+// also returns an error if s has six digits in a row: programs that find the code in
+// a mail look for those.
 func CheckBesideCode(s string) error {
 	if err := Check(s); err != nil {
 		return err

@@ -467,3 +467,46 @@ func BenchmarkParseEmail(b *testing.B) {
 		})
 	}
 }
+
+func FuzzParseEmail(f *testing.F) {
+	seeds := 0
+	add := func(s string) { f.Add(s); seeds++ }
+	for _, tc := range refused {
+		if len(tc.in) < 1000 {
+			add(tc.in)
+		}
+	}
+	for _, s := range []string{"Ann+x@Example.COM", "a@b。com", "a@xn--bcher-kva.example", "jürgen@bücher.example", "a.b@gmail.com", "+@x.com", "mıke@example.com"} {
+		add(s)
+	}
+	if seeds == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := otp.ParseEmail(s)
+		u, utf8Err := otp.ParseEmailUTF8(s)
+		if err == nil {
+			checkAccepted(t, s, a)
+			if utf8Err != nil || u != a {
+				t.Errorf("%q: the parsers differ: %q, %q, %v", s, a.String(), u.String(), utf8Err)
+			}
+			if again, err := otp.ParseEmail(a.String()); err != nil || again != a {
+				t.Errorf("%q: %q is read as %q, %v", s, a.String(), again.String(), err)
+			}
+		}
+		if utf8Err == nil {
+			checkAccepted(t, s, u)
+		}
+		for _, err := range []error{err, utf8Err} {
+			if err != nil && !errors.Is(err, otp.ErrAddress) {
+				t.Errorf("%q: %v", s, err)
+			}
+		}
+		if _, domain, ok := strings.Cut(s, "@"); ok {
+			checkQuickDomain(t, domain)
+		}
+		if n, err := otp.NewAddress(s, s); err == nil && (n.String() != s || !strings.Contains(n.Masked(), "***")) {
+			t.Errorf("NewAddress(%q) = %q, %q", s, n.String(), n.Masked())
+		}
+	})
+}

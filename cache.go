@@ -6,14 +6,14 @@ import (
 	"github.com/go-mailotp/otp/internal/seal"
 )
 
-// recent remembers the values that the store was last seen to hold under some
+// cache remembers the values that the store was last seen to hold under some
 // keys, so that the process that mailed a code checks it in one round trip. It
-// may forget any of them and any may be out of date: a value from it is only
-// ever offered to a swap, and nothing that rests on one is told before a swap
-// or a load has confirmed it. It holds sealed values of this many bytes, about.
+// may forget any value, and any value may be out of date: it is only offered to
+// a swap, and no answer that rests on it is given before a swap or a load has
+// confirmed it. It holds about cacheBytes of sealed values.
 //
-// A nil *recent remembers nothing. It is safe for concurrent use.
-type recent struct {
+// A nil *cache remembers nothing. It is safe for concurrent use.
+type cache struct {
 	mu    sync.Mutex
 	young map[seal.Key][]byte
 	old   map[seal.Key][]byte // what was young until half the room was used
@@ -21,15 +21,15 @@ type recent struct {
 }
 
 const (
-	recentBytes = 2 << 20
-	recentEntry = 128 // about what an entry takes beside its value
+	cacheBytes = 2 << 20
+	cacheEntry = 128 // about what an entry takes in addition to its value
 )
 
-func newRecent() *recent { return &recent{young: map[seal.Key][]byte{}} }
+func newCache() *cache { return &cache{young: map[seal.Key][]byte{}} }
 
-// take returns what is remembered, or nil, and forgets it: others that ask at the same
-// time would only lose the race to swap it.
-func (m *recent) take(key seal.Key) []byte {
+// take returns what is remembered, or nil, and forgets it: others that ask at
+// the same time would only lose the race to swap it.
+func (m *cache) take(key seal.Key) []byte {
 	if m == nil {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (m *recent) take(key seal.Key) []byte {
 	defer m.mu.Unlock()
 	value, ok := m.young[key]
 	if ok {
-		m.used -= recentEntry + len(value)
+		m.used -= cacheEntry + len(value)
 	} else {
 		value = m.old[key]
 	}
@@ -46,20 +46,20 @@ func (m *recent) take(key seal.Key) []byte {
 	return value
 }
 
-// put remembers a value, which must not be changed afterwards; nil is nothing
-// to remember.
-func (m *recent) put(key seal.Key, value []byte) {
+// put remembers a value, which must not be changed afterwards. A nil value is
+// ignored.
+func (m *cache) put(key seal.Key, value []byte) {
 	if m == nil || value == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if before, ok := m.young[key]; ok {
-		m.used -= recentEntry + len(before)
+		m.used -= cacheEntry + len(before)
 	}
 	m.young[key] = value
-	m.used += recentEntry + len(value)
-	if m.used > recentBytes/2 {
+	m.used += cacheEntry + len(value)
+	if m.used > cacheBytes/2 {
 		m.young, m.old, m.used = map[seal.Key][]byte{}, m.young, 0
 	}
 }

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -317,8 +322,8 @@ func ExampleParseEmail() {
 	// Output:
 	// Mike@example.org
 	// ann@xn--bcher-kva.example
-	// otp: not a usable address: it has a space
-	// otp: not a usable address: the domain has no dot
+	// otp: invalid address: it has a space
+	// otp: invalid address: the domain has no dot
 }
 
 func ExampleParseEmailUTF8() {
@@ -328,7 +333,7 @@ func ExampleParseEmailUTF8() {
 	address, err := otp.ParseEmailUTF8(typed)
 	fmt.Println(address.String(), err)
 	// Output:
-	// otp: not a usable address: the part before the @ has a letter that is not plain ASCII
+	// otp: invalid address: the part before the @ has a letter that is not plain ASCII
 	// jürgen@xn--bcher-kva.example <nil>
 }
 
@@ -402,4 +407,117 @@ func ExampleNewMemoryStore() {
 	// false <nil>
 	// second <nil>
 	// MemoryStore{Len: 1, Cap: 50000}
+}
+
+// A handler that asks for a code. The challenge stands even if err says that
+// the mail may have gone out, or that the server rejected the recipient.
+func ExampleVerifier_Send() {
+	inbox := &otptest.Inbox{}
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+
+	start := func(ctx context.Context, r *http.Request) error {
+		challenge, err := verifier.Send(ctx, otp.Request{
+			To:     r.PostFormValue("email"),
+			Client: r.RemoteAddr, // behind a proxy: the address that your proxy reports
+			Locale: r.Header.Get("Accept-Language"),
+		})
+		if challenge.ID == "" {
+			return err // no code was sent: show why, or log it
+		}
+		if err != nil {
+			log.Print(err)
+		}
+		fmt.Println("sent to", challenge.Masked)
+		return nil
+	}
+	for _, typed := range []string{"bob", "bob@example.com"} {
+		form := url.Values{"email": {typed}}
+		r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if err := start(r.Context(), r); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// otp: invalid address: the @ is missing
+	// sent to b***@example.com
+}
+
+// A store that several processes share, or that outlives them, needs a secret
+// that does too.
+func ExampleNewVerifier() {
+	store := &registerStore{values: map[string]register{}}
+	sender := otp.NewLogSender(os.Stderr)
+	secret := []byte("32 random bytes that outlive you")
+
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets: [][]byte{secret}, // 32 random bytes, kept outside the store
+	})
+	fmt.Println(verifier, err)
+	// Output: Verifier{Purpose: login} <nil>
+}
+
+// Secrets from the environment.
+func ExampleOptions_secrets() {
+	store := &registerStore{values: map[string]register{}}
+	sender := otp.NewLogSender(os.Stderr)
+
+	secret, err := base64.StdEncoding.DecodeString(os.Getenv("OTP_SECRET")) // openssl rand -base64 32
+	if err != nil {
+		log.Fatal(err)
+	}
+	index, err := base64.StdEncoding.DecodeString(os.Getenv("OTP_INDEX_SECRET")) // another one
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets:     [][]byte{secret},
+		IndexSecret: index,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
+
+// Several observers.
+func ExampleMultiObserver() {
+	store, sender := otp.NewMemoryStore(nil), &otptest.Inbox{}
+	secrets := [][]byte{[]byte("32 random bytes that outlive you")}
+	stats := otp.ObserverFunc(func(_ context.Context, e otp.Event) { fmt.Println(e.Kind) })
+
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets:  secrets,
+		Observer: otp.MultiObserver(otp.NewLogObserver(nil), stats), // nil is slog.Default()
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
+
+// A test keeps the mails and moves the clock.
+func ExampleOptions_now() {
+	ctx := context.Background()
+
+	inbox := &otptest.Inbox{}
+	now := time.Now()
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
+		Now: func() time.Time { return now }, // so that the test can move the clock
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		challenge, err := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		answer, err := verifier.Check(ctx, challenge.ID, inbox.Code("bob@example.com"))
+		fmt.Println(answer.To.String(), err)
+		now = now.Add(time.Minute) // else the second mail would be too early
+	}
+	// Output:
+	// bob@example.com <nil>
+	// bob@example.com <nil>
 }

@@ -430,3 +430,38 @@ func TestChallenge_Letters(t *testing.T) {
 		require.Equal(t, c.want[1], ch.Letters)
 	}
 }
+
+func FuzzNormalize(f *testing.F) {
+	seeds := 0
+	for _, tc := range normalizeCases {
+		if len(tc.in) < 200 {
+			f.Add(tc.in)
+			seeds++
+		}
+	}
+	if seeds == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		for n := range 34 {
+			for _, c := range []struct {
+				g     otp.Generator
+				signs string
+			}{{otp.Digits(n), digitSigns}, {otp.Letters(n), letterSigns}} {
+				code, ok := c.g.Normalize(in)
+				if !ok {
+					if code != "" {
+						t.Errorf("%q is refused as %q", in, code)
+					}
+					continue
+				}
+				if len(in) > 64 || !utf8.ValidString(in) || len(code) != n || strings.Trim(code, c.signs) != "" {
+					t.Errorf("%q is read as %q", in, code)
+				}
+				if again, ok := c.g.Normalize(code); !ok || again != code {
+					t.Errorf("%q is read as %q and that as %q", in, code, again)
+				}
+			}
+		}
+	})
+}

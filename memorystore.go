@@ -15,38 +15,35 @@ import (
 	"time"
 )
 
-// ErrStoreFull says that a [MemoryStore] holds MemoryOptions.MaxEntries live
-// entries and takes no new key until one of them expires or is deleted.
-var ErrStoreFull = errors.New("otp: the memory store is full")
+var errStoreFull = errors.New("otp: memory store is full; raise MemoryOptions.MaxEntries or use a store on disk")
 
-// MemoryOptions are the choices for [NewMemoryStore]. The zero value is good.
+// MemoryOptions configure a [MemoryStore]. The zero value has every default.
 type MemoryOptions struct {
-	// MaxEntries is how many entries the store holds at most; 0 means
-	// 1,000,000. An entry of an ordinary address takes about 260 bytes. With a
-	// negative number every CompareAndSwap fails.
+	// MaxEntries is the maximum number of entries. An entry of an ordinary
+	// address takes about 260 bytes. With a negative number every CompareAndSwap
+	// fails. Default: 1,000,000.
 	MaxEntries int
 
-	// Now is the clock that entries expire by; nil means [time.Now]. It is
-	// called by many goroutines at once and must not call the store. With
-	// time.Now a step of the wall clock changes nothing.
+	// Now is the clock by which entries expire. Any number of goroutines may call
+	// it at once, and it must not call the store. Default: [time.Now], with which
+	// a step of the wall clock changes nothing.
 	Now func() time.Time
 }
 
-// MemoryStore is the [Store] in the memory of one process: for tests, for
-// development and for a service that runs as a single process and may forget
-// its codes and budgets when it restarts. Two processes with a MemoryStore
-// each do not see each other's codes, and each of them allows the whole budget
-// of guesses.
+// MemoryStore is a [Store] in the memory of one process: for tests, for
+// development, and for a service that runs as a single process and may forget
+// its codes and budgets when it restarts. Two processes with a MemoryStore each
+// do not see each other's codes, and each of them allows the whole budget of
+// guesses.
 //
-// It starts no goroutine and needs no Close. Each call clears away at most a
-// few entries that have expired, so no call takes long and a busy store holds
-// little that is dead; an idle one keeps what it has, up to its bound. It
-// never gives up a live entry to make room: at the bound a new key is refused
-// with [ErrStoreFull], which a [Verifier] reports as a failure of the system.
+// It starts no goroutine and needs no Close. Each call removes at most a few
+// expired entries, so no call takes long and a busy store holds few expired
+// ones; an idle store keeps what it has. It never drops a live entry to make
+// room: at MemoryOptions.MaxEntries it returns an error for a new key, which a
+// [Verifier] reports as a failure of the system.
 //
-// A MemoryStore is safe for concurrent use. It must be made by
-// [NewMemoryStore] and not be copied. Printing or logging one shows its size
-// and nothing of its contents.
+// A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and do
+// not copy it. Printing or logging it shows its size and nothing of its contents.
 type MemoryStore struct {
 	now    func() time.Time
 	start  time.Time // expiry counts from here, by the monotonic clock if there is one
@@ -58,7 +55,7 @@ type MemoryStore struct {
 
 var _ Store = (*MemoryStore)(nil)
 
-// NewMemoryStore returns an empty store; o may be nil.
+// NewMemoryStore returns an empty store. A nil o means every default.
 func NewMemoryStore(o *MemoryOptions) *MemoryStore {
 	s := &MemoryStore{now: time.Now, max: 1_000_000, seed: maphash.MakeSeed(), shards: new([64]memoryShard)}
 	if o != nil && o.MaxEntries != 0 {
@@ -93,65 +90,64 @@ func (s *MemoryStore) Load(ctx context.Context, key string) ([]byte, error) {
 	return []byte(e.value()), nil
 }
 
-// CompareAndSwap implements [Store]. It returns [ErrStoreFull] when key is new
-// and the store is at its bound; replacing and deleting always work.
-func (s *MemoryStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+// CompareAndSwap implements [Store]. It returns an error if key is new and the
+// store is full; replacing and deleting always work.
+func (s *MemoryStore) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	if err := CheckSwap(key, old, new, ttl); err != nil {
+	if err := CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err
 	}
 	if s.max < 0 {
-		return false, fmt.Errorf("otp: MemoryOptions.MaxEntries is negative (%d)", s.max)
+		return false, fmt.Errorf("otp: MemoryOptions.MaxEntries: %d, must not be negative", s.max)
 	}
 	sh := s.shard(key)
-	swapped, err := s.swap(sh, key, old, new, ttl)
+	swapped, err := s.swap(sh, key, oldValue, newValue, ttl)
 	if err != nil {
-		// Full. Other shards may hold dead entries that nobody has come by.
+		// Full. Other shards may hold expired entries that no call has seen.
 		for i := range s.shards {
 			s.tidyLocked(&s.shards[i])
 		}
-		swapped, err = s.swap(sh, key, old, new, ttl)
+		swapped, err = s.swap(sh, key, oldValue, newValue, ttl)
 	}
 	return swapped, err
 }
 
-// swap is CompareAndSwap with good arguments. Its only error is ErrStoreFull,
+// swap is CompareAndSwap with valid arguments. Its only error is errStoreFull,
 // and then nothing has changed.
-func (s *MemoryStore) swap(sh *memoryShard, key string, old, new []byte, ttl time.Duration) (bool, error) {
+func (s *MemoryStore) swap(sh *memoryShard, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := s.tidy(sh)
 	e := sh.entries[key]
 	live := e != nil && e.expires > now
 	switch {
-	case live != (old != nil), live && e.value() != string(old):
+	case live != (oldValue != nil), live && e.value() != string(oldValue):
 		return false, nil
-	case new == nil:
+	case newValue == nil:
 		sh.remove(e)
 		s.held.Add(-1)
 	case e != nil:
-		sh.replace(e, key, new, deadline(now, ttl))
+		sh.replace(e, key, newValue, deadline(now, ttl))
 	case !s.reserve():
-		return false, ErrStoreFull
+		return false, errStoreFull
 	default:
-		sh.add(key, new, deadline(now, ttl))
+		sh.add(key, newValue, deadline(now, ttl))
 	}
 	return true, nil
 }
 
-// Len returns how many entries the store holds, with expired ones that have
-// not been cleared away yet.
+// Len returns the number of entries in the store, including expired ones that
+// have not been removed yet.
 func (s *MemoryStore) Len() int { return int(s.held.Load()) }
 
-// Cap returns how many entries the store holds at most; 0 when
-// MemoryOptions.MaxEntries was negative.
-func (s *MemoryStore) Cap() int { return int(max(0, s.max)) }
+// limit returns the maximum number of entries.
+func (s *MemoryStore) limit() int { return int(max(0, s.max)) }
 
-// String gives the size of the store.
+// String returns the size of the store.
 func (s *MemoryStore) String() string {
-	return fmt.Sprintf("MemoryStore{Len: %d, Cap: %d}", s.Len(), s.Cap())
+	return fmt.Sprintf("MemoryStore{Len: %d, Cap: %d}", s.Len(), s.limit())
 }
 
 // Format prints what String returns, whatever the verb.
@@ -159,7 +155,7 @@ func (s *MemoryStore) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()
 
 // LogValue logs what String shows.
 func (s *MemoryStore) LogValue() slog.Value {
-	return slog.GroupValue(slog.Int("len", s.Len()), slog.Int("cap", s.Cap()))
+	return slog.GroupValue(slog.Int("len", s.Len()), slog.Int("cap", s.limit()))
 }
 
 // shard returns the part of the store that key belongs to.
@@ -167,7 +163,7 @@ func (s *MemoryStore) shard(key string) *memoryShard {
 	return &s.shards[maphash.String(s.seed, key)%uint64(len(s.shards))]
 }
 
-// reserve takes a place for one more entry, and reports false if there is none.
+// reserve counts one more entry, and returns false if the store is full.
 func (s *MemoryStore) reserve() bool {
 	for {
 		n := s.held.Load()
@@ -180,12 +176,12 @@ func (s *MemoryStore) reserve() bool {
 	}
 }
 
-// tidy reads the clock and removes the few longest expired entries of sh. It
-// is called with sh locked, by everything that looks at a shard: as each call
-// adds one entry at most and takes more away, the dead do not pile up.
+// tidy reads the clock and removes the few entries of sh that expired first.
+// Everything that looks at a shard calls it, with sh locked: since each call adds
+// at most one entry and removes more, expired ones do not accumulate.
 func (s *MemoryStore) tidy(sh *memoryShard) (now int64) {
 	const few = 4
-	// A clock that steps back must not bring the dead to life.
+	// A clock that steps back must not revive expired entries.
 	sh.latest = max(sh.latest, int64(s.now().Sub(s.start)))
 	for range few {
 		if len(sh.queue) == 0 || sh.queue[0].expires > sh.latest {
@@ -212,7 +208,7 @@ func deadline(now int64, ttl time.Duration) int64 {
 	return now + int64(ttl)
 }
 
-// memoryShard is one part of a MemoryStore, with a lock of its own.
+// memoryShard is one part of a MemoryStore, with its own lock.
 type memoryShard struct {
 	mu      sync.Mutex
 	latest  int64                   // the latest time seen, in nanoseconds since MemoryStore.start

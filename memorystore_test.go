@@ -56,10 +56,10 @@ func loadFrom(t testing.TB, s *otp.MemoryStore, i int) []byte {
 }
 
 func TestMemoryStore_lenAndCap(t *testing.T) {
-	require.Equal(t, 1_000_000, otp.NewMemoryStore(nil).Cap())
-	require.Equal(t, 1_000_000, otp.NewMemoryStore(&otp.MemoryOptions{}).Cap())
+	require.Equal(t, 1_000_000, otp.StoreLimit(otp.NewMemoryStore(nil)))
+	require.Equal(t, 1_000_000, otp.StoreLimit(otp.NewMemoryStore(&otp.MemoryOptions{})))
 	s := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: 10})
-	require.Equal(t, 10, s.Cap())
+	require.Equal(t, 10, otp.StoreLimit(s))
 	require.Zero(t, s.Len())
 	fill(t, s, 0, 3, time.Hour)
 	require.Equal(t, 3, s.Len())
@@ -80,14 +80,14 @@ func TestMemoryStore_lenAndCap(t *testing.T) {
 
 func TestMemoryStore_negativeMaxEntries(t *testing.T) {
 	s := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: -1})
-	require.Zero(t, s.Cap())
+	require.Zero(t, otp.StoreLimit(s))
 	for _, new := range [][]byte{storeValue(0), nil} {
 		old := storeValue(1)
 		if new != nil {
 			old = nil
 		}
 		swapped, err := s.CompareAndSwap(t.Context(), storeKey(0), old, new, time.Hour)
-		require.ErrorContains(t, err, "MaxEntries is negative")
+		require.ErrorContains(t, err, "MaxEntries: -1")
 		require.NotErrorIs(t, err, otp.ErrStoreFull)
 		require.False(t, swapped)
 	}
@@ -222,12 +222,12 @@ func TestMemoryStore_concurrent(t *testing.T) {
 					t.Error(err)
 				}
 				clock.move(time.Second)
-				_ = fmt.Sprint(s, s.Len(), s.Cap())
+				_ = fmt.Sprint(s, s.Len(), otp.StoreLimit(s))
 			}
 		})
 	}
 	all.Wait()
-	require.LessOrEqual(t, s.Len(), s.Cap())
+	require.LessOrEqual(t, s.Len(), otp.StoreLimit(s))
 }
 
 // Neither the store nor its errors show a key or a value.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otptest"
 )
 
@@ -66,9 +67,9 @@ func TestLogObserver_default(t *testing.T) {
 	defer slog.SetDefault(old)
 	o := otp.NewLogObserver(nil)
 	slog.SetDefault(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelError})))
-	o.Observe(ctx, otp.Event{Kind: otp.EventSent})
+	o.Observe(ctx, otp.Event{Kind: otpevent.Sent})
 	require.Empty(t, out.String())
-	o.Observe(ctx, otp.Event{Kind: otp.EventFailed, Err: errors.New("store down"), RetryAfter: time.Second})
+	o.Observe(ctx, otp.Event{Kind: otpevent.Failed, Err: errors.New("store down"), RetryAfter: time.Second})
 	require.Contains(t, out.String(), `level=ERROR msg="otp failed" retry_after=1s error="store down"`)
 }
 
@@ -78,7 +79,7 @@ func TestObservers(t *testing.T) {
 		return otp.ObserverFunc(func(_ context.Context, e otp.Event) { got = append(got, name+string(e.Kind)) })
 	}
 	var none otp.ObserverFunc
-	otp.MultiObserver(one("a "), nil, none, one("b ")).Observe(ctx, otp.Event{Kind: otp.EventSent})
+	otp.MultiObserver(one("a "), nil, none, one("b ")).Observe(ctx, otp.Event{Kind: otpevent.Sent})
 	require.Equal(t, []string{"a sent", "b sent"}, got)
 	otp.MultiObserver().Observe(ctx, otp.Event{})
 }
@@ -142,7 +143,7 @@ func TestOptions_Span(t *testing.T) {
 	v.Forget(ctx, bob)
 	v.Check(ctx, c.ID, "000000")
 	require.Equal(t, []string{
-		"send", "check: " + otp.ErrMalformed.Error(), "status", "resend: otp: too many requests, try again in 1m0s", "forget", "check: " + otp.ErrUnknown.Error(),
+		"send", "check: " + otp.ErrMalformed.Error(), "status", "resend: otp: too many requests: try again in 1m0s", "forget", "check: " + otp.ErrUnknown.Error(),
 	}, ended)
 }
 
@@ -155,7 +156,7 @@ func TestEvent_challenge(t *testing.T) {
 	_, err := r.Check(ctx, c.ID, "hello")
 	require.ErrorIs(t, err, otp.ErrMalformed)
 	malformed := r.events[2]
-	require.Equal(t, otp.EventMalformed, malformed.Kind)
+	require.Equal(t, otpevent.Malformed, malformed.Kind)
 	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
 	require.Equal(t, sent.AddressHash, malformed.AddressHash)
 	require.Zero(t, malformed.GuessesLeft)
@@ -164,7 +165,7 @@ func TestEvent_challenge(t *testing.T) {
 	_, err = r.Send(ctx, otp.Request{To: bob})
 	require.ErrorIs(t, err, otp.ErrLimited)
 	limited := r.events[4]
-	require.Equal(t, otp.EventLimited, limited.Kind)
+	require.Equal(t, otpevent.Limited, limited.Kind)
 	require.Zero(t, limited.ChallengeHash, "nobody will hear of it")
 	require.Zero(t, limited.GuessesLeft)
 	require.Zero(t, limited.Age)
@@ -178,7 +179,7 @@ func TestEvent_challenge(t *testing.T) {
 	r.clock.Add(time.Hour)
 	_, err = r.Resend(ctx, c.ID)
 	require.NoError(t, err)
-	require.Equal(t, otp.EventAsked, r.events[2].Kind)
+	require.Equal(t, otpevent.Asked, r.events[2].Kind)
 	require.Zero(t, r.events[2].ChallengeHash, "a new one is asked for")
 	require.NotZero(t, r.events[3].ChallengeHash)
 	require.NotEqual(t, sent.ChallengeHash, r.events[3].ChallengeHash)
@@ -201,6 +202,6 @@ func TestObserver_allocations(t *testing.T) {
 	}
 	var last otp.Event
 	with := allocations(otp.ObserverFunc(func(_ context.Context, e otp.Event) { last = e }))
-	require.Equal(t, otp.EventWrong, last.Kind)
+	require.Equal(t, otpevent.Wrong, last.Kind)
 	require.Equal(t, allocations(nil), with)
 }

@@ -7,40 +7,40 @@ import (
 	"time"
 )
 
-// A Store keeps the ledgers: a register of sealed bytes under opaque keys,
-// changed by compare-and-swap, that forgets after a time to live. It knows
-// nothing of codes, guesses or limits; those rules are the [Verifier]'s, so
-// every store gives the same guarantees. A store that loses or rolls back
-// what it acknowledged gives back the guesses and codes in it.
+// A Store keeps sealed bytes under opaque keys, changes them by compare-and-swap,
+// and drops them after a time to live (TTL). It knows nothing of codes, guesses
+// or limits: those rules belong to the [Verifier], so every store gives the same
+// guarantees. If a store loses or rolls back writes that it acknowledged, exactly
+// the guesses and codes in them become usable again.
 //
-// All methods may be called by many goroutines at once. Keys are 1 to 64
-// bytes of [A-Za-z0-9_-] and case-sensitive. Values are 1 to 16384 arbitrary
-// bytes. Other keys and values are refused with an error.
+// Any number of goroutines may call all methods at once. Keys have 1 to 64 bytes
+// of [A-Za-z0-9_-] and are case-sensitive. Values have 1 to 16384 arbitrary
+// bytes. Any other key or value is an error.
 //
-// Implementations refuse bad arguments by [CheckKey] and [CheckSwap] and
-// should run otptest.TestStore.
+// Implementations validate arguments with [CheckKey] and [CheckSwap] and should
+// run otptest.TestStore.
 type Store interface {
-	// Load returns the live value under key, in a copy that the caller may
-	// keep and change; nil, nil when the key is absent or past its time to
-	// live. It sees what the last acknowledged CompareAndSwap wrote: no
-	// replicas, no caches. It returns, with an error, when ctx ends.
+	// Load returns a copy of the live value under key, which the caller may keep
+	// and change, or nil, nil if the key is absent or its TTL has passed. It sees
+	// what the last acknowledged CompareAndSwap wrote, so it must not read from
+	// replicas or caches. It returns, with an error, when ctx ends.
 	Load(ctx context.Context, key string) (value []byte, err error)
 
-	// CompareAndSwap does, in one atomic step: if the live value under key
-	// equals old byte for byte, store a copy of new to live for ttl from now,
-	// and return true.
+	// CompareAndSwap does one thing, atomically: if the live value under key
+	// equals old byte for byte, it stores a copy of new, which lives for ttl
+	// from now, and returns true.
 	//
-	// A nil old means "no live value"; an expired one counts as none. A nil
-	// new means delete, and ttl is ignored; otherwise ttl must be positive,
-	// and may be rounded up, never down. An empty but non-nil old or new,
-	// or both nil, is an error.
+	// A nil old means that there must be no live value; an expired value counts
+	// as none. A nil new means delete, and ttl is ignored. Otherwise ttl must be
+	// positive; it may be rounded up, never down. It is an error if old or new is
+	// empty but not nil, or if both are nil.
 	//
-	// false, nil says that the comparison failed and nothing changed. (A
-	// driver that replays a command whose answer was lost may say false for a
-	// swap that it made; Verifier allows for that.) Every unknown outcome is
-	// an error, and the swap may then have been made or not. An implementation
-	// never retries, never joins a caller's transaction, neither keeps nor
-	// changes its arguments, and returns, with an error, when ctx ends.
+	// The result false, nil means that the comparison failed and nothing has
+	// changed. (A driver that repeats a command after losing its reply may return
+	// false for a swap that it made; Verifier allows for that.) Every unknown
+	// outcome is an error, after which the swap may or may not have happened. An
+	// implementation never retries, never joins a caller's transaction, neither
+	// keeps nor changes its arguments, and returns, with an error, when ctx ends.
 	CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (swapped bool, err error)
 }
 
@@ -50,38 +50,38 @@ const (
 	maxStoreValue = 16384
 )
 
-// CheckKey returns an error unless a [Store] takes key: for the Load of an
-// implementation.
+// CheckKey returns an error if key is not a valid key of a [Store].
+// Implementations of Load call it first.
 func CheckKey(key string) error {
 	if len(key) < 1 || len(key) > maxStoreKey {
-		return fmt.Errorf("otp: a store key of %d bytes, not 1 to %d", len(key), maxStoreKey)
+		return fmt.Errorf("otp: store key is %d bytes, want 1 to %d", len(key), maxStoreKey)
 	}
 	for _, c := range []byte(key) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
 		default:
-			return errors.New("otp: a store key with a byte outside of [A-Za-z0-9_-]")
+			return errors.New("otp: store key contains a byte outside of [A-Za-z0-9_-]")
 		}
 	}
 	return nil
 }
 
-// CheckSwap returns an error unless a [Store] takes the arguments of a
-// CompareAndSwap: for an implementation, to begin with.
-func CheckSwap(key string, old, new []byte, ttl time.Duration) error {
+// CheckSwap returns an error if the arguments of a CompareAndSwap are invalid.
+// Implementations of CompareAndSwap call it first.
+func CheckSwap(key string, oldValue, newValue []byte, ttl time.Duration) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	if old == nil && new == nil {
-		return errors.New("otp: a swap with neither an old nor a new value")
+	if oldValue == nil && newValue == nil {
+		return errors.New("otp: swap has neither an old nor a new value")
 	}
-	for _, value := range [][]byte{old, new} {
+	for _, value := range [][]byte{oldValue, newValue} {
 		if value != nil && (len(value) < 1 || len(value) > maxStoreValue) {
-			return fmt.Errorf("otp: a store value of %d bytes, not 1 to %d", len(value), maxStoreValue)
+			return fmt.Errorf("otp: store value is %d bytes, want 1 to %d", len(value), maxStoreValue)
 		}
 	}
-	if new != nil && ttl <= 0 {
-		return fmt.Errorf("otp: a time to live of %v, not above 0", ttl)
+	if newValue != nil && ttl <= 0 {
+		return fmt.Errorf("otp: TTL must be positive, got %v", ttl)
 	}
 	return nil
 }

@@ -10,24 +10,134 @@ import (
 
 	"github.com/go-mailotp/otp/internal/ledger"
 	"github.com/go-mailotp/otp/internal/seal"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// state says what a key of the store held.
-type state int
+// record is what a transaction changes: what is remembered about an address or
+// a client.
+type record interface {
+	Repair(now ledger.Ms) (repaired bool)
+	Append([]byte) []byte
+	TTL(now ledger.Ms) time.Duration
+}
+
+// action is what a decision does with a record.
+type action int
 
 const (
-	absent state = iota
-	lost         // sealed under a secret that is gone
-	found
+	keep   action = iota // change nothing
+	write                // store the changed record
+	remove               // delete the record
 )
 
-// policy says what a missing ledger means.
-type policy bool
+// transaction is one atomic change of what the store holds under a key.
+type transaction struct {
+	key    seal.Key
+	held   []byte // what the store is thought to hold, tried first; nil: load it
+	record record
+
+	// read fills record from what the store holds, nil for nothing.
+	read func(raw []byte, now ledger.Ms) error
+
+	// decide changes record and says what to do with it. Its error is the
+	// caller's answer; it is returned only after the change has been stored.
+	decide func(now ledger.Ms) (action, error)
+}
+
+// maxTries bounds lost races. Each lost race is somebody else's write, and
+// budgets bound the writes in a window: with the defaults 64 always suffice. One
+// more is for a held value that was out of date.
+const maxTries = 1 + 64 + 1
+
+var errRaces = errors.New("otp: store: too many lost races for one key")
+
+// transact loads a record, decides, and swaps the result in; if the swap loses a
+// race, it starts again. A refusal is written only if the clock had to be
+// repaired. transact returns what the store was last seen to hold, or nil.
+func (c *core) transact(ctx context.Context, t transaction) (last []byte, err error) {
+	name := t.key.String()
+	held := t.held
+	var written []byte
+	var answer error
+	for range maxTries {
+		raw, loaded := held, held == nil
+		held = nil
+		if loaded {
+			if raw, err = c.load(ctx, name); err != nil {
+				return nil, err
+			}
+			if written != nil && bytes.Equal(raw, written) {
+				return written, answer // the swap was ours and only its reply was lost
+			}
+		}
+		now, err := c.now()
+		if err != nil {
+			return nil, err
+		}
+		if err := t.read(raw, now); err != nil {
+			return nil, err
+		}
+		repaired := t.record.Repair(now)
+		what, err := t.decide(now)
+		if what == keep && repaired {
+			what = write
+		}
+		var ttl time.Duration
+		switch what {
+		case keep:
+			if !loaded {
+				continue // a refusal is not told before a load confirms it
+			}
+			return raw, err
+		case write:
+			written, ttl = c.encode(t.key, t.record), t.record.TTL(now)
+		case remove:
+			written = nil
+		}
+		answer = err
+		swapped, err := c.store.CompareAndSwap(ctx, name, raw, written, ttl)
+		if err != nil {
+			return nil, fmt.Errorf("otp: store: swap: %w", err) // stored or not, the answer is not told
+		}
+		if swapped {
+			return written, answer
+		}
+	}
+	return nil, errRaces
+}
+
+// missing is what it means that there is no ledger.
+type missing bool
 
 const (
-	fresh    policy = true  // begin a new one
-	existing policy = false // ErrUnknown
+	isNew     missing = true  // start one
+	isUnknown missing = false // ErrUnknown
 )
+
+// ledgers are empty ones. What decide is given must not be kept beyond it.
+var ledgers = sync.Pool{New: func() any { return new(ledger.Ledger) }}
+
+// update changes the ledger of an address. A Send always loads: its duration
+// must not reveal whether the address was here before.
+func (v *Verifier) update(ctx context.Context, key seal.Key, absent missing, decide func(*ledger.Ledger, ledger.Ms) (action, error)) error {
+	l := ledgers.Get().(*ledger.Ledger)
+	defer func() {
+		l.Reset()
+		ledgers.Put(l)
+	}()
+	t := transaction{
+		key:    key,
+		record: l,
+		read:   func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
+		decide: func(now ledger.Ms) (action, error) { return decide(l, now) },
+	}
+	if absent == isUnknown {
+		t.held = v.core.cache.take(key)
+	}
+	last, err := v.core.transact(ctx, t)
+	v.core.cache.put(key, last)
+	return err
+}
 
 // load reads the ledger of a challenge, and the time.
 func (v *Verifier) load(ctx context.Context, key seal.Key) (l *ledger.Ledger, now ledger.Ms, err error) {
@@ -35,29 +145,28 @@ func (v *Verifier) load(ctx context.Context, key seal.Key) (l *ledger.Ledger, no
 	if err != nil {
 		return nil, 0, err
 	}
-	plain, st, err := v.core.open(key, raw)
-	if err != nil {
-		return nil, 0, err
-	}
 	if now, err = v.core.now(); err != nil {
 		return nil, 0, err
 	}
 	l = new(ledger.Ledger)
-	err = v.decode(ctx, l, key, existing, plain, st, now)
-	return l, now, err
+	return l, now, v.read(ctx, l, key, isUnknown, raw, now)
 }
 
-// decode fills l with what the store held.
-func (v *Verifier) decode(ctx context.Context, l *ledger.Ledger, key seal.Key, p policy, plain []byte, st state, now ledger.Ms) error {
-	if st == lost {
-		v.observe(ctx, EventUnknownKey, key, &ledger.Challenge{}, Event{})
+// read fills l from what the store holds.
+func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, absent missing, raw []byte, now ledger.Ms) error {
+	plain, lost, err := v.core.decode(key, raw)
+	if err != nil {
+		return err
+	}
+	if lost {
+		v.observe(ctx, otpevent.UnknownKey, key, &ledger.Challenge{})
 	}
 	switch {
-	case st == found:
+	case raw != nil && !lost:
 		return l.Decode(plain)
-	case p == existing:
+	case absent == isUnknown:
 		return ErrUnknown
-	case st == lost:
+	case lost:
 		*l = *ledger.Lost(now)
 	default:
 		l.Reset()
@@ -65,104 +174,11 @@ func (v *Verifier) decode(ctx context.Context, l *ledger.Ledger, key seal.Key, p
 	return nil
 }
 
-// ledgers are empty ones. What decide is given must not be kept beyond it.
-var ledgers = sync.Pool{New: func() any { return new(ledger.Ledger) }}
-
-// update changes the ledger of an address, see the function update. A Send
-// always loads: its time must not tell whether the address was here before.
-func (v *Verifier) update(ctx context.Context, key seal.Key, p policy, decide func(*ledger.Ledger, ledger.Ms) (bool, error)) error {
-	l := ledgers.Get().(*ledger.Ledger)
-	defer func() {
-		l.Reset()
-		ledgers.Put(l)
-	}()
-	var held []byte
-	if p == existing {
-		held = v.core.recent.take(key)
-	}
-	held, err := update(ctx, v.core, key, held, func(plain []byte, st state, now ledger.Ms) (*ledger.Ledger, error) {
-		return l, v.decode(ctx, l, key, p, plain, st, now)
-	}, decide)
-	v.core.recent.put(key, held)
-	return err
-}
-
-// record is what update works on: a ledger or a client.
-type record interface {
-	Repair(now ledger.Ms) bool
-	Append([]byte) []byte
-	TTL(now ledger.Ms) time.Duration
-}
-
-// maxTries bounds lost races. Each lost race is another's write, and budgets
-// bound the writes in a window: with the defaults 64 always suffice. One more
-// is for what was remembered.
-const maxTries = 1 + 64 + 1
-
-var errRaces = errors.New("otp: too many lost races for one ledger")
-
-// update loads a record, lets decide change it, and swaps it in, from the
-// start again whenever another was faster. What decide returns last is told
-// only after its change is kept. decide reports whether it changed anything;
-// a refusal is written only if the clock had to be repaired.
-//
-// held is what the store is thought to hold, or nil; it takes the place of the
-// first load. What the store was last seen to hold is returned, or nil.
-func update[R record](ctx context.Context, c *core, key seal.Key, held []byte,
-	decode func([]byte, state, ledger.Ms) (R, error),
-	decide func(R, ledger.Ms) (changed bool, err error)) ([]byte, error) {
-	var written []byte
-	var verdict error
-	name := key.String()
-	for range maxTries {
-		raw, loaded := held, held == nil
-		if held = nil; loaded {
-			var err error
-			if raw, err = c.load(ctx, name); err != nil {
-				return nil, err
-			}
-			if written != nil && bytes.Equal(raw, written) {
-				return written, verdict // the swap was ours and only its answer was lost
-			}
-		}
-		plain, st, err := c.open(key, raw)
-		if err != nil {
-			return nil, err
-		}
-		now, err := c.now()
-		if err != nil {
-			return nil, err
-		}
-		r, err := decode(plain, st, now)
-		if err != nil {
-			return nil, err
-		}
-		repaired := r.Repair(now)
-		changed, err := decide(r, now)
-		if !changed && !repaired {
-			if !loaded {
-				continue // a refusal is not told before a load confirms it
-			}
-			return raw, err
-		}
-		verdict = err
-		written = c.seal(key, r)
-		swapped, err := c.store.CompareAndSwap(ctx, name, raw, written, r.TTL(now))
-		if err != nil {
-			return nil, fmt.Errorf("otp: swap: %w", err) // kept or not: nobody is told
-		}
-		if swapped {
-			return written, verdict
-		}
-	}
-	return nil, errRaces
-}
-
-// plains are buffers for encodings on their way to be sealed.
+// plains are buffers for encodings that are about to be sealed.
 var plains = sync.Pool{New: func() any { return new([]byte) }}
 
-// seal encodes a record and seals it.
-func (c *core) seal(key seal.Key, r record) []byte {
+// encode seals a record.
+func (c *core) encode(key seal.Key, r record) []byte {
 	buffer := plains.Get().(*[]byte)
 	defer plains.Put(buffer)
 	plain := r.Append((*buffer)[:0])
@@ -171,33 +187,34 @@ func (c *core) seal(key seal.Key, r record) []byte {
 	return c.keys.Seal(key, plain)
 }
 
+// decode opens what encode sealed: nil for nothing, or for what was lost together
+// with the secret under which it was sealed.
+func (c *core) decode(key seal.Key, raw []byte) (plain []byte, lost bool, err error) {
+	if raw == nil {
+		return nil, false, nil
+	}
+	plain, err = c.keys.Open(key, raw)
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return nil, true, nil
+	}
+	return plain, false, err
+}
+
 // load reads what the store holds, nil for nothing.
 func (c *core) load(ctx context.Context, name string) ([]byte, error) {
 	raw, err := c.store.Load(ctx, name)
 	if err != nil {
-		return nil, fmt.Errorf("otp: load: %w", err)
+		return nil, fmt.Errorf("otp: store: load: %w", err)
 	}
 	return raw, nil
 }
 
-// open opens what load read.
-func (c *core) open(key seal.Key, raw []byte) (plain []byte, st state, err error) {
-	if raw == nil {
-		return nil, absent, nil
-	}
-	plain, err = c.keys.Open(key, raw)
-	if errors.Is(err, seal.ErrUnknownKey) {
-		return nil, lost, nil
-	}
-	return plain, found, err
-}
-
-// now reads the clock. A time that a ledger cannot hold is refused before
+// now reads the clock. A time that a ledger cannot hold is an error before
 // anything is written.
 func (c *core) now() (ledger.Ms, error) {
 	now := c.clock().UnixMilli()
 	if !ledger.ValidTime(now) {
-		return 0, errors.New("otp: Options.Now gives a time that cannot be")
+		return 0, errors.New("otp: Options.Now: returned an out-of-range time")
 	}
 	return now, nil
 }

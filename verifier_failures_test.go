@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // What happens when the sender, the store or Admit fails.
@@ -205,7 +206,7 @@ func TestRule7_settleIsBounded(t *testing.T) {
 	require.ErrorIs(t, err, otp.ErrSend)
 	require.Zero(t, ch)
 	require.InDelta(t, 5, store.left.Seconds(), 1)
-	require.Contains(t, r.kinds(), otp.EventFailed)
+	require.Contains(t, r.kinds(), otpevent.Failed)
 }
 
 // deadlineStore notes how long it may take, and fails.
@@ -275,7 +276,7 @@ func TestRule10_storeFails(t *testing.T) {
 			}
 			require.LessOrEqual(t, successes, 1)
 			if _, err = r.Status(ctx, ch.ID); errors.Is(err, errDown) {
-				require.Contains(t, r.kinds(), otp.EventFailed)
+				require.Contains(t, r.kinds(), otpevent.Failed)
 			}
 		}
 	}
@@ -427,7 +428,7 @@ func TestAdmit_error(t *testing.T) {
 	require.Zero(t, ch)
 	require.Zero(t, r.sent())
 	require.Zero(t, r.store.(*otp.MemoryStore).Len())
-	require.Equal(t, []otp.EventKind{otp.EventAsked, otp.EventFailed}, r.kinds())
+	require.Equal(t, []otpevent.Kind{otpevent.Asked, otpevent.Failed}, r.kinds())
 }
 
 // fault is what a faultStore does at one of its calls.

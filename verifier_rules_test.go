@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // Each test holds one rule of how guesses, sends and time are counted, as
@@ -393,7 +394,7 @@ func TestRule8_clockBack(t *testing.T) {
 		for _, sentinel := range []error{otp.ErrUnknown, otp.ErrExpired, otp.ErrCode, otp.ErrLimited} {
 			require.NotErrorIs(t, err, sentinel)
 		}
-		require.Contains(t, r.kinds(), otp.EventClockBack)
+		require.Contains(t, r.kinds(), otpevent.ClockBack)
 	}
 	r.clock.Add(time.Millisecond) // a minute is allowed
 	_, err := r.Check(ctx, ch.ID, code)
@@ -637,7 +638,7 @@ func TestRule9_neverPassed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = r.Check(ctx, ch.ID, "123456")
 	require.ErrorIs(t, err, otp.ErrCode)
-	require.Equal(t, []otp.EventKind{otp.EventAsked, otp.EventDecoy, otp.EventWrong}, r.kinds())
+	require.Equal(t, []otpevent.Kind{otpevent.Asked, otpevent.Decoy, otpevent.Wrong}, r.kinds())
 
 	// An account made meanwhile: the next challenge is real.
 	admit = true

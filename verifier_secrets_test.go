@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // A5: a ledger copied to the key of another address does not open there.
@@ -61,7 +62,7 @@ func TestRotation(t *testing.T) {
 	} {
 		_, err := call()
 		require.ErrorIs(t, err, otp.ErrUnknown)
-		require.Contains(t, dropped.kinds(), otp.EventUnknownKey)
+		require.Contains(t, dropped.kinds(), otpevent.UnknownKey)
 	}
 	_, err = rolled.Check(ctx, ch.ID, code)
 	require.NoError(t, err, "looking changed nothing")
@@ -69,9 +70,9 @@ func TestRotation(t *testing.T) {
 	rolled.ask(otp.Request{To: "carol@example.com", Client: "c"})
 	dropped.kinds()
 	dropped.ask(otp.Request{To: "dave@example.com", Client: "c"}) // whose ledger is new
-	require.Equal(t, []otp.EventKind{otp.EventAsked, otp.EventUnknownKey, otp.EventSent}, dropped.kinds())
+	require.Equal(t, []otpevent.Kind{otpevent.Asked, otpevent.UnknownKey, otpevent.Sent}, dropped.kinds())
 	ch, code = dropped.ask(otp.Request{To: bob})
-	require.Contains(t, dropped.kinds(), otp.EventUnknownKey)
+	require.Contains(t, dropped.kinds(), otpevent.UnknownKey)
 	require.True(t, ch.Strong, "what was spent is not known")
 	_, err = dropped.Check(ctx, ch.ID, code)
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -114,13 +115,19 @@ func fields(s *ast.TypeSpec, missing func(token.Pos, string)) (names int) {
 }
 
 // goFiles lists the Go files of the repository.
-func goFiles(t *testing.T) (paths []string) {
+func goFiles(t *testing.T) []string {
+	t.Helper()
+	return files(t, ".go")
+}
+
+// files lists the files of the repository with a suffix.
+func files(t *testing.T, suffix string) (paths []string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+		if d != nil && d.IsDir() && path != "." && path != ".github" && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
 			return fs.SkipDir
 		}
-		if err == nil && strings.HasSuffix(path, ".go") {
+		if err == nil && strings.HasSuffix(path, suffix) {
 			paths = append(paths, path)
 		}
 		return err
@@ -130,18 +137,12 @@ func goFiles(t *testing.T) (paths []string) {
 	return paths
 }
 
-// The README's programs run; its other pieces of Go stand in an Example that does.
+// The README's program runs. All other Go code in the README and on the pages
+// stands in an Example, which is compiled and run.
 func TestREADME(t *testing.T) {
-	examples := ""
-	for _, path := range goFiles(t) {
-		if base := filepath.Base(path); strings.HasPrefix(base, "example_") && strings.HasSuffix(base, "_test.go") {
-			b, err := os.ReadFile(path)
-			require.NoError(t, err)
-			examples += string(b)
-		}
-	}
-	programs := 0
+	examples := exampleCode(t)
 	var pieces []string
+	programs := 0
 	for _, code := range readme.Blocks(t, "go") {
 		if !strings.HasPrefix(code, "package main") {
 			pieces = append(pieces, code)
@@ -153,6 +154,122 @@ func TestREADME(t *testing.T) {
 	}
 	require.Equal(t, 1, programs)
 	readme.Check(t, examples, pieces)
+	for _, page := range []string{"docs/operating.md", "docs/recipes.md"} {
+		readme.Check(t, examples, readme.BlocksOf(t, page, "go"))
+	}
+}
+
+// exampleCode returns the code of all Examples in the repository.
+func exampleCode(t *testing.T) string {
+	t.Helper()
+	var code strings.Builder
+	for _, path := range goFiles(t) {
+		if base := filepath.Base(path); strings.HasPrefix(base, "example_") && strings.HasSuffix(base, "_test.go") {
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			code.Write(b)
+		}
+	}
+	return code.String()
+}
+
+// The README stays short enough to be read.
+func TestREADME_length(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.Less(t, strings.Count(string(text), "\n"), 200)
+	code := false
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "```") {
+			code = !code
+		}
+		if !code && !strings.HasPrefix(line, "|") {
+			require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 100, line)
+		}
+	}
+}
+
+// Relative links lead to files that exist, and to headings that they have.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
+	drop := regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	links := 0
+	for _, page := range files(t, ".md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			target, anchor, hasAnchor := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			links++
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s links to %s, which does not exist", page, m[1])
+				continue
+			}
+			if !hasAnchor || !strings.HasSuffix(file, ".md") {
+				continue
+			}
+			to, err := os.ReadFile(file)
+			require.NoError(t, err)
+			found := false
+			for _, h := range heading.FindAllStringSubmatch(string(to), -1) {
+				slug := strings.ReplaceAll(drop.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-")
+				found = found || slug == anchor
+			}
+			if !found {
+				t.Errorf("%s links to %s, but there is no such heading", page, m[1])
+			}
+		}
+	}
+	require.Greater(t, links, 50)
+}
+
+// The package index stays short enough to be read at once: functions, types,
+// constants, variables and methods, without those that only implement the
+// interfaces of fmt, errors, encoding and log/slog.
+func TestPackageIndex(t *testing.T) {
+	paths, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	common := regexp.MustCompile(`^(String|Format|LogValue|Is|Error|Unwrap|Marshal.*|Unmarshal.*)$`)
+	names := 0
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, decl := range file.Decls {
+			switch d := decl.(type) {
+			case *ast.FuncDecl:
+				if d.Name.IsExported() && (d.Recv == nil || ast.IsExported(receiver(d)) && !common.MatchString(d.Name.Name)) {
+					names++
+				}
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					switch s := spec.(type) {
+					case *ast.TypeSpec:
+						if s.Name.IsExported() {
+							names++
+						}
+					case *ast.ValueSpec:
+						for _, id := range s.Names {
+							if id.IsExported() {
+								names++
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	require.LessOrEqual(t, names, 65)
+	require.Greater(t, names, 40, "the count misses something")
 }
 
 // runProgram runs the README's first program and types the code that it shows.

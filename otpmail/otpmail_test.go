@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/mail"
-	"strings"
 	"testing"
 	"time"
 
@@ -153,35 +151,4 @@ type mute struct{}
 
 func (mute) Render(letter.Data) (letter.Mail, error) {
 	return letter.Mail{Subject: "Hello", Text: "Hello", HTML: "Hello"}, nil
-}
-
-// Any mailer can send the parts: here, a function that prints them.
-func ExampleNew() {
-	composer, err := otpmail.New("Example <login@example.com>", &otpmail.Options{Support: "help@example.com"})
-	if err != nil {
-		panic(err)
-	}
-	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
-		mail, err := composer.Compose(ctx, m)
-		if err != nil {
-			return err
-		}
-		shown := strings.ReplaceAll(mail.Subject+"\n"+mail.Text, m.Code, "042137")
-		fmt.Println(strings.Join(strings.Split(shown, "\n")[:6], "\n"))
-		return nil
-	})
-	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
-	if err != nil {
-		panic(err)
-	}
-	if _, err := verifier.Send(context.Background(), otp.Request{To: "ann@example.org"}); err != nil {
-		panic(err)
-	}
-	// Output:
-	// Your Example verification code
-	// Your verification code to sign in to Example is:
-	//
-	// 042137
-	//
-	// The code works for 10 minutes.
 }

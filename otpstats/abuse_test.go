@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -21,7 +22,7 @@ func TestAbuse(t *testing.T) {
 			c.Add(12 * time.Hour)
 			hour := c.Now()
 			s := open(t, p, c, otpstats.Options{Interval: time.Hour})
-			tellOne := func(kind otp.EventKind, at time.Time, client, address int) {
+			tellOne := func(kind otpevent.Kind, at time.Time, client, address int) {
 				h := happening{Event: otp.Event{Kind: kind, Time: at, Purpose: "login", ChallengeHash: numbered('q', address)}}
 				if client > 0 {
 					h.ClientHash = numbered('c', client)
@@ -32,32 +33,32 @@ func TestAbuse(t *testing.T) {
 				h.tell(s)
 			}
 			for n := range 5 { // the first client has five addresses, the second four and a mail
-				tellOne(otp.EventAsked, hour, 1, 100+n)
-				tellOne(otp.EventAsked, hour.Add(time.Minute), 1, 100)
-				kind := otp.EventAsked
+				tellOne(otpevent.Asked, hour, 1, 100+n)
+				tellOne(otpevent.Asked, hour.Add(time.Minute), 1, 100)
+				kind := otpevent.Asked
 				if n == 4 {
-					kind = otp.EventSent
+					kind = otpevent.Sent
 				}
 				tellOne(kind, hour, 2, 200+n)
-				tellOne(otp.EventAsked, hour, 0, 250+n)
-				tellOne(otp.EventAsked, hour.Add(-time.Millisecond), 3, 300+n) // in the hour before
-				tellOne(otp.EventAsked, hour, 400+n, 0)
+				tellOne(otpevent.Asked, hour, 0, 250+n)
+				tellOne(otpevent.Asked, hour.Add(-time.Millisecond), 3, 300+n) // in the hour before
+				tellOne(otpevent.Asked, hour, 400+n, 0)
 			}
 			for n := range 3 { // the first address has three clients, the second two
-				tellOne(otp.EventAsked, hour.Add(30*time.Minute), 600+n, 1)
-				tellOne(otp.EventAsked, hour.Add(30*time.Minute), 600+n/2, 2)
+				tellOne(otpevent.Asked, hour.Add(30*time.Minute), 600+n, 1)
+				tellOne(otpevent.Asked, hour.Add(30*time.Minute), 600+n/2, 2)
 			}
 			for n := range 25 { // addresses guessed at; five got it right
-				tellOne(otp.EventWrong, hour.Add(40*time.Minute), 0, 700+n)
-				tellOne(otp.EventWrong, hour.Add(40*time.Minute), 0, 700+n)
+				tellOne(otpevent.Wrong, hour.Add(40*time.Minute), 0, 700+n)
+				tellOne(otpevent.Wrong, hour.Add(40*time.Minute), 0, 700+n)
 				if n < 5 {
-					tellOne(otp.EventVerified, hour.Add(41*time.Minute), 0, 700+n)
+					tellOne(otpevent.Verified, hour.Add(41*time.Minute), 0, 700+n)
 				}
 			}
-			tellOne(otp.EventWrong, hour.Add(40*time.Minute), 0, 0)
-			tellOne(otp.EventEscalated, hour.Add(-time.Hour), 0, 800)
+			tellOne(otpevent.Wrong, hour.Add(40*time.Minute), 0, 0)
+			tellOne(otpevent.Escalated, hour.Add(-time.Hour), 0, 800)
 			for n := range 19 {
-				tellOne(otp.EventWrong, hour.Add(-2*time.Hour), 0, 900+n)
+				tellOne(otpevent.Wrong, hour.Add(-2*time.Hour), 0, 900+n)
 			}
 			c.Add(59 * time.Minute)
 			flush(t, s)
@@ -85,7 +86,7 @@ func TestAbuse(t *testing.T) {
 			check(20)
 			require.Equal(t, 2, kept(), "those that are over")
 			c.Add(5*time.Minute + 59*time.Second)
-			tellOne(otp.EventWrong, hour.Add(time.Hour-time.Millisecond), 0, 801) // late
+			tellOne(otpevent.Wrong, hour.Add(time.Hour-time.Millisecond), 0, 801) // late
 			flush(t, s)
 			require.Equal(t, 2, kept(), "not yet")
 			check(21)
@@ -115,7 +116,7 @@ func TestAbuse_high(t *testing.T) {
 	}
 	for _, hour := range []int{4, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8} { // more guesses, at no more addresses
 		h := ask(100*hour, start.Add(time.Duration(hour)*time.Hour), "a.example")[2]
-		h.Kind = otp.EventWrong
+		h.Kind = otpevent.Wrong
 		h.tell(s)
 	}
 	for n := range 30 * 5 {
@@ -174,7 +175,7 @@ func TestGuesses_last(t *testing.T) {
 		all[1].tell(s)
 		for range count {
 			wrong, again := all[2], all[1]
-			wrong.Kind, again.Resend, again.Message = otp.EventWrong, true, ""
+			wrong.Kind, again.Resend, again.Message = otpevent.Wrong, true, ""
 			tell(s, []happening{wrong, again})
 		}
 		all[2].tell(s)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // The borders of failures: how many, which part of all that was done, in how long, and what counts.
@@ -147,7 +148,7 @@ func TestFailing(t *testing.T) {
 	})
 	fail := func(n int, err error) {
 		for range n {
-			s.Observe(t.Context(), otp.Event{Kind: otp.EventFailed, Time: now, Purpose: "login", Err: err})
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: now, Purpose: "login", Err: err})
 		}
 	}
 	later := func(d time.Duration) {
@@ -156,10 +157,10 @@ func TestFailing(t *testing.T) {
 		require.NoError(t, s.Flush(t.Context()))
 	}
 	for range 50 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventWrong, Time: now.Add(-20 * time.Minute)})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: now.Add(-20 * time.Minute)})
 	}
 	for range 50 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventFailed, Time: now.Add(-20 * time.Minute), Purpose: "login", Err: fmt.Errorf("otp: load: %w", context.Canceled)})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: now.Add(-20 * time.Minute), Purpose: "login", Err: fmt.Errorf("otp: load: %w", context.Canceled)})
 	}
 	later(time.Minute)
 	require.Empty(t, told)

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // The numbers of Rules.Delivery hold for FallenDomains, and the worst stretch of any length is found.
@@ -65,18 +66,18 @@ func TestFallenDomains_counts(t *testing.T) {
 		s.add(t, now.AddDate(0, 0, -1), v, map[int]int64{sent: 60, verified: 5, neverRight: 20})
 	}
 	s.add(t, now.AddDate(0, 0, -2), values{domain: "b.example"}, map[int]int64{sent: 70})
-	tell := func(n int, at time.Time, purpose string, kinds ...otp.EventKind) {
+	tell := func(n int, at time.Time, purpose string, kinds ...otpevent.Kind) {
 		for _, k := range kinds {
 			s.Observe(t.Context(), otp.Event{Kind: k, Time: at, Purpose: purpose, Domain: "a.example", ChallengeHash: otp.Hash{1, byte(n)}})
 		}
 	}
-	tell(1, now.Add(-9*time.Minute), "login", otp.EventSent)                      // young
-	tell(2, now.Add(-20*time.Minute), "login", otp.EventSent, otp.EventWrong)     // typed
-	tell(3, now.Add(-20*time.Minute), "login", otp.EventSent, otp.EventMalformed) // typed
-	tell(4, now.Add(-20*time.Minute), "login", otp.EventSent)                     // no answer
-	tell(5, now.Add(-9*time.Minute), "login", otp.EventSent, otp.EventVerified)   // answered
-	tell(6, now.Add(-9*time.Minute), "login", otp.EventSendFailed)                // not sent
-	tell(7, now.Add(-9*time.Minute), "pay", otp.EventSent)                        // another's
+	tell(1, now.Add(-9*time.Minute), "login", otpevent.Sent)                      // young
+	tell(2, now.Add(-20*time.Minute), "login", otpevent.Sent, otpevent.Wrong)     // typed
+	tell(3, now.Add(-20*time.Minute), "login", otpevent.Sent, otpevent.Malformed) // typed
+	tell(4, now.Add(-20*time.Minute), "login", otpevent.Sent)                     // no answer
+	tell(5, now.Add(-9*time.Minute), "login", otpevent.Sent, otpevent.Verified)   // answered
+	tell(6, now.Add(-9*time.Minute), "login", otpevent.SendFailed)                // not sent
+	tell(7, now.Add(-9*time.Minute), "pay", otpevent.Sent)                        // another's
 	require.NoError(t, s.Flush(t.Context()))
 
 	for purpose, want := range map[string]mailedHour{"": {sent: 2, verified: 1}, "login": {sent: 2, verified: 1}, "pay": {}} {

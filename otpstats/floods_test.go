@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // stage is a Stats over a file, whose clock a test moves by the minute.
@@ -47,14 +48,14 @@ func (s *stage) observe(e otp.Event) { s.Observe(s.t.Context(), e) }
 
 // mailed is somebody who asks, and answers in the next minute with answers.
 func (s *stage) mailed(domain string) {
-	e := otp.Event{Kind: otp.EventSent, Time: s.now, Domain: domain, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
+	e := otp.Event{Kind: otpevent.Sent, Time: s.now, Domain: domain, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
 	s.observe(e)
 	s.waiting = append(s.waiting, e)
 }
 
 func (s *stage) answers() {
 	for _, e := range s.waiting {
-		e.Kind, e.Time, e.Age = otp.EventVerified, e.Time.Add(40*time.Second), 40*time.Second
+		e.Kind, e.Time, e.Age = otpevent.Verified, e.Time.Add(40*time.Second), 40*time.Second
 		s.observe(e)
 	}
 	s.waiting = nil
@@ -62,7 +63,7 @@ func (s *stage) answers() {
 
 func (s *stage) guesses(n int) {
 	for range n {
-		s.observe(otp.Event{Kind: otp.EventWrong, Time: s.now, AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash(), WrongGuesses: 1})
+		s.observe(otp.Event{Kind: otpevent.Wrong, Time: s.now, AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash(), WrongGuesses: 1})
 	}
 }
 
@@ -121,7 +122,7 @@ func TestDomains_quiet(t *testing.T) {
 	for day := range 3 { // on either side of midnight
 		s.later(2 * time.Minute)
 		for n := range places[Domain] {
-			s.observe(otp.Event{Kind: otp.EventSent, Time: s.now, Domain: fmt.Sprintf("made-up-%d-%d.example", day, n), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()})
+			s.observe(otp.Event{Kind: otpevent.Sent, Time: s.now, Domain: fmt.Sprintf("made-up-%d-%d.example", day, n), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()})
 		}
 	}
 	s.later(8 * time.Hour)
@@ -157,7 +158,7 @@ func TestAnomalies_flood(t *testing.T) {
 	for range 3 * maxActive {
 		address := s.hashes.hash()
 		for client := range 8 {
-			s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now, AddressHash: address, ClientHash: otp.Hash{1, byte(client)}})
+			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now, AddressHash: address, ClientHash: otp.Hash{1, byte(client)}})
 		}
 	}
 	s.later(2 * time.Minute)
@@ -194,9 +195,9 @@ func TestRestart_usual(t *testing.T) {
 				s.mailed("a.example")
 			}
 			for range attack {
-				e := otp.Event{Kind: otp.EventSent, Time: s.now, AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
+				e := otp.Event{Kind: otpevent.Sent, Time: s.now, AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
 				s.observe(e)
-				e.Kind, e.Age, e.WrongGuesses = otp.EventWrong, time.Second, 1
+				e.Kind, e.Age, e.WrongGuesses = otpevent.Wrong, time.Second, 1
 				s.observe(e)
 			}
 			s.later(time.Minute)
@@ -256,7 +257,7 @@ func TestClock_ahead(t *testing.T) {
 		s := newStage(t)
 		minute := func(guesses int) {
 			s.answers()
-			s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now.Add(ahead), AddressHash: s.hashes.hash()})
+			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now.Add(ahead), AddressHash: s.hashes.hash()})
 			for range 10 {
 				s.mailed("mail.example")
 			}
@@ -325,13 +326,13 @@ func TestAbuse_clockAhead(t *testing.T) {
 	s := newStage(t)
 	right := s.now
 	s.later(365 * 24 * time.Hour)
-	s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash()})
+	s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash()})
 	s.later(2 * time.Hour)
 	require.NoError(t, s.Close(t.Context()))
 	s.now = right
 	s.restart()
 	for range 30 {
-		s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now, AddressHash: s.hashes.hash(), ClientHash: otp.Hash{1}})
+		s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now, AddressHash: s.hashes.hash(), ClientHash: otp.Hash{1}})
 	}
 	s.guesses(30)
 	s.later(5 * time.Hour)

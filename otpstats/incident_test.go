@@ -13,10 +13,11 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-var publicKinds = map[kind]otp.EventKind{
-	kindAsked: otp.EventAsked, kindSent: otp.EventSent, kindWrong: otp.EventWrong, kindVerified: otp.EventVerified,
+var publicKinds = map[kind]otpevent.Kind{
+	kindAsked: otpevent.Asked, kindSent: otpevent.Sent, kindWrong: otpevent.Wrong, kindVerified: otpevent.Verified,
 }
 
 // An outage and an attack, from the events to what queries and OnAnomaly say, with a

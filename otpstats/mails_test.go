@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -72,7 +72,7 @@ func TestMail_late(t *testing.T) {
 	c := newClock()
 	s := open(t, engines[0].make(t), c, otpstats.Options{Interval: time.Hour})
 	all := ask(1, c.Now(), "a.example")
-	late := func(kinds ...otp.EventKind) {
+	late := func(kinds ...otpevent.Kind) {
 		for _, kind := range kinds {
 			one := all[2]
 			one.Kind, one.Time, one.Age = kind, c.Now(), c.Now().Sub(all[0].Time)
@@ -86,10 +86,10 @@ func TestMail_late(t *testing.T) {
 	flush(t, s)
 	want := otpstats.Counts{Sent: 1, Over: 1, NoAnswer: 1}
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
-	late(otp.EventSent, otp.EventWrong, otp.EventExpired)
+	late(otpevent.Sent, otpevent.Wrong, otpevent.Expired)
 	want = otpstats.Counts{Sent: 1, Over: 1, Answered: 1, Wrong: 1, Expired: 1, NeverRight: 1}
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
-	late(otp.EventVerified)
+	late(otpevent.Verified)
 	want.Verified, want.NeverRight = 1, 0
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
 	for range 27 {
@@ -97,7 +97,7 @@ func TestMail_late(t *testing.T) {
 		flush(t, s)
 	}
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
-	late(otp.EventSent, otp.EventVerified, otp.EventWrong, otp.EventExpired)
+	late(otpevent.Sent, otpevent.Verified, otpevent.Wrong, otpevent.Expired)
 	c.Add(4 * time.Hour)
 	flush(t, s)
 	want.Wrong, want.Expired = 2, 2
@@ -114,13 +114,13 @@ func TestChallenge_once(t *testing.T) {
 	all := ask(1, c.Now(), "a.example")
 	twice := all[2]
 	twice.Age = time.Hour
-	all[1].Kind = otp.EventSendFailed
+	all[1].Kind = otpevent.SendFailed
 	tell(s, append(all, twice))
 	malformed := ask(2, c.Now(), "a.example")
-	malformed[2].Kind = otp.EventMalformed
+	malformed[2].Kind = otpevent.Malformed
 	tell(s, malformed)
 	decoy := ask(3, c.Now(), "a.example")
-	decoy[1].Kind, decoy[2].Kind = otp.EventDecoy, otp.EventWrong
+	decoy[1].Kind, decoy[2].Kind = otpevent.Decoy, otpevent.Wrong
 	tell(s, decoy)
 	flush(t, s)
 	require.Equal(t, otpstats.Counts{Asked: 3, Sent: 2, FailedMails: 1, Decoys: 1, Answered: 2, Verified: 1, Wrong: 1, Malformed: 1}, total(t, s, otpstats.Filter{}))

@@ -109,7 +109,7 @@ type Options struct {
 	Rules Rules
 }
 
-// Mail outcomes for [Stats.Mail]. The values are those of relay.Outcome, with one more.
+// Mail outcomes for [Stats.Mail]. The values are those of otp.Outcome.
 const (
 	MailSent    = "sent"    // the provider took it
 	MailUnknown = "unknown" // it may have gone out or not; counts as sent

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // standing is a Stats over a file, with a clock that stands.
@@ -69,7 +70,7 @@ func TestRestart_attack(t *testing.T) {
 	s, m := standing(t, path, &now, opts), newMonth(1)
 	guess := func(n int) {
 		for range n {
-			s.Observe(t.Context(), otp.Event{Kind: otp.EventWrong, Time: now, AddressHash: m.hash(), ChallengeHash: m.hash(), WrongGuesses: 1})
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: now, AddressHash: m.hash(), ChallengeHash: m.hash(), WrongGuesses: 1})
 		}
 	}
 	look := func(d time.Duration) {
@@ -82,7 +83,7 @@ func TestRestart_attack(t *testing.T) {
 		s = standing(t, path, &now, opts)
 	}
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventLimited, Time: now})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: now})
 	}
 	guess(10)
 	look(5 * time.Minute)
@@ -98,7 +99,7 @@ func TestRestart_attack(t *testing.T) {
 	look(time.Hour)
 	restart()
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventLimited, Time: now})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: now})
 	}
 	guess(20)
 	look(time.Minute)
@@ -117,7 +118,7 @@ func TestRestart_once(t *testing.T) {
 	path, now := filepath.Join(t.TempDir(), "stats.db"), time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	s := standing(t, path, &now, Options{})
 	for range 10 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventEscalated, Time: now, ChallengeHash: otp.Hash{1}})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Escalated, Time: now, ChallengeHash: otp.Hash{1}})
 	}
 	require.NoError(t, s.Close(t.Context())) // then nobody reads the clock
 	now = now.Add(2 * time.Hour)

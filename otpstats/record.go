@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// kind is an otp.EventKind as it is stored: the numbers never change.
+// kind is an otpevent.Kind as it is stored: the numbers never change.
 type kind uint8
 
 const (
@@ -35,9 +36,9 @@ const (
 	kindFailed
 	kindForgotten // not stored
 	kindMail      // not stored: a call of Stats.Mail
-	kindLeft      // an otp.EventFailed of a caller who did not wait
-	kindSendLeft  // an otp.EventSendFailed of such a one
-	kindRefused   // an otp.EventSendFailed that only says something of the recipient
+	kindLeft      // an otpevent.Failed of a caller who did not wait
+	kindSendLeft  // an otpevent.SendFailed of such a one
+	kindRefused   // an otpevent.SendFailed that only says something of the recipient
 )
 
 // failureOf tells the failures of the system from those that people cause.
@@ -55,39 +56,39 @@ func failureOf(k kind, err error) kind {
 	return k
 }
 
-func kindOf(k otp.EventKind) kind {
+func kindOf(k otpevent.Kind) kind {
 	switch k {
-	case otp.EventAsked:
+	case otpevent.Asked:
 		return kindAsked
-	case otp.EventLimited:
+	case otpevent.Limited:
 		return kindLimited
-	case otp.EventSent:
+	case otpevent.Sent:
 		return kindSent
-	case otp.EventSendFailed:
+	case otpevent.SendFailed:
 		return kindSendFailed
-	case otp.EventDecoy:
+	case otpevent.Decoy:
 		return kindDecoy
-	case otp.EventVerified:
+	case otpevent.Verified:
 		return kindVerified
-	case otp.EventWrong:
+	case otpevent.Wrong:
 		return kindWrong
-	case otp.EventMalformed:
+	case otpevent.Malformed:
 		return kindMalformed
-	case otp.EventExpired:
+	case otpevent.Expired:
 		return kindExpired
-	case otp.EventExhausted:
+	case otpevent.Exhausted:
 		return kindExhausted
-	case otp.EventEscalated:
+	case otpevent.Escalated:
 		return kindEscalated
-	case otp.EventUnknown:
+	case otpevent.Unknown:
 		return kindUnknown
-	case otp.EventClockBack:
+	case otpevent.ClockBack:
 		return kindClockBack
-	case otp.EventUnknownKey:
+	case otpevent.UnknownKey:
 		return kindUnknownKey
-	case otp.EventFailed:
+	case otpevent.Failed:
 		return kindFailed
-	case otp.EventForgotten:
+	case otpevent.Forgotten:
 		return kindForgotten
 	}
 	return kindNone

@@ -148,7 +148,7 @@ func (o *Options) fill() error {
 }
 
 // Observe takes an event and never waits. It is for [otp.Options].Observer.
-// An [otp.EventForgotten] does what [Stats.Forget] does.
+// An [otpevent.Forgotten] does what [Stats.Forget] does.
 func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	k := kindOf(e.Kind)
 	if k == kindNone {

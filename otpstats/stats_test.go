@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -19,7 +20,7 @@ import (
 func ask(n int, at time.Time, domain string) []happening {
 	e := otp.Event{Time: at, Purpose: "login", Domain: domain, AddressHash: numbered('a', n), ClientHash: numbered('c', n)}
 	asked, sent, right := e, e, e
-	asked.Kind, sent.Kind, right.Kind = otp.EventAsked, otp.EventSent, otp.EventVerified
+	asked.Kind, sent.Kind, right.Kind = otpevent.Asked, otpevent.Sent, otpevent.Verified
 	sent.ChallengeHash, sent.Message = numbered('q', n), fmt.Sprint("message", n)
 	right.ChallengeHash, right.Age = sent.ChallengeHash, 20*time.Second
 	right.Time = at.Add(right.Age)
@@ -209,7 +210,7 @@ func TestForget(t *testing.T) {
 				if how == "call" {
 					require.NoError(t, s.Forget(t.Context(), numbered('a', 7)))
 				} else {
-					s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: c.Now(), AddressHash: numbered('a', 7)})
+					s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: c.Now(), AddressHash: numbered('a', 7)})
 					flush(t, s)
 				}
 				require.Equal(t, [4]int{3, 1, 0, 0}, rows())

@@ -164,3 +164,14 @@ func ExampleOptions_letter() {
 	}
 	defer sender.Close()
 }
+
+// A test server without TLS on this machine, such as Mailpit.
+func ExampleNew_development() {
+	sender, err := smtpsender.New("localhost:1025", "Acme <codes@example.com>", &smtpsender.Options{
+		TLS: smtpsender.InsecureLoopback, // accepted for this machine only
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}

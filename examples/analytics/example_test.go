@@ -37,18 +37,9 @@ func Example_providers() {
 	north.FailWith(&otp.SendError{Stage: "mail", Err: errors.New("550 5.7.1 account suspended")})
 
 	providers, err := relay.NewFailover([]relay.Provider{{Name: "north", Sender: north}, {Name: "south", Sender: south}}, &relay.FailoverOptions{
-		Observe: func(_ context.Context, a relay.Attempt) {
-			var failed *otp.SendError
-			switch {
-			case a.Resting: // was not asked
-			case a.Err == nil:
-				stats.Mail(a.Message, a.Provider, otpstats.MailSent)
-			case !errors.As(a.Err, &failed) || failed.MaybeSent:
-				stats.Mail(a.Message, a.Provider, otpstats.MailUnknown)
-			case failed.RefusedRecipient():
-				stats.Mail(a.Message, a.Provider, otpstats.MailRefused)
-			default: // the next provider is asked
-				stats.Mail(a.Message, a.Provider, otpstats.MailFailed)
+		OnAttempt: func(_ context.Context, a relay.Attempt) {
+			if !a.Resting {
+				stats.Mail(a.Message, a.Provider, string(a.Outcome))
 			}
 		},
 	})
@@ -56,7 +47,7 @@ func Example_providers() {
 		log.Fatal(err)
 	}
 	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
-		Observe: func(r relay.Report) { stats.Mail(r.Message, "", string(r.Outcome)) },
+		OnReport: func(_ context.Context, r relay.Report) { stats.Mail(r.Message, "", string(r.Outcome)) },
 	})
 
 	if err != nil {

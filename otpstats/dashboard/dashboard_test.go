@@ -20,6 +20,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
 	"github.com/go-mailotp/otp/otptest"
@@ -100,11 +101,11 @@ func TestDashboard_hostileNames(t *testing.T) {
 	for i, name := range []string{`"><script>alert(1)</script>&`, "]]><svg onload=x>", "=cmd|'/C calc'!A0", "\t=1+1", " +1", "\u202eevil", strings.Repeat("x", 200), "{{.}}", "</style>"} {
 		for n := range 3 {
 			e := otp.Event{
-				Kind: otp.EventAsked, Time: now().Add(-time.Minute), Purpose: name, Domain: name, Locale: name,
+				Kind: otpevent.Asked, Time: now().Add(-time.Minute), Purpose: name, Domain: name, Locale: name,
 				AddressHash: otp.Hash{1, byte(i), byte(n)}, ClientHash: otp.Hash{2, byte(i)},
 			}
 			stats.Observe(t.Context(), e)
-			e.Kind, e.ChallengeHash, e.Message = otp.EventSent, otp.Hash{3, byte(i), byte(n)}, fmt.Sprint(i, " ", n)
+			e.Kind, e.ChallengeHash, e.Message = otpevent.Sent, otp.Hash{3, byte(i), byte(n)}, fmt.Sprint(i, " ", n)
 			stats.Observe(t.Context(), e)
 			stats.Mail(e.Message, name, otpstats.MailSent)
 		}

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpotel"
 	"github.com/go-mailotp/otp/otpstats"
 )
@@ -39,7 +40,7 @@ func atObservers(w io.Writer, blocks int) error {
 	}
 	var alone, checks []*variant
 	event := otp.Event{
-		Kind: otp.EventWrong, Time: time.Now(), Purpose: "login", Locale: "en", Masked: "p***@example.org", Domain: "example.org",
+		Kind: otpevent.Wrong, Time: time.Now(), Purpose: "login", Locale: "en", Masked: "p***@example.org", Domain: "example.org",
 		AddressHash: otp.Hash{1}, ChallengeHash: otp.Hash{2}, WrongGuesses: 1, GuessesLeft: 4, Age: 20 * time.Second,
 	}
 	logger := slog.New(slog.NewJSONHandler(io.Discard, nil))

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
 )
@@ -156,20 +157,20 @@ func fillStats(stats *otpstats.Stats, events int, set func(time.Time)) error {
 				Domain:  fmt.Sprintf("mail%.0f.example", math.Floor(math.Pow(200, r.float()))), AddressHash: hash(), ClientHash: hash(),
 			}
 			opened := e.Time
-			add := func(kind otp.EventKind, age time.Duration) {
+			add := func(kind otpevent.Kind, age time.Duration) {
 				e.Kind, e.Age, e.Time = kind, age, opened.Add(age)
 				waiting = append(waiting, e)
 				made++
 			}
-			add(otp.EventAsked, 0)
+			add(otpevent.Asked, 0)
 			e.ChallengeHash = hash()
-			add(otp.EventSent, 0)
+			add(otpevent.Sent, 0)
 			if r.below(10) == 0 {
 				e.WrongGuesses = 1
-				add(otp.EventWrong, 4*time.Second)
+				add(otpevent.Wrong, 4*time.Second)
 			}
 			if r.below(10) > 0 {
-				add(otp.EventVerified, time.Duration(5-math.Log(1-r.float())*40)*time.Second)
+				add(otpevent.Verified, time.Duration(5-math.Log(1-r.float())*40)*time.Second)
 			}
 		}
 		slices.SortStableFunc(waiting, func(a, b otp.Event) int { return a.Time.Compare(b.Time) })

@@ -19,6 +19,7 @@ import (
 // works, since this package has no drivers.
 func Postgres(t testing.TB, ping func(url string) error) string {
 	t.Helper()
+	testkit.Long(t)
 	if url := os.Getenv("OTP_TEST_POSTGRES"); url != "" {
 		return url
 	}
@@ -45,6 +46,7 @@ type PostgresServer struct {
 // "synchronous_commit=off". The test is skipped if none is installed.
 func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
+	testkit.Long(t)
 	initdb := Binary("initdb")
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); initdb == "" && len(found) > 0 {
 		initdb = found[len(found)-1]

@@ -17,7 +17,7 @@ TOOLS = $(shell go env GOCACHE)/otp-tools
 .PHONY: help quick test servers format tidy tidy-check lint race check-consumer stress fuzz nightly nightly-test bench golangci vuln actionlint licenses release
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
 
 quick: format ## Format, vet and the short tests of one module: make quick MODULE=sqlstore
 	cd $(MODULE) && go vet ./... && go test -short -vet=off ./...

@@ -1,6 +1,7 @@
 package otpstats_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -8,16 +9,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
 // report is a call of Mail.
-func report(n int, provider, outcome string) happening {
+func report(n int, provider string, outcome otp.Outcome) happening {
 	return happening{message: fmt.Sprint("message", n), provider: provider, outcome: outcome}
 }
 
-// What is said of a mail, in any order and in one batch or several, joins its challenge once.
+// What is reported of a mail, in any order and in one batch or several, counts
+// once for its challenge.
 func TestMail_joins(t *testing.T) {
+	t.Parallel()
 	sent := ask(1, newClock().Now(), "a.example")[1]
 	resent := sent
 	resent.Resend, resent.Message = true, "message2"
@@ -26,30 +30,32 @@ func TestMail_joins(t *testing.T) {
 	again := otpstats.Counts{Sent: 1, Resends: 1, Over: 1, NoAnswer: 1}
 	again2 := again
 	again2.FailedMails = 1
+	d, tables := sqltest.Fast(t), 0
 	for name, test := range map[string]struct {
 		all      []happening
 		provider string // of the challenge
 		want     otpstats.Counts
 	}{
-		"sent after":      {[]happening{sent, report(1, "one", otpstats.MailSent)}, "one", arrived},
-		"sent before":     {[]happening{report(1, "one", otpstats.MailSent), sent}, "one", arrived},
-		"unknown":         {[]happening{sent, report(1, "one", otpstats.MailUnknown)}, "one", arrived},
-		"delayed":         {[]happening{sent, report(1, "one", otpstats.MailDelayed)}, "", arrived},
-		"refused after":   {[]happening{sent, report(1, "", otpstats.MailRefused)}, "", lost},
-		"refused before":  {[]happening{report(1, "", otpstats.MailRefused), sent}, "", lost},
-		"expired":         {[]happening{sent, report(1, "", otpstats.MailExpired)}, "", lost},
-		"dropped":         {[]happening{sent, report(1, "", otpstats.MailDropped)}, "", lost},
-		"both, before":    {[]happening{report(1, "one", otpstats.MailSent), report(1, "", otpstats.MailRefused), sent}, "one", lost},
-		"both, around":    {[]happening{report(1, "", otpstats.MailRefused), sent, report(1, "one", otpstats.MailSent)}, "one", lost},
-		"both, after":     {[]happening{sent, report(1, "", otpstats.MailRefused), report(1, "one", otpstats.MailSent)}, "one", lost},
-		"the first":       {[]happening{sent, report(1, "one", otpstats.MailSent), resent, report(2, "two", otpstats.MailSent)}, "one", again},
-		"the first known": {[]happening{report(1, "one", otpstats.MailSent), sent, report(1, "two", otpstats.MailUnknown), resent}, "one", again},
-		"one of two":      {[]happening{sent, resent, report(2, "", otpstats.MailRefused), report(1, "one", otpstats.MailSent)}, "one", again2},
-		"named late":      {[]happening{sent, report(1, "", otpstats.MailSent), report(1, "one", otpstats.MailUnknown)}, "one", arrived},
+		"sent after":      {[]happening{sent, report(1, "one", otp.OutcomeSent)}, "one", arrived},
+		"sent before":     {[]happening{report(1, "one", otp.OutcomeSent), sent}, "one", arrived},
+		"unknown":         {[]happening{sent, report(1, "one", otp.OutcomeUnknown)}, "one", arrived},
+		"delayed":         {[]happening{sent, report(1, "one", otp.OutcomeDelayed)}, "", arrived},
+		"refused after":   {[]happening{sent, report(1, "", otp.OutcomeRefused)}, "", lost},
+		"refused before":  {[]happening{report(1, "", otp.OutcomeRefused), sent}, "", lost},
+		"expired":         {[]happening{sent, report(1, "", otp.OutcomeExpired)}, "", lost},
+		"dropped":         {[]happening{sent, report(1, "", otp.OutcomeDropped)}, "", lost},
+		"both, before":    {[]happening{report(1, "one", otp.OutcomeSent), report(1, "", otp.OutcomeRefused), sent}, "one", lost},
+		"both, around":    {[]happening{report(1, "", otp.OutcomeRefused), sent, report(1, "one", otp.OutcomeSent)}, "one", lost},
+		"both, after":     {[]happening{sent, report(1, "", otp.OutcomeRefused), report(1, "one", otp.OutcomeSent)}, "one", lost},
+		"the first":       {[]happening{sent, report(1, "one", otp.OutcomeSent), resent, report(2, "two", otp.OutcomeSent)}, "one", again},
+		"the first known": {[]happening{report(1, "one", otp.OutcomeSent), sent, report(1, "two", otp.OutcomeUnknown), resent}, "one", again},
+		"one of two":      {[]happening{sent, resent, report(2, "", otp.OutcomeRefused), report(1, "one", otp.OutcomeSent)}, "one", again2},
+		"named late":      {[]happening{sent, report(1, "", otp.OutcomeSent), report(1, "one", otp.OutcomeUnknown)}, "one", arrived},
 	} {
 		for _, batches := range []bool{false, true} {
 			c := newClock()
-			s := open(t, engines[0].make(t), c, otpstats.Options{Interval: time.Hour})
+			tables++
+			s := open(t, d, c, otpstats.Options{Interval: time.Hour, Prefix: fmt.Sprintf("case%d_", tables)})
 			for _, h := range test.all {
 				h.tell(s)
 				if batches {
@@ -62,6 +68,7 @@ func TestMail_joins(t *testing.T) {
 			rows, err := s.Funnel(t.Context(), otpstats.Filter{}, otpstats.Provider)
 			require.NoError(t, err)
 			require.Equal(t, []otpstats.FunnelRow{{Value: test.provider, Counts: test.want}}, rows, "%s, in batches: %v", name, batches)
+			require.NoError(t, s.Close(t.Context()))
 		}
 	}
 }
@@ -70,7 +77,7 @@ func TestMail_joins(t *testing.T) {
 // after that only the event counts.
 func TestMail_late(t *testing.T) {
 	c := newClock()
-	s := open(t, engines[0].make(t), c, otpstats.Options{Interval: time.Hour})
+	s := open(t, sqltest.SQLite(t), c, otpstats.Options{Interval: time.Hour})
 	all := ask(1, c.Now(), "a.example")
 	late := func(kinds ...otp.EventKind) {
 		for _, kind := range kinds {
@@ -110,7 +117,7 @@ func TestMail_late(t *testing.T) {
 // The second right answer of a challenge is not one, and a mail that failed and came all the same was sent.
 func TestChallenge_once(t *testing.T) {
 	c := newClock()
-	s := open(t, engines[0].make(t), c, otpstats.Options{Interval: time.Hour})
+	s := open(t, sqltest.SQLite(t), c, otpstats.Options{Interval: time.Hour})
 	all := ask(1, c.Now(), "a.example")
 	twice := all[2]
 	twice.Age = time.Hour
@@ -134,13 +141,13 @@ func TestChallenge_once(t *testing.T) {
 	require.EqualValues(t, 1, counts.NeverRight)
 }
 
-// Whoever reports an outcome that there is not is told.
+// An outcome that does not exist is reported as an error.
 func TestMail_nonsense(t *testing.T) {
 	var heard []error
-	s := open(t, engines[0].make(t), newClock(), otpstats.Options{Interval: time.Hour, OnError: func(err error) { heard = append(heard, err) }})
+	s := open(t, sqltest.SQLite(t), newClock(), otpstats.Options{Interval: time.Hour, OnError: func(_ context.Context, err error) { heard = append(heard, err) }})
 	s.Mail("message1", "one", "temporary")
 	flush(t, s)
 	require.Len(t, heard, 1)
-	require.EqualError(t, heard[0], `otpstats: Mail: "temporary" is no outcome`)
+	require.EqualError(t, heard[0], `otpstats: Mail: unknown outcome "temporary"`)
 	require.Zero(t, total(t, s, otpstats.Filter{}))
 }

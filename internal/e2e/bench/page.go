@@ -67,7 +67,7 @@ func atPage(w io.Writer, blocks, events int, file string) error {
 		return err
 	}
 	var failed error
-	board, err := dashboard.New(stats, &dashboard.Options{Now: now, OnError: func(_ *http.Request, err error) { failed = err }})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: now, OnError: func(_ context.Context, err error) { failed = err }})
 	if err != nil {
 		return err
 	}

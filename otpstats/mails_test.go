@@ -30,8 +30,7 @@ func TestMail_joins(t *testing.T) {
 	again := otpstats.Counts{Sent: 1, Resends: 1, Over: 1, NoAnswer: 1}
 	again2 := again
 	again2.FailedMails = 1
-	d, tables := sqltest.Fast(t), 0
-	for name, test := range map[string]struct {
+	cases := map[string]struct {
 		all      []happening
 		provider string // of the challenge
 		want     otpstats.Counts
@@ -51,30 +50,46 @@ func TestMail_joins(t *testing.T) {
 		"the first known": {[]happening{report(1, "one", otp.OutcomeSent), sent, report(1, "two", otp.OutcomeUnknown), resent}, "one", again},
 		"one of two":      {[]happening{sent, resent, report(2, "", otp.OutcomeRefused), report(1, "one", otp.OutcomeSent)}, "one", again2},
 		"named late":      {[]happening{sent, report(1, "", otp.OutcomeSent), report(1, "one", otp.OutcomeUnknown)}, "one", arrived},
-	} {
-		for _, batches := range []bool{false, true} {
-			c := newClock()
-			tables++
-			s := open(t, d, c, otpstats.Options{Interval: time.Hour, Prefix: fmt.Sprintf("case%d_", tables)})
+	}
+	for _, each := range []bool{false, true} { // in one batch, or each in its own
+		c := newClock()
+		s := open(t, sqltest.Fast(t), c, otpstats.Options{Interval: time.Hour, Batch: 4096})
+		n := 0
+		for name, test := range cases { // a case has its own domain, challenge and mails
+			n++
 			for _, h := range test.all {
+				if h.outcome != "" {
+					h.message += name
+				} else {
+					h.Domain, h.ChallengeHash, h.Message = name, numbered('q', 1000+n), h.Message+name
+				}
 				h.tell(s)
-				if batches {
+				if each {
 					flush(t, s)
 				}
 			}
-			flush(t, s)
-			c.Add(4 * time.Hour)
-			flush(t, s)
-			rows, err := s.Funnel(t.Context(), otpstats.Filter{}, otpstats.Provider)
+		}
+		flush(t, s)
+		c.Add(4 * time.Hour)
+		flush(t, s)
+		providers := map[string]otpstats.Counts{}
+		for name, test := range cases {
+			rows, err := s.Funnel(t.Context(), otpstats.Filter{Domain: name}, otpstats.Provider)
 			require.NoError(t, err)
-			require.Equal(t, []otpstats.FunnelRow{{Value: test.provider, Counts: test.want}}, rows, "%s, in batches: %v", name, batches)
-			require.NoError(t, s.Close(t.Context()))
+			require.Equal(t, []otpstats.FunnelRow{{Value: test.provider, Counts: test.want}}, rows, "%s, each: %v", name, each)
+			providers[test.provider] = plus(providers[test.provider], test.want)
+		}
+		all, err := s.Funnel(t.Context(), otpstats.Filter{}, otpstats.Provider)
+		require.NoError(t, err)
+		require.Len(t, all, len(providers))
+		for _, row := range all {
+			require.Equal(t, providers[row.Value], row.Counts, "nothing else counts for %q", row.Value)
 		}
 	}
 }
 
-// What is told of a challenge that is over joins it for a day, so that no process counts it again;
-// after that only the event counts.
+// Late events of an expired challenge are added to it for a day, so that no process
+// counts it again. After that only the event counts.
 func TestMail_late(t *testing.T) {
 	c := newClock()
 	s := open(t, sqltest.SQLite(t), c, otpstats.Options{Interval: time.Hour})

@@ -47,26 +47,55 @@ const Other = "(other)"
 // others belong to the hour of their event. Asked, ResendAsked, Limited and
 // Failures have no provider.
 type Counts struct {
-	Asked       int64 // calls of Send, and calls of Resend that opened a new challenge because the old one had expired
-	ResendAsked int64 // other calls of Resend
-	Limited     int64 // calls that a rate limit rejected: no mail was sent
-	Sent        int64 // challenges with a mail that the sender accepted
-	Resends     int64 // further mails of a challenge
-	Decoys      int64 // decoys opened; not part of Sent
-	FailedMails int64 // mails that were not sent
-	FailedTries int64 // failed attempts of a provider, even if another provider accepted the mail
-	Failures    int64 // calls that the system failed: the store, Options.Admit, the generator, clocks or keys
-	Answered    int64 // mailed challenges for which something was typed before they expired: a correct or wrong code, or malformed input
-	Verified    int64 // challenges passed
-	Wrong       int64 // wrong guesses
-	Malformed   int64 // inputs that do not look like a code
-	Expired     int64 // guesses after the deadline
-	Exhausted   int64 // guesses after the last allowed one
-	Escalated   int64 // guesses at a short code when only strong codes were accepted
-	Over        int64 // mailed challenges that ended: passed, or given up after Options.Over
-	NoMail      int64 // part of Over: the mail was lost later, in a queue
-	NoAnswer    int64 // part of Over: mailed, and nothing was typed in time
-	NeverRight  int64 // part of Over: something was typed, but never the correct code
+	// Asked is the number of calls of Send, and of Resend where the old
+	// challenge had expired and a new one was opened.
+	Asked int64
+	// ResendAsked is the number of other calls of Resend.
+	ResendAsked int64
+	// Limited is the number of calls that a rate limit rejected: no mail was
+	// sent.
+	Limited int64
+	// Sent is the number of challenges with a mail that the sender accepted.
+	Sent int64
+	// Resends is the number of further mails of these challenges.
+	Resends int64
+	// Decoys is the number of decoys opened. They are not part of Sent.
+	Decoys int64
+	// FailedMails is the number of mails that were not sent.
+	FailedMails int64
+	// FailedTries is the number of failed attempts of a provider, even if
+	// another provider accepted the mail.
+	FailedTries int64
+	// Failures is the number of calls that the system failed: the store,
+	// Options.Admit, the generator, clocks or keys.
+	Failures int64
+	// Answered is the number of mailed challenges for which something was typed
+	// before they expired: a correct code, a wrong one or malformed input.
+	Answered int64
+	// Verified is the number of challenges that were passed.
+	Verified int64
+	// Wrong is the number of wrong guesses.
+	Wrong int64
+	// Malformed is the number of inputs that do not look like a code.
+	Malformed int64
+	// Expired is the number of guesses after the deadline.
+	Expired int64
+	// Exhausted is the number of guesses after the last allowed one.
+	Exhausted int64
+	// Escalated is the number of guesses at a short code when only strong codes
+	// were accepted.
+	Escalated int64
+	// Over is the number of mailed challenges that ended: they were passed, or
+	// given up after Options.Over. NoMail, NoAnswer and NeverRight are parts of
+	// it.
+	Over int64
+	// NoMail is the number of challenges whose mail was lost later, in a queue.
+	NoMail int64
+	// NoAnswer is the number of challenges for which nothing was typed in time.
+	NoAnswer int64
+	// NeverRight is the number of challenges for which something was typed, but
+	// never the correct code.
+	NeverRight int64
 }
 
 // FunnelRow is one row of [Stats.Funnel].
@@ -100,9 +129,14 @@ type DayQuantiles struct {
 
 // Guesses is the result of [Stats.Guesses].
 type Guesses struct {
-	Verified int64    // challenges that were passed
-	Wrong    [8]int64 // Wrong[i] of those had i wrong guesses before; Wrong[7] had 7 or more
-	Resends  [6]int64 // Resends[i] of those had i resends before; Resends[5] had 5 or more
+	// Verified is the number of challenges that were passed.
+	Verified int64
+	// Wrong counts them by the wrong guesses before: Wrong[i] had i of them,
+	// and Wrong[7] had 7 or more.
+	Wrong [8]int64
+	// Resends counts them by the resends before: Resends[i] had i of them, and
+	// Resends[5] had 5 or more.
+	Resends [6]int64
 }
 
 // Steps is the result of [Stats.GaveUp]: where people give up. NotMailed is part
@@ -118,29 +152,49 @@ type Steps struct {
 
 // Abuse is the result of [Stats.Abuse].
 type Abuse struct {
-	Hours     []AbuseHour // each hour of the range with a guess that was not correct
-	Clients   []Spread    // clients that asked for many addresses, the most addresses first; at most 50
-	Addresses []Spread    // addresses that many clients asked for, the most clients first; at most 50
+	// Hours are the hours of the range with a guess that was not correct.
+	Hours []AbuseHour
+	// Clients are at most 50 clients that asked for many addresses, those with
+	// the most addresses first.
+	Clients []Spread
+	// Addresses are at most 50 addresses that many clients asked for, those with
+	// the most clients first.
+	Addresses []Spread
 }
 
 // AbuseHour describes one hour.
 type AbuseHour struct {
-	Hour      time.Time // its beginning, in UTC
-	Wrong     int64     // wrong guesses
-	Usual     float64   // wrong guesses in the median hour of the range
-	Unsolved  int64     // addresses with only wrong guesses in the hour
-	Escalated int64     // guesses rejected because only strong codes were accepted
-	Malformed int64     // inputs that do not look like a code: digits where a strong code was mailed come from a guesser
-	High      bool      // Unsolved is at least Guessing.MinAddresses, and Wrong is at least Guessing.Factor times Usual
+	// Hour is the beginning of the hour, in UTC.
+	Hour time.Time
+	// Wrong is the number of wrong guesses.
+	Wrong int64
+	// Usual is the number of wrong guesses in the median hour of the range.
+	Usual float64
+	// Unsolved is the number of addresses with only wrong guesses in the hour.
+	Unsolved int64
+	// Escalated is the number of guesses that were rejected because only strong
+	// codes were accepted.
+	Escalated int64
+	// Malformed is the number of inputs that do not look like a code. Digits
+	// where a strong code was mailed come from a guesser.
+	Malformed int64
+	// High says that Unsolved is at least Guessing.MinAddresses, and Wrong at
+	// least Guessing.Factor times Usual.
+	High bool
 }
 
 // Spread is a client and its addresses, or an address and its clients, in one
 // hour.
 type Spread struct {
-	Hour    time.Time // its beginning, in UTC
-	Subject string    // the stored hash, the same in every hour; see Stats.ClientSubject and AddressSubject
-	Count   int64     // number of distinct addresses or clients
-	Asked   int64     // number of calls
+	// Hour is the beginning of the hour, in UTC.
+	Hour time.Time
+	// Subject is the stored hash of the client or address. It is the same in
+	// every hour. See Stats.ClientSubject and AddressSubject.
+	Subject string
+	// Count is the number of different addresses or clients.
+	Count int64
+	// Asked is the number of calls.
+	Asked int64
 }
 
 // Names are the values that a filter can select, those with the most traffic

@@ -33,13 +33,23 @@ const (
 
 // Anomaly is something unusual that has begun, and may have ended.
 type Anomaly struct {
-	Kind    AnomalyKind `json:"kind"`           // what is unusual
-	Subject string      `json:"subject"`        // the domain, or the stored hash of the client or address (see Stats.ClientSubject); empty for all traffic
-	Since   time.Time   `json:"since"`          // the minute in which it was detected
-	Until   time.Time   `json:"until,omitzero"` // when it ended; zero while it lasts
-	Count   int64       `json:"count"`          // at detection: mails sent, addresses without a correct code, addresses, clients, escalations or failures
-	Seen    float64     `json:"seen"`           // the unusual number: the share, from 0 to 1, that was verified or failed, or Count
-	Usual   float64     `json:"usual"`          // the usual number, or the limit
+	// Kind says what is unusual.
+	Kind AnomalyKind `json:"kind"`
+	// Subject is the domain, or the stored hash of the client or address (see
+	// Stats.ClientSubject). It is empty if the anomaly is about all traffic.
+	Subject string `json:"subject"`
+	// Since is the minute in which the anomaly was detected.
+	Since time.Time `json:"since"`
+	// Until is when the anomaly ended. It is zero while it lasts.
+	Until time.Time `json:"until,omitzero"`
+	// Count is what the rule counted at detection: mails sent, addresses
+	// without a correct code, addresses, clients, escalations or failures.
+	Count int64 `json:"count"`
+	// Seen is the unusual number: the share of codes verified or calls failed,
+	// from 0 to 1, or else Count.
+	Seen float64 `json:"seen"`
+	// Usual is what Seen usually is, or its limit.
+	Usual float64 `json:"usual"`
 }
 
 // Rules decide what is an anomaly. They are evaluated for each minute of the time

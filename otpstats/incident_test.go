@@ -36,11 +36,10 @@ func (e *event) public() otp.Event {
 func TestIncidents(t *testing.T) {
 	t.Parallel()
 	quiet := testkit.Rounds(1, 3) // days before
-	perDay := float64(testkit.Rounds(2500, 4000))
 	m := newMonth(77)
 	outage := m.start.AddDate(0, 0, quiet).Add(9 * time.Hour)
 	attack := outage.Add(2 * time.Hour)
-	m.people(m.start, m.start.AddDate(0, 0, quiet+1), perDay, func(domain string, at time.Time) bool {
+	m.people(m.start.Add(12*time.Hour), outage.Add(11*time.Hour), 4000, func(domain string, at time.Time) bool {
 		return domain == "post.example" && at.After(outage) && at.Before(outage.Add(4*time.Hour))
 	})
 	m.guessers(attack, attack.Add(2*time.Hour), 10*time.Second)

@@ -1,52 +1,87 @@
-# make test            everything that CI checks
-# make bench           ratios to the bare calls and to other libraries
-# make check-consumer  build every module from tags, as an outsider would
-# make fuzz            all fuzz targets, FUZZTIME each (10m)
-# make release VERSION=v0.1.0
-#                      check, tag all modules at one version; pushes nothing
+# make help lists the targets, CONTRIBUTING.md says when to run which.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-MODULES     = $(shell git ls-files --cached --others --exclude-standard '*go.mod' | xargs -n1 dirname)
-FUZZTIME   ?= 10m
+GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ACTIONLINT  = github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-# A server that a test cannot find is a failure here.
-export OTP_TEST_NO_SKIP = 1
+MODULE   ?= .
+FUZZTIME ?= 5m
 
-.PHONY: test servers format lint race modules fuzz-short fuzz bench check-consumer release
+# The modules with the longest tests come first.
+ALL = ./sqlstore/... ./otpstats/... ./internal/e2e/... work
 
-test: servers format lint race modules fuzz-short check-consumer
+# The folder of tools that are compiled once.
+TOOLS = $(shell go env GOCACHE)/otp-tools
 
-servers:
+.PHONY: help quick test servers format tidy tidy-check lint race check-consumer stress fuzz nightly nightly-test bench golangci vuln actionlint licenses release
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
+
+quick: format ## Format, vet and the short tests of one module: make quick MODULE=sqlstore
+	cd $(MODULE) && go vet ./... && go test -short -vet=off ./...
+
+test: ## Everything that must be true before a change lands (needs servers)
+	@scripts/stages.sh servers format tidy-check lint race check-consumer
+
+servers: ## Install the servers that the tests start, where they are missing
 	@scripts/servers.sh
 
-format:
+format: ## Check the format of all Go files, and the size of all files
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
-	if [ -n "$$out" ]; then echo "not formatted:"; echo "$$out"; exit 1; fi
+	if [ -n "$$out" ]; then echo "not formatted (gofmt -w):"; echo "$$out"; exit 1; fi
 	@out=$$(git ls-files -z | xargs -0 -I{} find {} -size +500k); \
-	if [ -n "$$out" ]; then echo "too large for a source, a program perhaps:"; echo "$$out"; exit 1; fi
+	if [ -n "$$out" ]; then echo "larger than 500 kB, which no source file is:"; echo "$$out"; exit 1; fi
 
-lint:
-	go vet work
-	go run $(STATICCHECK) -checks inherit,ST1000,ST1020,ST1021,ST1022 work
+tidy: ## Tidy go.mod and go.sum of all modules
+	@scripts/tidy.sh
 
-race:
-	go test -race -shuffle=on -count=1 ./...
+tidy-check:
+	@scripts/tidy.sh -diff
 
-modules:
-	@scripts/modules.sh $(MODULES)
+# From here on, everything is compiled for the race detector: compiling the
+# dependencies a second time takes longer than the tests.
+lint: ## Run go vet and staticcheck on all modules
+	go vet -race work
+	GOBIN=$(TOOLS) go install $(STATICCHECK)
+	GOFLAGS="$$(go env GOFLAGS) -race" $(TOOLS)/staticcheck -checks inherit,ST1000,ST1020,ST1021,ST1022 work
 
-fuzz-short:
-	@scripts/fuzz.sh 3s
+# Four packages at a time: those with servers mostly wait.
+race: export OTP_TEST_NO_SKIP = 1
+race: ## Run all tests with the race detector, in random order
+	go test -race -vet=off -shuffle=on -count=1 -timeout 60m -p 4 $(or $(PKG),$(ALL))
 
-fuzz:
-	@scripts/fuzz.sh $(FUZZTIME)
-
-# The tables that the README quotes. Nothing fails for being slow.
-bench:
-	@cd bench && go run .
-
-check-consumer:
+check-consumer: ## Build all modules from tags, as users do
 	@scripts/consumer-check.sh
 
-release:
+stress: ## Run the tests on a busy machine, repeatedly: make stress PKG=./relay/... N=20
+	@N=$(N) PKG="$(PKG)" scripts/stress.sh
+
+fuzz: ## Run all fuzz targets, FUZZTIME each (5m)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+nightly: nightly-test fuzz bench ## Run what takes hours: all rounds of the tests, fuzzing, benchmarks
+
+nightly-test: export OTP_TEST_NIGHTLY = 1
+nightly-test: export OTP_TEST_NO_SKIP = 1
+nightly-test:
+	go test -race -vet=off -shuffle=on -count=1 -timeout 5h $(or $(PKG),$(ALL))
+
+bench: ## Measure; the tables in the README come from here
+	go test -run '^$$' -bench . -benchmem ./internal/e2e/bench
+
+golangci: ## Run the linters of .golangci.yml
+	go run $(GOLANGCI) run $$(go list -m -f '{{.Dir}}/...')
+
+vuln: ## Look for known vulnerabilities in what is called
+	go run $(GOVULNCHECK) work
+
+actionlint: ## Check the workflows
+	go run $(ACTIONLINT)
+
+licenses: ## Write docs/licenses.md
+	@scripts/licenses.sh
+
+release: ## Check and tag all modules: make release VERSION=v0.2.0
 	@scripts/release.sh $(VERSION)

@@ -20,20 +20,21 @@ const (
 	maxLabel   = 63
 )
 
-// Address is where a code goes. It has two forms: the delivery form, which is
-// exactly what is mailed, and a folded throttle key, which is only ever
-// counted, so that spellings that reach one mailbox share one budget.
+// Address is the destination of a code. It has two forms: the delivery form,
+// which is exactly what is mailed, and a folded throttle key, which is only used
+// for counting, so that all spellings of one mailbox share one budget.
 //
-// The zero value is no address. Make one with [ParseEmail], [ParseEmailUTF8] or
-// [NewAddress]. Two Addresses are equal with == when both forms are. An Address
-// never changes and may be used by many goroutines at once.
+// The zero value is not an address. Make one with [ParseEmail],
+// [ParseEmailUTF8] or [NewAddress]. Two Addresses are equal with == if both forms
+// are. An Address never changes and is safe for concurrent use.
 //
-// An Address shows itself masked wherever a log may be written: every verb of
-// package fmt and package log/slog print what [Address.Masked] returns. Only
-// [Address.String], called by name, and [Address.MarshalText], hence
-// encoding/json, give it whole. Package fmt does not ask Format for the verbs %p
-// and %w, which go vet reports, nor for unexported fields: a struct that keeps an
-// Address in one needs a Format method of its own, or it prints the address whole.
+// An Address is masked wherever a log may be written: every verb of package fmt
+// and package log/slog print what [Address.Masked] returns. Only
+// [Address.String], if you call it, and [Address.MarshalText], and therefore
+// encoding/json, return the whole address. Package fmt does not call Format for
+// the verbs %p and %w, which go vet reports, nor for unexported fields: a struct
+// that keeps an Address in one needs its own Format method, or it prints the
+// whole address.
 type Address struct {
 	deliver  string
 	throttle string
@@ -45,25 +46,25 @@ var (
 	_ slog.LogValuer = Address{}
 )
 
-// String returns the delivery form, whole: exactly what is mailed. It is empty
-// for the zero value. Keep it out of logs; [Address.Masked] is made for them.
+// String returns the whole delivery form: exactly what is mailed. It is empty for
+// the zero value. Do not log it; [Address.Masked] is for logs.
 func (a Address) String() string { return a.deliver }
 
 // Domain returns the part after the @, in lower-case ASCII (A-labels, RFC 5890)
-// for addresses from [ParseEmail]. It is empty when there is none: in a phone
+// for addresses from [ParseEmail]. It is empty if there is none: for a phone
 // number, a name like "@user" or the zero value.
 //
-// Where an app trusts a domain, it should also refuse % and ! before the @:
+// An app that trusts a domain should also reject % and ! before the @:
 // "a%evil.example@corp.example" is a valid name at corp.example, but a relay that
-// still honours such routes (RFC 1123 5.2.16) takes it elsewhere.
+// still honors such routes (RFC 1123 5.2.16) delivers it elsewhere.
 func (a Address) Domain() string {
 	_, domain := a.split()
 	return domain
 }
 
-// Masked returns a form for pages and logs: the first letter and the domain of
-// a mail address ("a***@example.com"), the last two signs of anything else that
-// has six or more ("***67"), "***" for what is shorter, and nothing for the
+// Masked returns a form for pages and logs: the first letter and the domain of a
+// mail address ("a***@example.com"), the last two characters of anything else
+// that has at least six ("***67"), "***" for anything shorter, and "" for the
 // zero value.
 func (a Address) Masked() string {
 	if a.deliver == "" {
@@ -81,8 +82,8 @@ func (a Address) Masked() string {
 	return "***" + a.deliver[len(a.deliver)-last-before:]
 }
 
-// split cuts the delivery form at its last @. The domain is empty when nothing
-// is before that.
+// split cuts the delivery form at its last @. The domain is empty if nothing
+// precedes that.
 func (a Address) split() (local, domain string) {
 	at := strings.LastIndexByte(a.deliver, '@')
 	if at <= 0 {
@@ -91,7 +92,7 @@ func (a Address) split() (local, domain string) {
 	return a.deliver[:at], a.deliver[at+1:]
 }
 
-// Format prints the masked form for every verb that fmt asks it for; %q quotes it. Width, precision
+// Format prints the masked form, whatever the verb; %q quotes it. Width, precision
 // and flags work as they do for a string.
 func (a Address) Format(s fmt.State, verb rune) {
 	if verb != 'q' {
@@ -103,43 +104,44 @@ func (a Address) Format(s fmt.State, verb rune) {
 // LogValue makes package log/slog print the masked form.
 func (a Address) LogValue() slog.Value { return slog.StringValue(a.Masked()) }
 
-// MarshalText returns the delivery form, whole, for encoding/json and its like.
-// It never fails; the zero value is the empty text.
+// MarshalText returns the whole delivery form, for encoding/json and similar
+// packages. It never fails; the zero value is the empty text.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.deliver), nil }
 
-// ParseEmail reads one bare mail address such as "Ann@example.org", at most 254
+// ParseEmail parses one plain mail address such as "Ann@example.org", at most 254
 // bytes long. It is the default of Options.ParseAddress.
 //
-// The part before the @ is the dot-atom of RFC 5322 3.2.3 in ASCII, at most 64
-// bytes, and is kept as typed, its case too (RFC 5321 2.4). The domain is
-// brought to lower-case A-labels by the strict lookup rules of UTS 46 and needs
-// a dot. Refused are display names, quotes, comments, lists, literals such as
-// [192.0.2.1], white space even at the ends, controls, invisible and unassigned
-// signs, a trailing dot and a last label of digits only. What String returns
-// is accepted again and gives an equal Address.
+// The part before the @ is a dot-atom in ASCII (RFC 5322 3.2.3) of at most 64
+// bytes and is kept as typed, including its case (RFC 5321 2.4). The domain is
+// converted to lower-case A-labels by the strict lookup rules of UTS 46 and must
+// contain a dot. ParseEmail rejects display names, quotes, comments, lists,
+// literals such as [192.0.2.1], white space even at the ends, control, invisible
+// and unassigned characters, a trailing dot, and a last label of only digits. It
+// accepts what String returns, and the result is equal.
 //
-// Any error wraps [ErrAddress] with a reason that does not repeat the input.
+// Every error wraps [ErrAddress] with a reason that does not repeat the input.
 func ParseEmail(s string) (Address, error) { return parseEmail(s, false) }
 
-// ParseEmailUTF8 is [ParseEmail] that also takes UTF-8 before the @ (RFC 6531,
-// RFC 6532), for use as Options.ParseAddress with a sender whose server offers
-// SMTPUTF8. An ASCII address gives exactly what ParseEmail gives.
+// ParseEmailUTF8 is like [ParseEmail] but also accepts UTF-8 before the @ (RFC
+// 6531, RFC 6532). Use it as Options.ParseAddress with a sender whose server
+// offers SMTPUTF8. For an ASCII address the result is that of ParseEmail.
 //
-// Every sign beyond ASCII must be a visible, assigned letter, mark, number,
-// punctuation or symbol; no part between dots begins with a combining mark. The
-// whole must be in Unicode's composed form NFC (RFC 6532 3.1), so that one name
-// has one spelling. Nothing is folded or replaced: letters that look or fold
-// alike stay different addresses.
+// Every character beyond ASCII must be a visible, assigned letter, mark, number,
+// punctuation or symbol, and no part between dots may begin with a combining
+// mark. The whole must be in Unicode's composed form NFC (RFC 6532 3.1), so that
+// each name has one spelling. Nothing is folded or replaced: letters that look or
+// fold alike remain different addresses.
 func ParseEmailUTF8(s string) (Address, error) { return parseEmail(s, true) }
 
-// NewAddress makes the Address of a sender that does not mail, such as a phone
-// number. Deliver is what the sender gets; throttle is what is counted, and
-// should be the same for all spellings of one destination. Both have 1 to 254
-// bytes of UTF-8 without controls, white space other than single inner blanks
-// (U+0020), invisible, bidirectional, private or unassigned signs.
+// NewAddress makes an Address for a sender that does not mail, such as a phone
+// number. The sender gets deliver; throttle is used for counting and should be
+// the same for all spellings of one destination. Both have 1 to 254 bytes of
+// UTF-8 without control, invisible, bidirectional, private or unassigned
+// characters, and without white space except single inner spaces (U+0020).
 //
-// Deliver is not checked to be a mail address: use [ParseEmail] for those. Any
-// error wraps [ErrAddress] with a reason that does not repeat the input.
+// NewAddress does not check that deliver is a mail address: use [ParseEmail] for
+// those. Every error wraps [ErrAddress] with a reason that does not repeat the
+// input.
 func NewAddress(deliver, throttle string) (Address, error) {
 	for _, s := range [2]string{deliver, throttle} {
 		if err := checkOpaque(s); err != nil {
@@ -168,11 +170,11 @@ func checkOpaque(s string) error {
 	return nil
 }
 
-// badAddress never gets a piece of the input: errors are logged.
+// badAddress never receives a part of the input, since errors are logged.
 func badAddress(reason string) error { return fmt.Errorf("%w: %s", ErrAddress, reason) }
 
 func parseEmail(s string, utf8Local bool) (Address, error) {
-	// Before anything that reads the whole: parsers have been quadratic.
+	// Before anything that reads the whole input: parsers have been quadratic.
 	if len(s) > maxAddress {
 		return Address{}, badAddress("it is too long")
 	}
@@ -203,8 +205,8 @@ func parseEmail(s string, utf8Local bool) (Address, error) {
 	return Address{deliver: deliver, throttle: throttleKey(deliver)}, nil
 }
 
-// checkLocal accepts dot-atom (RFC 5322 3.2.3) and, when asked, the
-// UTF8-non-ascii of RFC 6532 3.2 less what cannot be seen.
+// checkLocal accepts dot-atom (RFC 5322 3.2.3) and, if asked, the UTF8-non-ascii
+// of RFC 6532 3.2 without invisible characters.
 func checkLocal(local string, utf8Local bool) error {
 	switch {
 	case local == "":
@@ -226,7 +228,7 @@ func checkLocal(local string, utf8Local bool) error {
 			return badAddress("the part before the @ has a sign that is not supported")
 		case !utf8Local:
 			return badAddress("the part before the @ has a letter that is not plain ASCII")
-		case r == utf8.RuneError: // also U+FFFD typed as such: a name that was lost on the way
+		case r == utf8.RuneError: // also U+FFFD itself: a name that was damaged in transit
 			return badAddress("it is not valid UTF-8")
 		case unseen(r) || start && unicode.Is(unicode.M, r):
 			return badAddress("it has an invisible character or one out of place")
@@ -253,9 +255,9 @@ var atext = func() (set [utf8.RuneSelf]bool) {
 	return set
 }()
 
-// unseen reports whether r is white space, a control, format, private,
-// surrogate or unassigned code point, or ignorable by default: what people
-// cannot see, and what UTS 46 would drop without a word.
+// unseen reports whether r is white space, a control, format, private, surrogate
+// or unassigned code point, or ignorable by default: characters that people
+// cannot see and that UTS 46 would drop silently.
 func unseen(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r <= ' ' || r == 0x7f
@@ -287,7 +289,7 @@ func asciiDomain(s string) (string, error) {
 	return lowerASCII(s), nil
 }
 
-// mapDomain does so by UTS 46, for domains with letters beyond ASCII or A-labels.
+// mapDomain applies UTS 46, for domains with letters beyond ASCII or A-labels.
 func mapDomain(s string) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", badAddress("it is not valid UTF-8")
@@ -304,8 +306,8 @@ func mapDomain(s string) (string, error) {
 	if reason, _ := checkDomain(domain); reason != "" {
 		return "", badAddress(reason)
 	}
-	// A-labels can carry what nobody could type: look at what they show, and
-	// that the name is the same the next time it is read.
+	// A-labels can contain what nobody could type: check what they decode to, and
+	// that the name is the same the next time it is parsed.
 	shown, err := idnaLookup.ToUnicode(domain)
 	again, err2 := idnaLookup.ToASCII(domain)
 	if err != nil || err2 != nil || again != domain || strings.ContainsFunc(shown, unseen) {
@@ -314,8 +316,8 @@ func mapDomain(s string) (string, error) {
 	return domain, nil
 }
 
-// checkDomain checks an ASCII domain by RFC 1123 2.1 and RFC 5890 2.3.1 and says
-// what is wrong with it; encoded reports that a label begins with "xn--".
+// checkDomain checks an ASCII domain by RFC 1123 2.1 and RFC 5890 2.3.1 and
+// returns what is wrong with it; encoded means that a label begins with "xn--".
 func checkDomain(s string) (reason string, encoded bool) {
 	switch {
 	case s == "":

@@ -5,106 +5,106 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/go-mailotp/otp/internal/smtpclient"
 )
 
-// The errors that a person can cause. Match them with [errors.Is]; their
-// texts carry no code, secret, challenge ID or whole address. Any other error
-// from a [Verifier] is a failure of the system (store, clock, configuration)
-// and means "not verified".
+// The errors that a visitor can cause. Match them with [errors.Is]; their texts
+// contain no code, secret, challenge ID or whole address. Any other error from a
+// [Verifier] is a failure of the system (store, clock, configuration) and means
+// "not verified".
 var (
-	// ErrAddress says that the address is not one that can be mailed. The
-	// error that wraps it gives the reason.
-	ErrAddress = errors.New("otp: not a usable address")
+	// ErrAddress means that the address cannot be mailed. The error that wraps
+	// it gives the reason.
+	ErrAddress = errors.New("otp: invalid address")
 
-	// ErrMalformed says that the input cannot be a code: it has the wrong
-	// length or signs in it. It is not counted as a guess.
-	ErrMalformed = errors.New("otp: the input does not have the shape of a code")
+	// ErrMalformed means that the input does not look like a code: it has the
+	// wrong length or invalid characters. It is not counted as a guess.
+	ErrMalformed = errors.New("otp: input does not look like a code")
 
-	// ErrCode says that the code is wrong. The guess has been counted;
-	// Challenge.GuessesLeft says how many remain, down to 0.
+	// ErrCode means that the code is wrong. The guess has been counted;
+	// Challenge.GuessesLeft is the number that remain, down to 0.
 	ErrCode = errors.New("otp: wrong code")
 
-	// ErrExpired says that the code's time is over: offer a resend.
-	ErrExpired = errors.New("otp: the code has expired")
+	// ErrExpired means that the code has expired: offer a resend.
+	ErrExpired = errors.New("otp: code has expired")
 
-	// ErrExhausted says that the challenge had no guess left before this one:
-	// offer a resend.
+	// ErrExhausted means that the challenge had no guess left: offer a resend.
 	ErrExhausted = errors.New("otp: no guesses left for this code")
 
-	// ErrEscalated says that too many wrong short codes were typed for this
-	// address, so that short codes no longer count: offer a resend, which
+	// ErrEscalated means that too many wrong short codes were typed for this
+	// address, so short codes are no longer accepted: offer a resend, which
 	// mails a longer code.
-	ErrEscalated = errors.New("otp: short codes are stopped for this address, a longer one is needed")
+	ErrEscalated = errors.New("otp: too many wrong codes for this address, a longer code is required")
 
-	// ErrUnknown says that there is no such challenge: never made, used
-	// already, made for another purpose or long over. Start again.
+	// ErrUnknown means that there is no such challenge: it never existed, was
+	// used already, has another purpose, or expired more than an hour ago. Start
+	// again.
 	ErrUnknown = errors.New("otp: no such challenge")
 
-	// ErrLimited says that a budget of sends or starts is spent. The error is
-	// a *[LimitError].
+	// ErrLimited means that a budget of sends or starts is spent. The error is a
+	// *[LimitError].
 	ErrLimited = errors.New("otp: too many requests")
 
-	// ErrSend says that the sender reported a failure. The error is a
+	// ErrSend means that the sender reported a failure. The error is a
 	// *[SendError].
 	ErrSend = errors.New("otp: sending failed")
 )
 
-// NeedsResend reports whether err means that this challenge cannot be passed
-// any more and [Verifier.Resend] will help: [ErrExpired], [ErrExhausted] or
+// NeedsResend reports whether err means that this challenge can no longer be
+// passed and that [Verifier.Resend] helps: [ErrExpired], [ErrExhausted] or
 // [ErrEscalated].
 func NeedsResend(err error) bool {
 	return errors.Is(err, ErrExpired) || errors.Is(err, ErrExhausted) || errors.Is(err, ErrEscalated)
 }
 
-// LimitError is the [ErrLimited] that says when to come back.
+// LimitError is the error for [ErrLimited]; it says when to retry.
 type LimitError struct {
-	// RetryAfter is how long to wait until the budget has room again; always
-	// positive. For an HTTP Retry-After header round it up to whole seconds.
+	// RetryAfter is how long to wait until the budget allows another attempt.
+	// It is always positive. For an HTTP Retry-After header, round it up to
+	// whole seconds.
 	RetryAfter time.Duration
 }
 
-// Error says how long to wait, rounded up to seconds.
+// Error returns how long to wait, rounded up to seconds.
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("%v, try again in %v", ErrLimited, (e.RetryAfter + time.Second - 1).Truncate(time.Second))
+	return fmt.Sprintf("%v: try again in %v", ErrLimited, (e.RetryAfter + time.Second - 1).Truncate(time.Second))
 }
 
 // Is makes errors.Is(err, ErrLimited) true.
 func (e *LimitError) Is(target error) bool { return target == ErrLimited }
 
-// SendError is what a [Sender] returns to say what became of the message, and
-// the [ErrSend] that a [Verifier] returns. A Sender's error of another type
-// counts as one with MaybeSent set.
+// SendError is the error for [ErrSend]. A [Sender] returns it to say what became
+// of the message, and a [Verifier] passes it on. A Verifier treats any other
+// error of a Sender as a SendError with MaybeSent set.
 type SendError struct {
-	// Temporary says that the same message may go through later: SMTP 4yz, a
-	// dropped connection, a refused login. Not temporary means that the
-	// recipient or the message was refused for good (5yz).
+	// Temporary means that the same message may be accepted later: SMTP 4yz, a
+	// lost connection, a rejected login. If it is false, the recipient or the
+	// message was rejected permanently (5yz).
 	Temporary bool
 
-	// MaybeSent says that the outcome is unknown and the mail may arrive.
-	// It outranks Temporary: the code stays usable and nothing is given back.
+	// MaybeSent means that the outcome is unknown and the mail may arrive. It
+	// takes precedence over Temporary: the code stays usable, and the send is
+	// not refunded.
 	MaybeSent bool
 
-	// Stage names where it failed, in a short word of the sender's own:
-	// the [SMTPSender] uses compose, sign, connect, tls, hello, auth, mail,
-	// rcpt and data. For what concerns only this recipient use rcpt, or none:
-	// see [SendError.RefusedRecipient].
+	// Stage names the step that failed, in a short word of the sender's choice.
+	// Package smtpsender uses compose, sign, connect, tls, hello, auth, mail,
+	// rcpt and data. For a failure that concerns only this recipient use "rcpt"
+	// or "": see [SendError.RefusedRecipient].
 	Stage string
 
 	// Err is the cause. A sender keeps codes and whole addresses out of its
-	// text; a [Verifier] masks the ones it knows.
+	// text; a [Verifier] masks those that it knows.
 	Err error
 }
 
-// Error gives the stage and the cause.
+// Error returns the stage and the cause.
 func (e *SendError) Error() string {
 	if e == nil {
 		return ErrSend.Error() + ": a nil *SendError"
 	}
 	var b strings.Builder
 	if e.MaybeSent {
-		b.WriteString("otp: the mail may or may not have gone out")
+		b.WriteString("otp: the mail may or may not have been sent")
 	} else {
 		b.WriteString(ErrSend.Error())
 	}
@@ -117,11 +117,15 @@ func (e *SendError) Error() string {
 	return b.String()
 }
 
-// RefusedRecipient reports whether the recipient was refused for good, as after a typo in
-// an address: neither Temporary nor MaybeSent, and at the stage rcpt or by a sender
-// that names no stage. Any other failure may concern every mail. It is false for nil.
+// stageRcpt is the stage at which a sender names a recipient.
+const stageRcpt = "rcpt"
+
+// RefusedRecipient reports whether the recipient was rejected permanently, for
+// example because of a typo in the address: neither Temporary nor MaybeSent, and
+// at the stage "rcpt" or "". Any other failure may concern every mail. It is
+// false for nil.
 func (e *SendError) RefusedRecipient() bool {
-	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == smtpclient.StageRcpt || e.Stage == "")
+	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == stageRcpt || e.Stage == "")
 }
 
 // Is makes errors.Is(err, ErrSend) true.

@@ -4,15 +4,21 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otptest"
 )
 
@@ -50,7 +56,7 @@ func ExampleVerifier_Check() {
 	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
 	code := inbox.Code("bob@example.com")
 
-	for _, typed := range []string{"12345", "not " + code, wrong(code), code} {
+	for _, typed := range []string{"12345", "not " + code, testkit.WrongCode(code), code} {
 		answer, err := verifier.Check(ctx, challenge.ID, typed)
 		switch {
 		case err == nil:
@@ -297,4 +303,221 @@ func ExampleStore() {
 	_, err = verifier.Check(context.Background(), challenge.ID, inbox.Code("bob@example.com"))
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+func ExampleParseEmail() {
+	for _, typed := range []string{
+		"Mike@EXAMPLE.org",
+		"ann@bücher.example",
+		"Ann <ann@example.org>",
+		"ann@example",
+	} {
+		address, err := otp.ParseEmail(typed)
+		if errors.Is(err, otp.ErrAddress) {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(address.String())
+	}
+	// Output:
+	// Mike@example.org
+	// ann@xn--bcher-kva.example
+	// otp: invalid address: it has a space
+	// otp: invalid address: the domain has no dot
+}
+
+func ExampleParseEmailUTF8() {
+	const typed = "jürgen@bücher.example"
+	_, err := otp.ParseEmail(typed)
+	fmt.Println(err)
+	address, err := otp.ParseEmailUTF8(typed)
+	fmt.Println(address.String(), err)
+	// Output:
+	// otp: invalid address: the part before the @ has a letter that is not plain ASCII
+	// jürgen@xn--bcher-kva.example <nil>
+}
+
+func ExampleAddress_Masked() {
+	address, err := otp.ParseEmail("ann.lee@example.org")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(address.Masked())
+	fmt.Printf("%v %+v %q\n", address, address, address) // logs show no more
+	fmt.Println(address.String())
+	// Output:
+	// a***@example.org
+	// a***@example.org a***@example.org "a***@example.org"
+	// ann.lee@example.org
+}
+
+func ExampleNewAddress() {
+	// Any spelling of the number is counted as the same one.
+	address, err := otp.NewAddress("+49 151 23456", "+4915123456")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(address.String(), "is shown as", address.Masked())
+	// Output:
+	// +49 151 23456 is shown as ***56
+}
+
+func ExampleDigits() {
+	g := otp.Digits(6)
+	for _, typed := range []string{"042 137", "０４２１３７\n", "42137", "Your code is 042 137"} {
+		code, ok := g.Normalize(typed)
+		fmt.Printf("%q %v\n", code, ok)
+	}
+	// Output:
+	// "042137" true
+	// "042137" true
+	// "" false
+	// "" false
+}
+
+func ExampleLetters() {
+	g := otp.Letters(14)
+	code, ok := g.Normalize("b7kmo-xq2l-9dtzi")
+	fmt.Println(code, ok)
+	// Output:
+	// B7KM0XQ219DTZ1 true
+}
+
+// A MemoryStore serves one process. A Verifier calls the store by itself; the
+// calls here show what a store is.
+func ExampleNewMemoryStore() {
+	store := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: 50_000})
+
+	ctx := context.Background()
+	created, err := store.CompareAndSwap(ctx, "key", nil, []byte("first"), time.Hour)
+	fmt.Println(created, err)
+
+	// Of all that swap the same value exactly one succeeds.
+	swapped, err := store.CompareAndSwap(ctx, "key", []byte("first"), []byte("second"), time.Hour)
+	fmt.Println(swapped, err)
+	swapped, err = store.CompareAndSwap(ctx, "key", []byte("first"), []byte("third"), time.Hour)
+	fmt.Println(swapped, err)
+
+	value, err := store.Load(ctx, "key")
+	fmt.Printf("%s %v\n", value, err)
+	fmt.Println(store)
+	// Output:
+	// true <nil>
+	// true <nil>
+	// false <nil>
+	// second <nil>
+	// MemoryStore{Len: 1, Cap: 50000}
+}
+
+// A handler that asks for a code. The challenge stands even if err says that
+// the mail may have gone out, or that the server rejected the recipient.
+func ExampleVerifier_Send() {
+	inbox := &otptest.Inbox{}
+	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+
+	start := func(ctx context.Context, r *http.Request) error {
+		challenge, err := verifier.Send(ctx, otp.Request{
+			To:     r.PostFormValue("email"),
+			Client: r.RemoteAddr, // behind a proxy: the address that your proxy reports
+			Locale: r.Header.Get("Accept-Language"),
+		})
+		if challenge.ID == "" {
+			return err // no code was sent: show why, or log it
+		}
+		if err != nil {
+			log.Print(err)
+		}
+		fmt.Println("sent to", challenge.Masked)
+		return nil
+	}
+	for _, typed := range []string{"bob", "bob@example.com"} {
+		form := url.Values{"email": {typed}}
+		r := httptest.NewRequest(http.MethodPost, "/login", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if err := start(r.Context(), r); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// otp: invalid address: the @ is missing
+	// sent to b***@example.com
+}
+
+// A store that several processes share, or that outlives them, needs a secret
+// that does too.
+func ExampleNewVerifier() {
+	store := &registerStore{values: map[string]register{}}
+	sender := otp.NewLogSender(os.Stderr)
+	secret := []byte("32 random bytes that outlive you")
+
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets: [][]byte{secret}, // 32 random bytes, kept outside the store
+	})
+	fmt.Println(verifier, err)
+	// Output: Verifier{Purpose: login} <nil>
+}
+
+// Secrets from the environment.
+func ExampleOptions_secrets() {
+	store := &registerStore{values: map[string]register{}}
+	sender := otp.NewLogSender(os.Stderr)
+
+	secret, err := base64.StdEncoding.DecodeString(os.Getenv("OTP_SECRET")) // openssl rand -base64 32
+	if err != nil {
+		log.Fatal(err)
+	}
+	index, err := base64.StdEncoding.DecodeString(os.Getenv("OTP_INDEX_SECRET")) // another one
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets:     [][]byte{secret},
+		IndexSecret: index,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
+
+// Several observers.
+func ExampleMultiObserver() {
+	store, sender := otp.NewMemoryStore(nil), &otptest.Inbox{}
+	secrets := [][]byte{[]byte("32 random bytes that outlive you")}
+	stats := otp.ObserverFunc(func(_ context.Context, e otp.Event) { fmt.Println(e.Kind) })
+
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets:  secrets,
+		Observer: otp.MultiObserver(otp.NewLogObserver(nil), stats), // nil is slog.Default()
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
+
+// A test keeps the mails and moves the clock.
+func ExampleOptions_now() {
+	ctx := context.Background()
+
+	inbox := &otptest.Inbox{}
+	now := time.Now()
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
+		Now: func() time.Time { return now }, // so that the test can move the clock
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		challenge, err := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		answer, err := verifier.Check(ctx, challenge.ID, inbox.Code("bob@example.com"))
+		fmt.Println(answer.To.String(), err)
+		now = now.Add(time.Minute) // else the second mail would be too early
+	}
+	// Output:
+	// bob@example.com <nil>
+	// bob@example.com <nil>
 }

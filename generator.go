@@ -9,27 +9,27 @@ import (
 	"unicode/utf8"
 )
 
-// A Generator makes codes and reads what people type for them. One that also
-// has the method Bits() float64 tells how hard its codes are to guess, and
-// [NewVerifier] holds it to that.
+// A Generator makes codes and reads them back from what people type. If it also
+// has the method Bits() float64, which returns how hard its codes are to guess,
+// [NewVerifier] checks that they are strong enough.
 //
-// Both methods may be called by many goroutines at once.
+// Any number of goroutines may call both methods at once.
 type Generator interface {
-	// Generate returns a fresh code from a cryptographic source: 4 to 64
-	// bytes (without Bits: 6 to 64) of printable ASCII that Normalize returns
-	// unchanged. On an error no challenge is made and no mail is sent.
+	// Generate returns a fresh code from a cryptographic source: 4 to 64 bytes
+	// (6 to 64 without Bits) of printable ASCII, which Normalize returns
+	// unchanged. After an error no challenge is opened and no mail is sent.
 	Generate() (code string, err error)
 
-	// Normalize brings what a person typed or pasted into the form that
-	// Generate returns, or reports false when it cannot be a code. It is
-	// called before anything is counted or compared, never with more than
-	// 64 bytes.
+	// Normalize converts what a person typed or pasted into the form that
+	// Generate returns, or returns false if it cannot be a code. It is called
+	// before anything is counted or compared, and never with more than 64
+	// bytes.
 	Normalize(input string) (code string, ok bool)
 }
 
-// sized is what a [Generator] may also have, and those of [Digits] and
-// [Letters] do: Bits returns the strength of its codes in bits, the binary
-// logarithm of how many equally likely ones there are; 0 when it makes none.
+// sized is implemented by the generators of [Digits] and [Letters], and possibly
+// by others. Bits returns the strength of the codes in bits, the binary logarithm
+// of the number of equally likely codes; 0 if there are none.
 type sized interface{ Bits() float64 }
 
 var (
@@ -48,30 +48,30 @@ const (
 	letterSymbols = "0123456789BCDFGHJKMNPQRSTVWXYZ"
 )
 
-// Digits returns the [Generator] of codes of n uniform decimal digits, leading
-// zeros kept; n is 6 to 12. With another n every Generate fails, and
-// [NewVerifier] refuses it. A code has 3.32 bits a digit: 19.9 for six.
+// Digits returns a [Generator] of codes of n uniform decimal digits, with leading
+// zeros; n is 6 to 12. With any other n, [NewVerifier] returns an error and every
+// Generate fails. Each digit has 3.32 bits, so six have 19.9.
 //
-// Normalize takes the decimal digits of every script (Unicode category Nd) for
-// their values and drops white space, dashes, minus signs, dots, underscores
-// and invisible marks anywhere. Any other sign, another number of digits,
-// invalid UTF-8 or more than 64 bytes cannot be a code.
+// Normalize accepts the decimal digits of every script (Unicode category Nd) and
+// ignores white space, dashes, minus signs, dots, underscores and invisible marks
+// anywhere. Input with any other character, another number of digits, invalid
+// UTF-8 or more than 64 bytes is not a code.
 func Digits(n int) Generator {
 	return codes{name: "Digits", symbols: digitSymbols, n: n, least: 6, most: 12}
 }
 
-// Letters returns the [Generator] of codes of n uniform signs out of thirty,
+// Letters returns a [Generator] of codes of n uniform characters out of thirty:
 // the digits and the capital letters without A, E, I, L, O and U; n is 5 to 32.
-// With another n every Generate fails, and [NewVerifier] refuses it. A code has
-// 4.91 bits a sign: 68.7 for fourteen.
+// With any other n, [NewVerifier] returns an error and every Generate fails. Each
+// character has 4.91 bits, so fourteen have 68.7.
 //
-// Normalize is that of [Digits] and also takes small and full-width letters,
-// and O for 0, I and L for 1.
+// Normalize works like that of [Digits], and also accepts lower-case and
+// full-width letters, O for 0, and I and L for 1.
 func Letters(n int) Generator {
 	return codes{name: "Letters", symbols: letterSymbols, n: n, least: 5, most: maxSymbols}
 }
 
-// isDigits reports whether all codes of g are digits for sure.
+// isDigits reports whether all codes of g are certain to be digits.
 func isDigits(g Generator) bool {
 	c, ok := g.(codes)
 	return ok && c.symbols == digitSymbols
@@ -85,7 +85,7 @@ type codes struct {
 
 func (c codes) valid() bool { return c.least <= c.n && c.n <= c.most }
 
-// Bits returns the strength of a code in bits, 0 when n is out of range.
+// Bits returns the strength of a code in bits, 0 if n is out of range.
 func (c codes) Bits() float64 {
 	if !c.valid() {
 		return 0
@@ -93,10 +93,10 @@ func (c codes) Bits() float64 {
 	return float64(c.n) * math.Log2(float64(len(c.symbols)))
 }
 
-// Generate returns a fresh code. It fails only when n is out of range.
+// Generate returns a fresh code. It fails only if n is out of range.
 func (c codes) Generate() (string, error) {
 	if !c.valid() {
-		return "", fmt.Errorf("otp: %s(%d) makes no codes: want %d to %d", c.name, c.n, c.least, c.most)
+		return "", fmt.Errorf("otp.%s(%d): want %d to %d characters", c.name, c.n, c.least, c.most)
 	}
 	// One small read nearly always suffices: of the bytes 2 % are rejected for
 	// digits and 6 % for letters.
@@ -105,16 +105,16 @@ func (c codes) Generate() (string, error) {
 	for have := 0; have < c.n; {
 		draw := random[:c.n-have+c.n/4+4]
 		if _, err := rand.Read(draw); err != nil {
-			return "", fmt.Errorf("otp: no random bytes: %w", err)
+			return "", fmt.Errorf("random source: %w", err)
 		}
 		have += pick(code[have:c.n], draw, c.symbols)
 	}
 	return string(code[:c.n]), nil
 }
 
-// pick fills dst with symbols chosen by random bytes and returns how many there
-// were. Bytes past the last whole multiple of the alphabet are dropped: the
-// bare remainder would favour its first symbols (NIST SP 800-63B 3.2.12).
+// pick fills dst with symbols chosen by random bytes and returns how many it
+// chose. It drops bytes past the last whole multiple of the alphabet: a plain
+// remainder would favor the first symbols (NIST SP 800-63B 3.2.12).
 func pick(dst, random []byte, symbols string) (n int) {
 	limit := 256 - 256%len(symbols)
 	for _, b := range random {
@@ -129,7 +129,7 @@ func pick(dst, random []byte, symbols string) (n int) {
 	return n
 }
 
-// Normalize brings what was typed into the form of Generate.
+// Normalize converts what was typed into the form of Generate.
 func (c codes) Normalize(input string) (string, bool) {
 	if !c.valid() || len(input) > maxInput {
 		return "", false
@@ -156,8 +156,8 @@ func (c codes) Normalize(input string) (string, bool) {
 	return string(code[:have]), true
 }
 
-// symbol returns the one that r stands for. Nothing but ASCII and its full-width
-// copies is folded: strings.ToUpper would also take U+0131 and U+017F.
+// symbol returns the symbol that r stands for. It folds only ASCII and its
+// full-width copies: strings.ToUpper would also accept U+0131 and U+017F.
 func (c codes) symbol(r rune) (byte, bool) {
 	if value, ok := digitValue(r); ok {
 		return '0' + value, true
@@ -199,8 +199,8 @@ func digitValue(r rune) (byte, bool) {
 	return 0, false
 }
 
-// filler reports whether r is a sign that people and programs put around and
-// between the symbols of a code: white space, a dash, a minus, a dot, an
+// filler reports whether r is a character that people and programs put around
+// and between the symbols of a code: white space, a dash, a minus sign, a dot, an
 // underscore or an invisible format mark.
 func filler(r rune) bool {
 	if r < utf8.RuneSelf {

@@ -14,8 +14,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/go-mailotp/otp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 const (
@@ -214,6 +216,7 @@ var normalizeCases = []struct {
 	digits, digits8 string // what Digits(6) and Digits(8) make of it; empty = no code
 	letters         string // what Letters(6) makes of it
 }{
+
 	// H1
 	{"plain", "123456", "123456", "", "123456"},
 	{"leading zeros", "000042", "000042", "", "000042"}, // A3
@@ -353,41 +356,6 @@ func TestGenerator_everyDigit(t *testing.T) {
 	}
 }
 
-func FuzzNormalize(f *testing.F) {
-	seeds := 0
-	for _, tc := range normalizeCases {
-		if len(tc.in) < 200 {
-			f.Add(tc.in)
-			seeds++
-		}
-	}
-	if seeds == 0 {
-		f.Fatal("no seeds")
-	}
-	f.Fuzz(func(t *testing.T, in string) {
-		for n := range 34 {
-			for _, c := range []struct {
-				g     otp.Generator
-				signs string
-			}{{otp.Digits(n), digitSigns}, {otp.Letters(n), letterSigns}} {
-				code, ok := c.g.Normalize(in)
-				if !ok {
-					if code != "" {
-						t.Errorf("%q is refused as %q", in, code)
-					}
-					continue
-				}
-				if len(in) > 64 || !utf8.ValidString(in) || len(code) != n || strings.Trim(code, c.signs) != "" {
-					t.Errorf("%q is read as %q", in, code)
-				}
-				if again, ok := c.g.Normalize(code); !ok || again != code {
-					t.Errorf("%q is read as %q and that as %q", in, code, again)
-				}
-			}
-		}
-	})
-}
-
 // Many goroutines may use one Generator; the race detector watches.
 func TestGenerator_concurrent(t *testing.T) {
 	for _, g := range []otp.Generator{otp.Digits(6), otp.Letters(14)} {
@@ -455,10 +423,45 @@ func TestChallenge_Letters(t *testing.T) {
 		ch, code := r.ask(otp.Request{To: bob})
 		require.Equal(t, c.want[0], ch.Letters)
 		for range 10 {
-			r.Check(ctx, ch.ID, wrong(code))
+			r.Check(ctx, ch.ID, testkit.WrongCode(code))
 		}
 		ch, _ = r.ask(otp.Request{To: bob})
 		require.True(t, ch.Strong)
 		require.Equal(t, c.want[1], ch.Letters)
 	}
+}
+
+func FuzzNormalize(f *testing.F) {
+	seeds := 0
+	for _, tc := range normalizeCases {
+		if len(tc.in) < 200 {
+			f.Add(tc.in)
+			seeds++
+		}
+	}
+	if seeds == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		for n := range 34 {
+			for _, c := range []struct {
+				g     otp.Generator
+				signs string
+			}{{otp.Digits(n), digitSigns}, {otp.Letters(n), letterSigns}} {
+				code, ok := c.g.Normalize(in)
+				if !ok {
+					if code != "" {
+						t.Errorf("%q is refused as %q", in, code)
+					}
+					continue
+				}
+				if len(in) > 64 || !utf8.ValidString(in) || len(code) != n || strings.Trim(code, c.signs) != "" {
+					t.Errorf("%q is read as %q", in, code)
+				}
+				if again, ok := c.g.Normalize(code); !ok || again != code {
+					t.Errorf("%q is read as %q and that as %q", in, code, again)
+				}
+			}
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package otp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -16,125 +17,120 @@ import (
 	"github.com/go-mailotp/otp/internal/seal"
 )
 
-// The defaults of [Options] that are plain numbers.
-const (
-	// DefaultTTL is how long a code lives, and the longest for a purpose that
-	// is not named in Options.Purposes (NIST SP 800-63B 3.1.3.2, OWASP ASVS 6.5.5).
-	DefaultTTL = 10 * time.Minute
-
-	// MaxTTL is the longest life for a purpose named in Options.Purposes. Name
-	// only kinds that prove an address there, no login and no recovery, for which
-	// 10 minutes are the most (NIST SP 800-63A 3.8, OWASP ASVS 6.5.5).
-	MaxTTL = 24 * time.Hour
-
-	// DefaultGuesses is how many guesses a challenge takes.
-	DefaultGuesses = 5
-)
-
-// Options configure a [Verifier]. The zero value means every default. Options
-// are copied by [NewVerifier], which refuses negative and senseless values. fmt,
-// slog and encoding/json show them without secrets, but package fmt cannot where
-// they are in an unexported field.
+// Options configure a [Verifier]. The zero value has every default. [NewVerifier]
+// copies them and rejects negative or out-of-range values. fmt, slog and
+// encoding/json print them without secrets, but package fmt cannot do so for a
+// value in an unexported field.
 type Options struct {
-	// Secrets seal the ledgers: the first seals, all open. Each has 32 bytes or
-	// more from a cryptographic source, not one byte repeated, and no two are
-	// equal. To rotate, give a
-	// new one to every verifier as the last, then make it the first, and keep
-	// the old one 31 days. May be left out only with a *[MemoryStore], for
-	// which a random one is made.
+	// Secrets seal what is stored: the first one seals, all of them open. Each
+	// has at least 32 bytes from a cryptographic source; one that is shorter, is
+	// one byte repeated, or is equal to another is an error. To rotate, first
+	// give a new secret to every verifier as the last one, then make it the
+	// first, and keep the old one for 31 days. Default: none, which is allowed
+	// only with a *[MemoryStore]; a random one is then made.
 	Secrets [][]byte
 
-	// IndexSecret names ledgers and signs challenge IDs and device tokens. 32
-	// bytes or more; it does not rotate: under another one every count,
-	// challenge and device token is lost, without an event. Default Secrets[0];
-	// required with more than one secret (the first rotation sets it to the old
-	// first, and there it stays).
+	// IndexSecret names what is stored and signs challenge IDs and device
+	// tokens. It has at least 32 bytes and does not rotate: changing it silently
+	// invalidates all counts, challenges and device tokens. It is required with
+	// more than one secret: set it to the first secret before the first
+	// rotation, and leave it there. Default: Secrets[0].
 	IndexSecret []byte
 
-	// Namespace separates tenants or stages that share a store; any string.
-	// Verifiers with different namespaces know nothing of each other.
+	// Namespace separates tenants or stages that share a store. Verifiers with
+	// different namespaces know nothing of each other. Default: empty.
 	Namespace string
 
-	// Purposes holds what differs for purposes of a kind, by kind: the part of
-	// a purpose before the first colon.
+	// Purposes has the options that differ for some kinds of purpose. The key is
+	// the kind: the part of a purpose before the first colon.
 	Purposes map[string]PurposeOptions
 
-	// Generator makes the short codes. Default Digits(6). At least 19.9 bits:
-	// 6 digits (OWASP ASVS 6.5.4). One that has no method Bits() float64 is taken
-	// at its word, if its codes have 6 characters or more.
+	// Generator makes the short codes. Weaker ones than 19.9 bits (6 digits,
+	// OWASP ASVS 6.5.4) are an error. A Generator without a method
+	// Bits() float64 is trusted if its codes have at least 6 characters.
+	// Default: Digits(6).
 	Generator Generator
 
-	// StrongGenerator makes the codes that are mailed when short ones have been
-	// guessed at too often. Default Letters(14). At least 64 bits, so that
-	// guesses at them need no count (NIST SP 800-63B 3.1.3.2). One that has no
-	// method Bits() float64 is taken at its word.
+	// StrongGenerator makes the codes that are mailed after too many wrong
+	// guesses at short ones. Weaker ones than 64 bits are an error, because
+	// guesses at strong codes are not counted for the address (NIST SP 800-63B
+	// 3.1.3.2). A Generator without a method Bits() float64 is trusted. Default:
+	// Letters(14), 68.7 bits.
 	StrongGenerator Generator
 
-	// TTL is how long a code lives. Default [DefaultTTL], which is the most
-	// here; at least a second. See Purposes for more.
+	// TTL is how long a code is valid, 1 second to 10 minutes (NIST SP 800-63B
+	// 3.1.3.2, OWASP ASVS 6.5.5). For a longer time, name the kind in Purposes.
+	// Default: 10 minutes.
 	TTL time.Duration
 
-	// Guesses is how many guesses a challenge takes, 1 to 10. Default 5. It is
-	// kept in the challenge: a change applies to new ones.
+	// Guesses is how many guesses a challenge accepts, 1 to 10. A change applies
+	// to new challenges. Default: 5.
 	Guesses int
 
-	// Sends bounds the mails to an address (all its spellings and purposes) in
-	// each lane. Default 1 in 60 s, 5 in an hour, 10 in 24 h. N is 1 to 100,
-	// Per up to 24 h. At most 12 codes for an address live at once in a lane,
-	// whatever N is.
+	// Sends limits the mails to an address, over all its spellings and purposes,
+	// once for strangers and once for known devices. N is 1 to 100, and Per is
+	// at most 24 hours. In addition, at most 12 codes for an address are valid at
+	// once in each of the two. Default: 1 in 60 seconds, 5 in an hour, 10 in 24
+	// hours.
 	Sends []Limit
 
-	// WrongGuesses bounds the wrong short codes for an address in each lane;
-	// when it is spent only strong codes help. Default 10 in 24 h, 30 in 30
-	// days. N is 1 to 100, Per up to 30 days. Success does not reset it.
+	// WrongGuesses limits the wrong short codes for an address, once for
+	// strangers and once for known devices. When it is reached, only strong
+	// codes help. A right code does not reset it. N is 1 to 100, and Per is at
+	// most 30 days. Default: 10 in 24 hours, 30 in 30 days.
 	WrongGuesses []Limit
 
-	// ClientStarts bounds the challenges that one client may open for
-	// addresses as a stranger; the known lane draws none. Default 10 a minute,
-	// 60 an hour. N is 1 to 100, Per up to an hour.
+	// ClientStarts limits the challenges that one client may open as a stranger;
+	// known devices are not counted. N is 1 to 100, and Per is at most an hour.
+	// Default: 10 a minute, 60 an hour.
 	ClientStarts []Limit
 
-	// Admit, where set, is asked before a challenge is opened. false gives a
-	// decoy: a challenge that looks real, sends nothing and can never be
-	// passed; use it for addresses without an account. It does not know the
-	// purpose: where sign-up and sign-in admit different ones, make a Verifier for
-	// each over the same store and secrets. An error stops the request. May be called
-	// concurrently; must answer within ctx. Default: every address.
+	// Admit, if set, decides whether a challenge for this address may be passed.
+	// If it returns false, the visitor sees the same page but no mail is sent,
+	// so nothing reveals which addresses have an account. It does not know the
+	// purpose: if sign-up and sign-in admit different addresses, make a Verifier
+	// for each over the same store and secrets. An error stops the request. Any
+	// number of goroutines may call it at once, and it must return when ctx
+	// ends. Default: nil, every address is admitted.
 	Admit func(ctx context.Context, to Address) (bool, error)
 
-	// ParseAddress turns what was typed into an [Address]. Default
-	// [ParseEmail]. It must accept the String of each Address that it returns
-	// and then return the same one. May be called concurrently.
+	// ParseAddress turns what was typed into an [Address]. It must accept the
+	// String of each Address that it returns, and then return the same Address.
+	// Any number of goroutines may call it at once. Default: [ParseEmail].
 	ParseAddress func(string) (Address, error)
 
-	// Observer is told of everything that happens; see [Observers] for several.
-	// Default: nobody.
+	// Observer receives every event; see [MultiObserver] for several. Default:
+	// nil, no observer.
 	Observer Observer
 
-	// Span is called at the beginning of each call of a Verifier, for traces: the
-	// operation is "send", "resend", "check", "status" or "forget". The context that
-	// it returns goes to store, sender and Admit; the function, not nil, is called
-	// at the end with the error that the call returns. May be called
-	// concurrently. Default: nothing.
+	// Span is called at the beginning of each call of a Verifier, for traces.
+	// The operation is "send", "resend", "check", "status" or "forget". The
+	// returned context is passed to store, sender and Admit; the returned
+	// function, which must not be nil, is called at the end with the error that
+	// the call returns. Any number of goroutines may call both at once. Default:
+	// nil, no spans.
 	Span func(ctx context.Context, operation string) (context.Context, func(err error))
 
-	// Now is the clock. Default [time.Now]. Verifiers on one store must agree
-	// to a minute. May be called concurrently.
+	// Now is the clock. The clocks of all verifiers on one store must agree to
+	// within a minute. Any number of goroutines may call it at once. Default:
+	// [time.Now].
 	Now func() time.Time
 }
 
-// PurposeOptions are what differs for purposes of one kind.
+// PurposeOptions are the options that may differ for purposes of one kind.
 type PurposeOptions struct {
-	// TTL is how long a code lives. Default Options.TTL; up to [MaxTTL].
+	// TTL is how long a code is valid, 1 second to 24 hours. Use more than 10
+	// minutes only for kinds that prove an address, never for login or recovery
+	// (NIST SP 800-63A 3.8, OWASP ASVS 6.5.5). Default: Options.TTL.
 	TTL time.Duration
 
-	// Generator makes the short codes. Default Options.Generator.
+	// Generator makes the short codes. Default: Options.Generator.
 	Generator Generator
 }
 
 // Limit allows N events in any span of length Per.
 type Limit struct {
-	// N is how many, 1 to 100.
+	// N is the number of events, 1 to 100.
 	N int
 	// Per is the length of the span, at least a millisecond.
 	Per time.Duration
@@ -152,7 +148,7 @@ func (o Options) Format(f fmt.State, _ rune) { io.WriteString(f, o.String()) }
 // LogValue logs what String returns.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// MarshalText gives what String returns, so that encoding/json shows no secret.
+// MarshalText returns what String returns, so that encoding/json shows no secret.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // core is a checked configuration, shared by the verifiers of all purposes.
@@ -168,21 +164,21 @@ type core struct {
 	strong   Generator
 	admit    func(context.Context, Address) (bool, error)
 	parse    func(string) (Address, error)
-	ownParse bool     // parse is ParseEmail, which takes what it gives
-	recent   *recent  // nil over a MemoryStore, which is as fast
-	observer Observer // nil for nobody
+	ownParse bool     // parse is ParseEmail, which accepts what it returns
+	cache    *cache   // nil over a MemoryStore, which is as fast
+	observer Observer // or nil
 	span     func(context.Context, string) (context.Context, func(error))
 	clock    func() time.Time
 }
 
-// newCore fills in the defaults and refuses what makes no sense. It is the
-// only place that does either.
+// newCore fills in the defaults and validates. It is the only place that does
+// either.
 func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 	if isNil(store) {
-		return nil, errors.New("otp: no store")
+		return nil, errors.New("otp: NewVerifier: store is nil; use NewMemoryStore for a single process")
 	}
 	if isNil(sender) {
-		return nil, errors.New("otp: no sender")
+		return nil, errors.New("otp: NewVerifier: sender is nil; use NewLogSender while developing")
 	}
 	o := Options{}
 	if opts != nil {
@@ -190,9 +186,11 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 	}
 	c := &core{
 		store: store, sender: sender, admit: o.Admit, observer: o.Observer, span: o.Span,
-		parse: o.ParseAddress, clock: o.Now, guesses: o.Guesses, strong: o.StrongGenerator,
+		parse: o.ParseAddress, clock: o.Now,
+		guesses:  cmp.Or(o.Guesses, 5),
+		strong:   cmp.Or(o.StrongGenerator, Letters(14)),
 		purposes: make(map[string]PurposeOptions, len(o.Purposes)),
-		standard: PurposeOptions{TTL: o.TTL, Generator: o.Generator},
+		standard: PurposeOptions{TTL: cmp.Or(o.TTL, longestTTL), Generator: cmp.Or(o.Generator, Digits(6))},
 	}
 	if c.parse == nil {
 		c.parse, c.ownParse = ParseEmail, true
@@ -203,45 +201,29 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 	if isNil(c.observer) {
 		c.observer = nil
 	}
-	if c.guesses == 0 {
-		c.guesses = DefaultGuesses
-	}
 	if c.guesses < 1 || c.guesses > 10 {
-		return nil, fmt.Errorf("otp: Options.Guesses is %d, want 1 to 10", o.Guesses)
+		return nil, fmt.Errorf("otp: Options.Guesses: %d, want 1 to 10", o.Guesses)
 	}
-	if c.standard.TTL == 0 {
-		c.standard.TTL = DefaultTTL
-	}
-	if err := checkTTL(c.standard.TTL, DefaultTTL); err != nil {
-		return nil, fmt.Errorf("otp: Options.TTL %w; name the kind in Purposes for more", err)
-	}
-	if c.standard.Generator == nil {
-		c.standard.Generator = Digits(6)
-	}
-	if c.strong == nil {
-		c.strong = Letters(14)
+	if err := checkTTL(c.standard.TTL, longestTTL); err != nil {
+		return nil, fmt.Errorf("otp: Options.TTL: %w; name the kind in Options.Purposes for up to %v", err, longestNamedTTL)
 	}
 	if err := checkGenerator(c.standard.Generator, minBits); err != nil {
-		return nil, fmt.Errorf("otp: Options.Generator %w", err)
+		return nil, fmt.Errorf("otp: Options.Generator: %w", err)
 	}
 	if err := checkGenerator(c.strong, minStrongBits); err != nil {
-		return nil, fmt.Errorf("otp: Options.StrongGenerator %w", err)
+		return nil, fmt.Errorf("otp: Options.StrongGenerator: %w", err)
 	}
 	for kind, p := range o.Purposes {
 		if err := checkPurpose(kind); err != nil || strings.Contains(kind, ":") {
-			return nil, fmt.Errorf("otp: Options.Purposes: %q is no kind of purpose", kind)
+			return nil, fmt.Errorf("otp: Options.Purposes: %q is not a kind of purpose: want 1 to %d bytes of plain text without a colon", kind, maxPurpose)
 		}
-		if p.TTL == 0 {
-			p.TTL = c.standard.TTL
-		}
-		if err := checkTTL(p.TTL, MaxTTL); err != nil {
-			return nil, fmt.Errorf("otp: Options.Purposes[%q].TTL %w", kind, err)
-		}
-		if p.Generator == nil {
-			p.Generator = c.standard.Generator
+		p.TTL = cmp.Or(p.TTL, c.standard.TTL)
+		p.Generator = cmp.Or(p.Generator, c.standard.Generator)
+		if err := checkTTL(p.TTL, longestNamedTTL); err != nil {
+			return nil, fmt.Errorf("otp: Options.Purposes[%q].TTL: %w", kind, err)
 		}
 		if err := checkGenerator(p.Generator, minBits); err != nil {
-			return nil, fmt.Errorf("otp: Options.Purposes[%q].Generator %w", kind, err)
+			return nil, fmt.Errorf("otp: Options.Purposes[%q].Generator: %w", kind, err)
 		}
 		c.purposes[kind] = p
 	}
@@ -262,7 +244,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		return nil, err
 	}
 	if _, ok := store.(*MemoryStore); !ok {
-		c.recent = newRecent()
+		c.cache = newCache()
 	}
 	return c, nil
 }
@@ -271,26 +253,23 @@ func newKeyring(store Store, o *Options) (*seal.Keyring, error) {
 	secrets, index := o.Secrets, o.IndexSecret
 	if len(secrets) == 0 {
 		if _, ok := store.(*MemoryStore); !ok {
-			return nil, errors.New("otp: Options.Secrets is empty: a store that outlives the process needs a secret that does too")
+			return nil, errors.New("otp: Options.Secrets: required with a store that outlives the process; generate 32 bytes once, with openssl rand -hex 32, and load them from your configuration")
 		}
 		random := make([]byte, seal.MinSecret)
 		rand.Read(random)
 		secrets = [][]byte{random}
 	}
-	if len(index) == 0 {
-		if len(secrets) > 1 {
-			return nil, errors.New("otp: Options.IndexSecret is required with more than one secret; set it to the secret that was first when the first ledger was written")
-		}
-		index = secrets[0]
+	if len(index) == 0 && len(secrets) > 1 {
+		return nil, errors.New("otp: Options.IndexSecret: required with more than one secret; set it to the secret that was the first before any rotation")
 	}
 	keys, err := seal.New(secrets, index, o.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("otp: Options: %w", err)
+		return nil, fmt.Errorf("otp: Options.%w", err)
 	}
 	return keys, nil
 }
 
-// limits checks a list and converts it; longest is how long its events are kept.
+// limits validates a list and converts it; longest is how long its events are kept.
 func limits(field string, list []Limit, longest time.Duration, standard ...Limit) ([]ledger.Limit, error) {
 	if len(list) == 0 {
 		list = standard
@@ -298,7 +277,7 @@ func limits(field string, list []Limit, longest time.Duration, standard ...Limit
 	out := make([]ledger.Limit, len(list))
 	for i, l := range list {
 		if l.N < 1 || l.N > ledger.MaxEvents || l.Per < time.Millisecond || l.Per > longest {
-			return nil, fmt.Errorf("otp: Options.%s: %d in %v, want 1 to %d in up to %v", field, l.N, l.Per, ledger.MaxEvents, longest)
+			return nil, fmt.Errorf("otp: Options.%s: %d in %v, want 1 to %d in at most %v", field, l.N, l.Per, ledger.MaxEvents, longest)
 		}
 		out[i] = ledger.Limit(l)
 	}
@@ -307,39 +286,42 @@ func limits(field string, list []Limit, longest time.Duration, standard ...Limit
 
 func checkTTL(ttl, longest time.Duration) error {
 	if ttl < time.Second || ttl > longest {
-		return fmt.Errorf("is %v, want 1s to %v", ttl, longest)
+		return fmt.Errorf("%v, want 1s to %v", ttl, longest)
 	}
 	return nil
 }
 
 const (
+	longestTTL      = 10 * time.Minute // unless the kind is named in Options.Purposes
+	longestNamedTTL = 24 * time.Hour
+
 	minBits       = 19.9 // 6 decimal digits
 	minStrongBits = 64
 
 	maxCode    = 64  // bytes, also of what is typed
-	minCode    = 4   // bytes; of a generator that does not tell its bits:
-	minUntold  = 6   // 19.9 bits if they are digits
+	minCode    = 4   // bytes
+	minUnsized = 6   // bytes, of a generator without Bits: 19.9 bits if they are digits
 	maxPurpose = 128 // bytes
 	maxLocale  = 35  // bytes
 	maxVars    = 512 // bytes, names and values together
 	maxClient  = 128 // bytes
 )
 
-// checkGenerator asks for a code, to find out now rather than at night.
+// checkGenerator makes a code as a trial, to find problems at start-up.
 func checkGenerator(g Generator, bits float64) error {
 	if isNil(g) {
 		return errors.New("is a nil pointer")
 	}
-	b, told := g.(sized)
-	if told && b.Bits() < bits {
-		return fmt.Errorf("has %.1f bits, want %.1f", b.Bits(), bits)
-	}
 	code, err := g.Generate()
 	if err != nil {
-		return fmt.Errorf("does not work: %w", err)
+		return err
 	}
-	if !told && len(code) < minUntold {
-		return fmt.Errorf("made a code of %d characters, want %d", len(code), minUntold)
+	b, isSized := g.(sized)
+	if isSized && b.Bits() < bits {
+		return fmt.Errorf("codes have %.1f bits, want at least %.1f", b.Bits(), bits)
+	}
+	if !isSized && len(code) < minUnsized {
+		return fmt.Errorf("codes have %d characters, want at least %d", len(code), minUnsized)
 	}
 	return checkCode(g, code)
 }
@@ -355,14 +337,14 @@ func checkCode(g Generator, code string) error {
 		}
 	}
 	if back, ok := g.Normalize(code); !ok || back != code {
-		return errors.New("does not accept its own code")
+		return errors.New("Normalize does not accept a code that Generate made")
 	}
 	return nil
 }
 
 func checkPurpose(p string) error {
 	if p == "" || p[0] == ':' || len(p) > maxPurpose || !plainText(p) {
-		return fmt.Errorf("otp: the purpose must have 1 to %d bytes of plain text and not begin with a colon", maxPurpose)
+		return fmt.Errorf("otp: purpose: want 1 to %d bytes of plain text that do not begin with a colon", maxPurpose)
 	}
 	return nil
 }
@@ -378,7 +360,7 @@ func plainText(s string) bool {
 	})
 }
 
-// isNil reports a nil interface or a nil pointer, function or map in one.
+// isNil reports whether v is nil or contains a nil pointer, function, map or channel.
 func isNil(v any) bool {
 	if v == nil {
 		return true

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-mailotp/otp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // A9: weak and senseless options are refused when the verifier is made.
@@ -136,12 +138,12 @@ func TestDefaults_sends(t *testing.T) {
 			sent++
 			require.Equal(t, 10*time.Minute, ch.ExpiresAt.Sub(ch.SentAt))
 		}
-		if minute := r.clock.Now().Sub(newClock().Now()) / time.Minute; minute == 59 {
+		if minute := r.clock.Now().Sub(testkit.NewClock().Now()) / time.Minute; minute == 59 {
 			require.Equal(t, 5, sent)
 		} else if minute == 24*60-1 {
 			require.Equal(t, 10, sent)
 		}
-		r.clock.add(time.Minute)
+		r.clock.Add(time.Minute)
 	}
 	require.Equal(t, 20, sent)
 
@@ -156,7 +158,7 @@ func TestDefaults_sends(t *testing.T) {
 		if i == 60 {
 			require.Equal(t, 10, starts)
 		}
-		r.clock.add(time.Second)
+		r.clock.Add(time.Second)
 	}
 	require.Equal(t, 60, starts)
 }
@@ -172,10 +174,10 @@ func TestLimits_sayWhen(t *testing.T) {
 		var limit *otp.LimitError
 		require.ErrorAs(t, err, &limit)
 		require.Equal(t, wait, limit.RetryAfter)
-		r.clock.add(wait - time.Millisecond)
+		r.clock.Add(wait - time.Millisecond)
 		_, err = r.Send(ctx, otp.Request{To: bob})
 		require.ErrorAs(t, err, &limit)
 		require.Equal(t, time.Millisecond, limit.RetryAfter)
-		r.clock.add(time.Millisecond)
+		r.clock.Add(time.Millisecond)
 	}
 }

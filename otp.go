@@ -1,67 +1,70 @@
-// Package otp proves that a person can read an e-mail address: it makes a
-// one-time code, mails it, and checks the answer. It goes into login, sign-up,
-// change-address and confirm-payment handlers that exist already.
+// Package otp proves that a person can read an e-mail address: a [Verifier]
+// mails a one-time code and checks the answer. It fits into existing handlers
+// for login, sign-up, change of address and confirmation of payments.
 //
-//	store := otp.NewMemoryStore(nil)
-//	sender, err := otp.NewSMTPSender("smtp.example.com", "Example <login@example.com>",
-//		&otp.SMTPOptions{Username: "login", Password: os.Getenv("SMTP_PASSWORD")})
+//	sender, err := smtpsender.New("smtp.example.com", "Example <login@example.com>",
+//		&smtpsender.Options{Username: "login", Password: os.Getenv("SMTP_PASSWORD")})
 //	...
-//	verifier, err := otp.NewVerifier(store, sender, nil)
+//	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
 //	...
 //	challenge, err := verifier.Send(ctx, otp.Request{To: r.FormValue("email"), Client: r.RemoteAddr})
-//	// keep challenge.ID in a cookie or the session of the person who asks, then:
+//	// Keep challenge.ID in a cookie or the session of this visitor. Then:
 //	challenge, err = verifier.Check(ctx, id, r.FormValue("code"))
 //	if err == nil {
 //		// challenge.To is proven
 //	}
 //
+// Package otphttp has ready pages and a JSON API over a Verifier.
+//
 // # Security model
 //
 // As long as the store keeps what it acknowledged and the verifiers' clocks
-// agree to a minute, a code is accepted at most once, only for the purpose and
-// the challenge it was made for and only before it expires, and nobody is told
-// more verdicts than the budgets of [Options] say: not by parallel requests, by
-// resending, by restarting, or by breaking the store. When anything fails, the
-// answer is "not verified".
+// agree to within a minute, a code is accepted at most once, only for the
+// purpose and the challenge it was made for, and only before it expires. Nobody
+// gets more verdicts than the budgets of [Options] allow: not by sending
+// requests in parallel, by resending, by restarting, or by breaking the store.
+// When anything fails, the answer is "not verified".
 //
-// A guess needs the challenge's ID, which only the asker holds, so strangers
-// who know an address cannot use up or cancel its owner's code. Whoever opens
-// challenges of their own for it gets ten wrong guesses a day; after that its
-// mails carry codes of 68 bits, so that guessing locks nobody out. (Asking can: ten
-// mails a day are an address's budget for strangers. Known devices have their own,
-// and Options.Admit is the place for a CAPTCHA.)
+// A guess needs the challenge's ID, which only the visitor who asked for the
+// code holds, so strangers who know an address can neither use up nor cancel its
+// owner's code. An attacker who opens challenges for the address gets ten wrong
+// guesses a day; after that its mails carry codes of 68 bits, so guessing locks
+// nobody out. Asking can: strangers share ten mails a day for each address.
+// Known devices have a separate budget, and Options.Admit is the place for a
+// CAPTCHA.
 //
-// What lies in the store is sealed with AES-256-GCM: without the secret it
-// shows no address, code, purpose or time.
+// Everything in the store is sealed with AES-256-GCM: without the secret it
+// reveals no address, code, purpose or time.
 //
-// Reading a mailbox is no phishing-resistant proof of a person, and mail is no
-// second factor by NIST SP 800-63B (3.1.3.1). It confirms an address.
+// Reading a mailbox does not prove a person's identity in a way that resists
+// phishing, and mail is not a second factor according to NIST SP 800-63B
+// (3.1.3.1). It confirms an address.
 //
 // # Choosing a store
 //
-// [MemoryStore] serves a single process and forgets when it ends. Several
-// processes, or counts that must outlive a restart, need a [Store] over an
-// engine that they share; it is a compare-and-swap register of some thirty
-// lines, held to its contract by otptest.TestStore.
+// [MemoryStore] serves a single process and forgets everything when it ends.
+// Several processes, or counts that must survive a restart, need a [Store] that
+// they share: packages redisstore, rueidisstore and sqlstore have them. To write
+// your own, implement compare-and-swap in some thirty lines and run
+// otptest.TestStore.
 //
 // # Errors
 //
-// What a person can cause is a sentinel for [errors.Is]: [ErrAddress],
+// Errors that a visitor can cause are sentinels for [errors.Is]: [ErrAddress],
 // [ErrMalformed], [ErrCode], [ErrExpired], [ErrExhausted], [ErrEscalated],
-// [ErrUnknown], [ErrLimited] and [ErrSend]. [NeedsResend] tells when to offer a
-// new code. Every other error is a failure of the system. No error text holds
-// a code, a secret, a challenge ID or a whole address.
+// [ErrUnknown], [ErrLimited] and [ErrSend]. [NeedsResend] reports when to offer
+// a new code. Every other error is a failure of the system. No error text
+// contains a code, a secret, a challenge ID or a whole address.
 //
 // # Time
 //
-// One clock rules, Options.Now; a store's time to live only cleans up. A code
-// has expired at its deadline, not after it.
+// All deadlines use Options.Now; store TTLs only reclaim space. A code has
+// expired at its deadline, not after it.
 //
 // # Concurrency
 //
 // All types are safe for concurrent use unless they say otherwise. The package
-// starts no goroutine that outlives a call, but for the timers of an
-// [SMTPSender], which its Close stops.
+// starts no goroutine that outlives a call.
 package otp
 
 import (
@@ -72,86 +75,57 @@ import (
 	"time"
 )
 
-// Request says who is to prove what.
-type Request struct {
-	// To is the address as typed. [ErrAddress] if it cannot be mailed.
-	To string
-
-	// Locale is the reader's language: a BCP 47 tag or a whole Accept-Language
-	// header. What cannot be read is left out. Empty is the sender's default.
-	Locale string
-
-	// Client is who asks: an IP address (counted by /32 or /64), IP:port, or
-	// a name for a device or app of at most 128 bytes. It is kept only as a
-	// keyed hash. Empty means no client budget. Do not take it from a header
-	// that the client can set.
-	Client string
-
-	// Device is the token from an earlier successful Check on this device.
-	// A valid one uses the known lane: budgets that strangers cannot spend.
-	// Empty or invalid means a stranger.
-	Device string
-
-	// Proven says that the app knows that this person owns To already, as in
-	// confirming a payment while signed in: known lane. Never set it for the
-	// new address of a change: that would open its owner's lane to others.
-	Proven bool
-
-	// Vars go to the mail's template and to the checked Challenge: brand,
-	// tenant, amount. At most 512 bytes of names and values together, plain
-	// text without control characters. They are not secret from the reader.
-	Vars map[string]string
-}
-
-// Challenge is one question put to one asker: type the code that we sent. fmt
-// and slog show it without ID, Device and whole address; JSON shows it whole,
-// since apps must return the ID (and so does a JSON log of a value that holds
-// one: log the Challenge itself). Package fmt cannot call methods on unexported
-// fields: a struct that keeps a Challenge in one prints it whole unless it has a
-// Format method of its own.
+// Challenge is one code sent to one visitor. fmt and slog show it without ID,
+// Device and whole address. JSON shows it whole, since apps must return the ID;
+// so does a JSON log of a value that contains one: log the Challenge itself.
+// Package fmt cannot call methods on unexported fields: a struct that keeps a
+// Challenge in one prints it whole unless it has its own Format method.
 type Challenge struct {
-	// ID names the challenge: 64 characters of [A-Za-z0-9_-]. It is secret,
-	// for the asker only: keep it in an HttpOnly cookie, a session, or the app.
+	// ID names the challenge: 64 characters of [A-Za-z0-9_-]. It is secret and
+	// only for the visitor who asked: keep it in an HttpOnly cookie, a session,
+	// or the app.
 	ID string `json:"id"`
 
-	// To is the address that is now proven. Set only by a right Check.
+	// To is the address that is now proven. Only a successful Check sets it.
 	To Address `json:"to,omitzero"`
 
-	// Masked is the address for a page: "a***@example.com".
+	// Masked is the address to show on a page: "a***@example.com".
 	Masked string `json:"masked"`
 
-	// Purpose is what the code is good for.
+	// Purpose is what the code may be used for.
 	Purpose string `json:"purpose"`
 
-	// Reference is a short word that stands in the mail too, so that people
-	// find the right one. Show it.
+	// Reference is a short word that is also in the mail, so that people find
+	// the right one. Show it.
 	Reference string `json:"reference"`
 
-	// Vars are the request's. Set only by a right Check.
+	// Vars are those of the Request. Only a successful Check sets them.
 	Vars map[string]string `json:"vars,omitempty"`
 
-	// Strong says that the code is a strong one, which is longer.
+	// Strong means that the code is a strong one, which is longer.
 	Strong bool `json:"strong"`
 
-	// Letters says that codes of this kind may have letters, or come from a
-	// Generator of the application's own: show a keyboard that has them.
+	// Letters means that the code may contain letters, or comes from a custom
+	// Generator: show a keyboard that has them.
 	Letters bool `json:"letters"`
 
 	// SentAt is when the challenge was opened.
 	SentAt time.Time `json:"sent_at"`
 
-	// ExpiresAt is when the code ends.
+	// ExpiresAt is when the code expires.
 	ExpiresAt time.Time `json:"expires_at"`
 
-	// ResendAt is from when on the budget allows another mail; it may be past.
+	// ResendAt is the earliest time at which another mail may be sent; it may
+	// be in the past.
 	ResendAt time.Time `json:"resend_at"`
 
-	// GuessesLeft is how many guesses the challenge still takes.
+	// GuessesLeft is how many guesses the challenge still accepts.
 	GuessesLeft int `json:"guesses_left"`
 
-	// Device is a token to keep on this device for Request.Device next time,
-	// good for 180 days. Set only by a right Check. It opens the known lane
-	// for this address and proves nothing else.
+	// Device is a token to keep on this device and pass as Request.Device next
+	// time, valid for 180 days. Only a successful Check sets it. It selects the
+	// separate budget of known devices for this address and proves nothing
+	// else.
 	Device string `json:"device,omitempty"`
 }
 
@@ -175,6 +149,40 @@ func (c Challenge) LogValue() slog.Value {
 	)
 }
 
+// Request describes one code to send.
+type Request struct {
+	// To is the address as typed. Send returns [ErrAddress] if it cannot be
+	// mailed.
+	To string
+
+	// Locale is the reader's language: a BCP 47 tag or a whole Accept-Language
+	// header. Invalid parts are ignored. Default: empty, the sender's default.
+	Locale string
+
+	// Client is who asks: an IP address (counted as /32 or /64), IP:port, or a
+	// name for a device or app of at most 128 bytes; a longer one is an error.
+	// Only a keyed hash of it is kept. Do not take it from a header that the
+	// client can set. Default: empty, no budget for clients.
+	Client string
+
+	// Device is the token from an earlier successful Check on this device. A
+	// valid one uses the budget of known devices, which strangers cannot spend.
+	// Default: empty, which like an invalid token means a stranger.
+	Device string
+
+	// Proven means that the app already knows that this person owns To, as when
+	// it confirms a payment of somebody who is signed in. Such a request uses
+	// the budget of known devices. Never set it for the new address of a
+	// change: that would let others spend its owner's budget.
+	Proven bool
+
+	// Vars are for the mail's template and the checked Challenge: brand,
+	// tenant, amount. Names and values have at most 512 bytes together and no
+	// control characters; anything else is an error. Readers of the mail can
+	// see them.
+	Vars map[string]string
+}
+
 // String describes the request without whole address, device token and vars.
 func (r Request) String() string {
 	return fmt.Sprintf("Request{Locale: %q, Proven: %t, Vars: %d}", r.Locale, r.Proven, len(r.Vars))
@@ -186,8 +194,8 @@ func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 // LogValue logs what String returns.
 func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// MarshalText gives what String returns, so that encoding/json shows no
-// address and no token either.
+// MarshalText returns what String returns, so that encoding/json shows neither
+// address nor token.
 func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // kindOf returns the part of a purpose before the first colon.

@@ -1,43 +1,30 @@
 package otp_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/go-mailotp/otp"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/language"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
 )
-
-// clock is a clock that tests move by hand.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) add(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // rig is a verifier with everything around it that a test looks at.
 type rig struct {
 	*otp.Verifier
 	t     *testing.T
-	clock *clock
+	clock *testkit.Clock
 	store otp.Store
 
 	mu     sync.Mutex
@@ -48,11 +35,11 @@ type rig struct {
 
 // newRig makes a rig; opts gets clock, observer and a secret where it has none.
 func newRig(t *testing.T, opts otp.Options) *rig {
-	c := newClock()
+	c := testkit.NewClock()
 	return newRigOn(t, opts, c, otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now}))
 }
 
-func newRigOn(t *testing.T, opts otp.Options, c *clock, store otp.Store) *rig {
+func newRigOn(t *testing.T, opts otp.Options, c *testkit.Clock, store otp.Store) *rig {
 	t.Helper()
 	r := &rig{t: t, clock: c, store: store}
 	if opts.Now == nil {
@@ -97,10 +84,10 @@ func (r rigSender) Send(_ context.Context, m otp.Message) error {
 }
 
 // kinds are the kinds of the events so far, which it forgets.
-func (r *rig) kinds() []otp.EventKind {
+func (r *rig) kinds() []otpevent.Kind {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []otp.EventKind
+	var out []otpevent.Kind
 	for _, e := range r.events {
 		out = append(out, e.Kind)
 	}
@@ -137,19 +124,9 @@ func (r *rig) askAll(n int, req otp.Request) (ids, codes []string) {
 	for range n {
 		ch, code := r.ask(req)
 		ids, codes = append(ids, ch.ID), append(codes, code)
-		r.clock.add(time.Millisecond)
+		r.clock.Add(time.Millisecond)
 	}
 	return ids, codes
-}
-
-// wrong is a code of the same shape that differs from code.
-func wrong(code string) string {
-	last := code[len(code)-1]
-	other := byte('0')
-	if last == '0' {
-		other = '1'
-	}
-	return code[:len(code)-1] + string(other)
 }
 
 var ctx = context.Background()
@@ -158,6 +135,122 @@ const bob = "bob@example.com"
 
 // wide takes the brakes off sending, for tests of something else.
 var wide = []otp.Limit{{N: 100, Per: time.Second}}
+
+// device gets a device token for an address.
+func (r *rig) device(to string) string {
+	r.t.Helper()
+	ch, code := r.ask(otp.Request{To: to})
+	got, err := r.Check(ctx, ch.ID, code)
+	require.NoError(r.t, err)
+	r.clock.Add(time.Second)
+	return got.Device
+}
+
+func (r *rig) messageFor() otp.Message {
+	r.clock.Add(time.Minute)
+	r.ask(otp.Request{To: bob})
+	return r.last()
+}
+
+// keyOf is the store key of a challenge's ledger: the ID's first 16 bytes.
+func keyOf(t *testing.T, id string) string {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(id)
+	require.NoError(t, err)
+	return base64.RawURLEncoding.EncodeToString(raw[:16])
+}
+
+// recordingStore keeps a copy of all that is written.
+type recordingStore struct {
+	otp.Store
+	mu     sync.Mutex
+	keys   []string
+	values [][]byte
+}
+
+func (s *recordingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	s.mu.Lock()
+	s.keys = append(s.keys, key)
+	s.values = append(s.values, bytes.Clone(new))
+	s.mu.Unlock()
+	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+}
+
+// together runs f n times at once and returns how often it gave each error.
+func together(n int, f func(i int) error) map[error]int {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs[i] = f(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	count := map[error]int{}
+	for _, err := range errs {
+		count[err]++
+	}
+	return count
+}
+
+// countingStore counts its calls.
+type countingStore struct {
+	otp.Store
+	mu           sync.Mutex
+	loads, swaps int
+}
+
+func (s *countingStore) calls() [2]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return [2]int{s.loads, s.swaps}
+}
+
+func (s *countingStore) Load(ctx context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	s.loads++
+	s.mu.Unlock()
+	return s.Store.Load(ctx, key)
+}
+
+func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	s.mu.Lock()
+	s.swaps++
+	s.mu.Unlock()
+	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+}
+
+func always(err error) func(otp.Message) error { return func(otp.Message) error { return err } }
+
+// faultyStore fails at the call whose number is at, counted from 1.
+type faultyStore struct {
+	otp.Store
+	at    int64
+	apply bool // a failing swap is made all the same
+	n     atomic.Int64
+}
+
+var errDown = errors.New("store is down")
+
+func (s *faultyStore) Load(ctx context.Context, key string) ([]byte, error) {
+	if s.n.Add(1) == s.at {
+		return nil, errDown
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *faultyStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	if s.n.Add(1) == s.at {
+		if s.apply {
+			s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+		}
+		return false, errDown
+	}
+	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+}
 
 func TestFlow(t *testing.T) {
 	r := newRig(t, otp.Options{})
@@ -195,7 +288,7 @@ func TestFlow(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ch, status)
 
-	got, err := r.Check(ctx, ch.ID, wrong(m.Code))
+	got, err := r.Check(ctx, ch.ID, testkit.WrongCode(m.Code))
 	require.ErrorIs(t, err, otp.ErrCode)
 	require.Equal(t, 4, got.GuessesLeft)
 	require.Equal(t, ch.ID, got.ID)
@@ -218,9 +311,9 @@ func TestFlow(t *testing.T) {
 	require.ErrorIs(t, err, otp.ErrUnknown)
 
 	// D5
-	require.Equal(t, []otp.EventKind{
-		otp.EventAsked, otp.EventSent, otp.EventWrong, otp.EventVerified,
-		otp.EventUnknown, otp.EventUnknown, otp.EventUnknown,
+	require.Equal(t, []otpevent.Kind{
+		otpevent.Asked, otpevent.Sent, otpevent.Wrong, otpevent.Verified,
+		otpevent.Unknown, otpevent.Unknown, otpevent.Unknown,
 	}, r.kinds())
 }
 
@@ -257,7 +350,7 @@ func TestSend_generatorFails(t *testing.T) {
 	require.Zero(t, ch)
 	require.Zero(t, r.sent())
 	require.Zero(t, r.store.(*otp.MemoryStore).Len())
-	require.Equal(t, []otp.EventKind{otp.EventAsked, otp.EventFailed}, r.kinds())
+	require.Equal(t, []otpevent.Kind{otpevent.Asked, otpevent.Failed}, r.kinds())
 }
 
 type brokenGenerator struct {
@@ -299,7 +392,7 @@ func TestCheck_leadingZeros(t *testing.T) {
 
 // B7: what cannot be a code or an ID costs no store work.
 func TestCheck_refusedWithoutStore(t *testing.T) {
-	c := newClock()
+	c := testkit.NewClock()
 	store := &countingStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})}
 	r := newRigOn(t, otp.Options{}, c, store)
 	ch, code := r.ask(otp.Request{To: bob})
@@ -327,33 +420,6 @@ func TestCheck_refusedWithoutStore(t *testing.T) {
 	_, err := r.Check(ctx, ch.ID[:32]+"\n"+ch.ID[33:], code)
 	require.ErrorIs(t, err, otp.ErrUnknown)
 	require.Equal(t, before, store.calls())
-}
-
-// countingStore counts its calls.
-type countingStore struct {
-	otp.Store
-	mu           sync.Mutex
-	loads, swaps int
-}
-
-func (s *countingStore) calls() [2]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return [2]int{s.loads, s.swaps}
-}
-
-func (s *countingStore) Load(ctx context.Context, key string) ([]byte, error) {
-	s.mu.Lock()
-	s.loads++
-	s.mu.Unlock()
-	return s.Store.Load(ctx, key)
-}
-
-func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	s.mu.Lock()
-	s.swaps++
-	s.mu.Unlock()
-	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
 }
 
 // C6, E1: one address, and an error that does not repeat it.
@@ -465,9 +531,9 @@ func TestParseAddress_unstable(t *testing.T) {
 	_, err = r.Resend(ctx, ch.ID)
 	require.ErrorContains(t, err, "ParseAddress")
 	suffix = "" // nothing is used up, not even where the clock has to be repaired
-	r.clock.add(5 * time.Minute)
+	r.clock.Add(5 * time.Minute)
 	r.ask(otp.Request{To: "+4915112345678"})
-	r.clock.add(-4 * time.Minute)
+	r.clock.Add(-4 * time.Minute)
 	suffix = "x"
 	_, err = r.Check(ctx, ch.ID, code)
 	require.ErrorContains(t, err, "ParseAddress")
@@ -492,4 +558,77 @@ func TestParseAddress_unstable(t *testing.T) {
 		require.ErrorContains(t, err, "ParseAddress", name)
 		require.Zero(t, r.sent())
 	}
+}
+
+// B13, B15: a code is good for its whole purpose and nothing else.
+func TestPurpose_isWhole(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	purposes := []string{"pay:inv-42:99.00EUR", "pay:inv-42:98.00EUR", "pay:inv-4", "pay", "Pay:inv-42:99.00EUR", "login"}
+	for _, made := range purposes {
+		ch, err := r.For(made).Send(ctx, otp.Request{To: bob})
+		require.NoError(t, err)
+		code := r.last().Code
+		for _, asked := range purposes {
+			if asked == made {
+				continue
+			}
+			v := r.For(asked)
+			_, err := v.Check(ctx, ch.ID, code)
+			require.ErrorIs(t, err, otp.ErrUnknown)
+			_, err = v.Resend(ctx, ch.ID)
+			require.ErrorIs(t, err, otp.ErrUnknown)
+			_, err = v.Status(ctx, ch.ID)
+			require.ErrorIs(t, err, otp.ErrUnknown)
+		}
+		got, err := r.For(made).Check(ctx, ch.ID, code)
+		require.NoError(t, err)
+		require.Equal(t, made, got.Purpose)
+		r.clock.Add(time.Second)
+	}
+}
+
+// Forget frees everything, for all spellings and purposes.
+func TestForget(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	pay, err := r.For("pay").Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	code := r.last().Code
+	require.Equal(t, 1, r.store.(*otp.MemoryStore).Len())
+	require.NoError(t, r.Forget(ctx, "BOB+x@example.com"))
+	require.Zero(t, r.store.(*otp.MemoryStore).Len())
+	require.NoError(t, r.Forget(ctx, bob), "nothing there is no error")
+	_, err = r.For("pay").Check(ctx, pay.ID, code)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	r.ask(otp.Request{To: bob})
+	require.Contains(t, r.kinds(), otpevent.Forgotten)
+}
+
+// The locale that a sender sees is short and made of language tags, whatever the
+// browser sent.
+func FuzzLocale(f *testing.F) {
+	for _, header := range []string{"", "de", "de-CH, fr;q=0.9, en;q=0.8, *;q=0.5", "*", "en;q=0", "en;q=NaN", "AA,AA;q=2", "en;q=1e9", "zh-Hant-TW-u-co-phonebk-x-a-very-long-private-use", "x-only", "i-klingon", "und, mul", ",,,;;;=", "\x00\n\xff", strings.Repeat("de,", 400), strings.Repeat("a", 600)} {
+		f.Add(header)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		seen := "unset"
+		v, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.SenderFunc(func(_ context.Context, m otp.Message) error {
+			seen = m.Locale
+			return nil
+		}), nil)
+		require.NoError(t, err)
+		_, err = v.Send(t.Context(), otp.Request{To: "a@acme.example", Locale: header})
+		require.NoError(t, err, "no header is the person's fault")
+		require.LessOrEqual(t, len(seen), 35)
+		if seen == "" {
+			return
+		}
+		for tag := range strings.SplitSeq(seen, ",") {
+			_, err := language.Parse(tag)
+			require.NoError(t, err, "%q of %q", tag, seen)
+		}
+		first := seen
+		_, err = v.Send(t.Context(), otp.Request{To: "b@acme.example", Locale: first})
+		require.NoError(t, err)
+		require.Equal(t, first, seen, "what came out goes in again")
+	})
 }

@@ -11,76 +11,81 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp/internal/safetext"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// A Sender brings a [Message] to its address.
+// A Sender delivers a [Message].
 //
-// Send may be called by many goroutines at once. Implementations should run
+// Any number of goroutines may call Send at once. Implementations should run
 // otptest.TestSender.
 type Sender interface {
 	// Send is called by a [Verifier] once for each mail, after everything that
-	// must be remembered is in the [Store]. It returns nil once somebody else
-	// has taken responsibility for the message, and gives up when ctx ends.
+	// must be remembered is in the [Store]. It returns nil once another system
+	// has taken responsibility for the message, and returns when ctx ends.
 	//
-	// A failure is a *[SendError] that says whether the message may have gone
-	// out and whether trying later can help; any other error counts as "may
-	// have gone out". Errors hold neither the code nor the whole address. An
-	// implementation neither keeps nor changes m.Vars.
+	// A failure should be a *[SendError], which says whether the message may
+	// have been sent and whether a retry can help. Any other error means that
+	// the message may have been sent. Errors contain neither the code nor the
+	// whole address. An implementation neither keeps nor changes m.Vars.
 	Send(ctx context.Context, m Message) error
 }
 
-// SenderFunc is a function that is a [Sender].
+// SenderFunc is a function that implements [Sender].
 type SenderFunc func(ctx context.Context, m Message) error
 
 // Send calls f.
 func (f SenderFunc) Send(ctx context.Context, m Message) error { return f(ctx, m) }
 
-// Message is one code on its way to one person. It is secret: fmt, slog and
-// encoding/json show it without code, vars and whole address. Package fmt
-// cannot call methods on unexported fields: a struct that keeps a Message in one
-// prints it whole unless it has a Format method of its own.
+// Message is one code to deliver to one person. It is secret: fmt, slog and
+// encoding/json show it without code, vars and whole address. Package fmt cannot
+// call methods on unexported fields: a struct that keeps a Message in one prints
+// it whole unless it has its own Format method.
 type Message struct {
-	// ID is random for each mail and unrelated to the challenge: fit for a
-	// Message-ID or an idempotency key. 26 letters and digits.
+	// ID is random for each mail and unrelated to the challenge, so it can serve
+	// as Message-ID or idempotency key. It has 26 letters and digits.
 	ID string
 
-	// To is the one recipient.
+	// To is the recipient.
 	To Address
 
-	// Code is the secret, in the form in which it is shown.
+	// Code is the secret, in the form in which to show it.
 	Code string
 
-	// Purpose is what the code is good for. The part before the first colon
-	// is its kind, which chooses the words of the mail.
+	// Purpose is what the code may be used for; see Kind.
 	Purpose string
 
-	// Locale is empty, a BCP 47 tag, or several with commas, best first; at
-	// most 35 bytes.
+	// Locale is empty, a BCP 47 tag, or several tags separated by commas, best
+	// first; at most 35 bytes.
 	Locale string
 
-	// Reference is the short word that the page shows too.
+	// Reference is the short word that the page shows too, so that people find
+	// the right mail.
 	Reference string
 
-	// Vars are the request's, for templates. Nil when there are none.
+	// Vars are those of the Request, for templates. Nil if there are none.
 	Vars map[string]string
 
 	// SentAt is when the verifier handed the message over, by its clock.
 	SentAt time.Time
 
-	// ExpiresAt is when the code ends, by the verifier's clock. After this
-	// the message is worthless: do not send it.
+	// ExpiresAt is when the code expires, by the verifier's clock. Do not send
+	// the message after this time.
 	ExpiresAt time.Time
 }
 
-// Minutes is how long the code lives from SentAt on, in whole minutes rounded
-// down, at least 1: what a mail says.
+// Kind returns the part of Purpose before the first colon, which selects the
+// words of the mail.
+func (m Message) Kind() string { return kindOf(m.Purpose) }
+
+// Minutes returns how long the code is valid from SentAt on, for the text of the
+// mail: in whole minutes, rounded down, at least 1.
 func (m Message) Minutes() int {
 	return max(1, int(m.ExpiresAt.Sub(m.SentAt)/time.Minute))
 }
 
 // String describes the message without its secrets.
 func (m Message) String() string {
-	return fmt.Sprintf("Message{ID: %s, To: %s, Purpose: %s, Reference: %s}", m.ID, m.To.Masked(), kindOf(m.Purpose), m.Reference)
+	return fmt.Sprintf("Message{ID: %s, To: %s, Purpose: %s, Reference: %s}", m.ID, m.To.Masked(), m.Kind(), m.Reference)
 }
 
 // Format prints what String returns, whatever the verb.
@@ -91,26 +96,25 @@ func (m Message) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("id", m.ID),
 		slog.String("to", m.To.Masked()),
-		slog.String("purpose", kindOf(m.Purpose)),
+		slog.String("purpose", m.Kind()),
 		slog.String("reference", m.Reference),
 	)
 }
 
-// MarshalJSON encodes what String shows. A sender that puts a message into
-// JSON for its provider names the fields itself.
+// MarshalJSON encodes what String shows. A sender that encodes a message as JSON
+// for its provider must name the fields itself.
 func (m Message) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		ID        string `json:"id"`
 		To        string `json:"to"`
 		Purpose   string `json:"purpose"`
 		Reference string `json:"reference"`
-	}{m.ID, m.To.Masked(), kindOf(m.Purpose), m.Reference})
+	}{m.ID, m.To.Masked(), m.Kind(), m.Reference})
 }
 
-// NewLogSender returns a [Sender] for development that writes each code to w,
-// one line a message, and sends nothing. It prints the code: never use it
-// where others can read w. It may be used concurrently if nothing else writes
-// to w.
+// NewLogSender returns a [Sender] for development. It sends nothing, but writes
+// each code to w, one line for each message. Never use it where others can read
+// w. It is safe for concurrent use if nothing else writes to w.
 func NewLogSender(w io.Writer) Sender {
 	var mu sync.Mutex
 	return SenderFunc(func(ctx context.Context, m Message) error {
@@ -119,8 +123,8 @@ func NewLogSender(w io.Writer) Sender {
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		_, err := fmt.Fprintf(w, "otp: code for %s (%s, reference %s, good for %d min): %s\n",
-			m.To.Masked(), kindOf(m.Purpose), m.Reference, m.Minutes(), m.Code)
+		_, err := fmt.Fprintf(w, "otp: code for %s (%s, reference %s, valid for %d min): %s\n",
+			m.To.Masked(), m.Kind(), m.Reference, m.Minutes(), m.Code)
 		if err != nil {
 			return &SendError{Temporary: true, MaybeSent: true, Err: err}
 		}
@@ -128,14 +132,14 @@ func NewLogSender(w io.Writer) Sender {
 	})
 }
 
-// asSendError brings what a sender said into a SendError that does not repeat
-// the code or the address.
+// asSendError converts the error of a sender into a SendError that does not
+// repeat the code or the address.
 func asSendError(err error, m Message) *SendError {
 	var said *SendError
 	if !errors.As(err, &said) {
 		return &SendError{MaybeSent: true, Err: masked(err, m)}
 	}
-	if said == nil { // a nil pointer in an error: nobody knows
+	if said == nil { // a nil pointer in an error: the outcome is unknown
 		return &SendError{MaybeSent: true, Err: errors.New("the sender returned a nil *SendError")}
 	}
 	out := *said
@@ -148,7 +152,7 @@ func asSendError(err error, m Message) *SendError {
 	return &out
 }
 
-// masked is err with a text that does not repeat code and address.
+// masked returns err with a text that does not repeat code and address.
 func masked(err error, m Message) error {
 	return &safetext.Error{Text: maskText(err.Error(), m), Err: err}
 }
@@ -157,3 +161,6 @@ func masked(err error, m Message) error {
 func maskText(text string, m Message) string {
 	return safetext.Text(text, m.Code, m.To.String(), m.To.Masked())
 }
+
+// Outcome is what became of one mail. Package otpevent names the outcomes.
+type Outcome = otpevent.Outcome

@@ -1,54 +1,46 @@
 package otp
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"io"
-	"log/slog"
-	"math"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// A Store keeps the ledgers: a register of sealed bytes under opaque keys,
-// changed by compare-and-swap, that forgets after a time to live. It knows
-// nothing of codes, guesses or limits; those rules are the [Verifier]'s, so
-// every store gives the same guarantees. A store that loses or rolls back
-// what it acknowledged gives back the guesses and codes in it.
+// A Store keeps sealed bytes under opaque keys, changes them by compare-and-swap,
+// and drops them after a time to live (TTL). It knows nothing of codes, guesses
+// or limits: those rules belong to the [Verifier], so every store gives the same
+// guarantees. If a store loses or rolls back writes that it acknowledged, exactly
+// the guesses and codes in them become usable again.
 //
-// All methods may be called by many goroutines at once. Keys are 1 to 64
-// bytes of [A-Za-z0-9_-] and case-sensitive. Values are 1 to 16384 arbitrary
-// bytes. Other keys and values are refused with an error.
+// Any number of goroutines may call all methods at once. Keys have 1 to 64 bytes
+// of [A-Za-z0-9_-] and are case-sensitive. Values have 1 to 16384 arbitrary
+// bytes. Any other key or value is an error.
 //
-// Implementations refuse bad arguments by [CheckKey] and [CheckSwap] and
-// should run otptest.TestStore.
+// Implementations validate arguments with [CheckKey] and [CheckSwap] and should
+// run otptest.TestStore.
 type Store interface {
-	// Load returns the live value under key, in a copy that the caller may
-	// keep and change; nil, nil when the key is absent or past its time to
-	// live. It sees what the last acknowledged CompareAndSwap wrote: no
-	// replicas, no caches. It returns, with an error, when ctx ends.
+	// Load returns a copy of the live value under key, which the caller may keep
+	// and change, or nil, nil if the key is absent or its TTL has passed. It sees
+	// what the last acknowledged CompareAndSwap wrote, so it must not read from
+	// replicas or caches. It returns, with an error, when ctx ends.
 	Load(ctx context.Context, key string) (value []byte, err error)
 
-	// CompareAndSwap does, in one atomic step: if the live value under key
-	// equals old byte for byte, store a copy of new to live for ttl from now,
-	// and return true.
+	// CompareAndSwap does one thing, atomically: if the live value under key
+	// equals old byte for byte, it stores a copy of new, which lives for ttl
+	// from now, and returns true.
 	//
-	// A nil old means "no live value"; an expired one counts as none. A nil
-	// new means delete, and ttl is ignored; otherwise ttl must be positive,
-	// and may be rounded up, never down. An empty but non-nil old or new,
-	// or both nil, is an error.
+	// A nil old means that there must be no live value; an expired value counts
+	// as none. A nil new means delete, and ttl is ignored. Otherwise ttl must be
+	// positive; it may be rounded up, never down. It is an error if old or new is
+	// empty but not nil, or if both are nil.
 	//
-	// false, nil says that the comparison failed and nothing changed. (A
-	// driver that replays a command whose answer was lost may say false for a
-	// swap that it made; Verifier allows for that.) Every unknown outcome is
-	// an error, and the swap may then have been made or not. An implementation
-	// never retries, never joins a caller's transaction, neither keeps nor
-	// changes its arguments, and returns, with an error, when ctx ends.
+	// The result false, nil means that the comparison failed and nothing has
+	// changed. (A driver that repeats a command after losing its reply may return
+	// false for a swap that it made; Verifier allows for that.) Every unknown
+	// outcome is an error, after which the swap may or may not have happened. An
+	// implementation never retries, never joins a caller's transaction, neither
+	// keeps nor changes its arguments, and returns, with an error, when ctx ends.
 	CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (swapped bool, err error)
 }
 
@@ -58,309 +50,38 @@ const (
 	maxStoreValue = 16384
 )
 
-// ErrStoreFull says that a [MemoryStore] holds MemoryOptions.MaxEntries live
-// entries and takes no new key until one of them expires or is deleted.
-var ErrStoreFull = errors.New("otp: the memory store is full")
-
-// MemoryOptions are the choices for [NewMemoryStore]. The zero value is good.
-type MemoryOptions struct {
-	// MaxEntries is how many entries the store holds at most; 0 means
-	// 1,000,000. An entry of an ordinary address takes about 260 bytes. With a
-	// negative number every CompareAndSwap fails.
-	MaxEntries int
-
-	// Now is the clock that entries expire by; nil means [time.Now]. It is
-	// called by many goroutines at once and must not call the store. With
-	// time.Now a step of the wall clock changes nothing.
-	Now func() time.Time
-}
-
-// MemoryStore is the [Store] in the memory of one process: for tests, for
-// development and for a service that runs as a single process and may forget
-// its codes and budgets when it restarts. Two processes with a MemoryStore
-// each do not see each other's codes, and each of them allows the whole budget
-// of guesses.
-//
-// It starts no goroutine and needs no Close. Each call clears away at most a
-// few entries that have expired, so no call takes long and a busy store holds
-// little that is dead; an idle one keeps what it has, up to its bound. It
-// never gives up a live entry to make room: at the bound a new key is refused
-// with [ErrStoreFull], which a [Verifier] reports as a failure of the system.
-//
-// A MemoryStore is safe for concurrent use. It must be made by
-// [NewMemoryStore] and not be copied. Printing or logging one shows its size
-// and nothing of its contents.
-type MemoryStore struct {
-	now    func() time.Time
-	start  time.Time // expiry counts from here, by the monotonic clock if there is one
-	max    int64
-	held   atomic.Int64
-	seed   maphash.Seed
-	shards *[64]memoryShard // a pointer, so that fmt stops here whatever it is given
-}
-
-var _ Store = (*MemoryStore)(nil)
-
-// NewMemoryStore returns an empty store; o may be nil.
-func NewMemoryStore(o *MemoryOptions) *MemoryStore {
-	s := &MemoryStore{now: time.Now, max: 1_000_000, seed: maphash.MakeSeed(), shards: new([64]memoryShard)}
-	if o != nil && o.MaxEntries != 0 {
-		s.max = int64(o.MaxEntries)
-	}
-	if o != nil && o.Now != nil {
-		s.now = o.Now
-	}
-	s.start = s.now()
-	for i := range s.shards {
-		s.shards[i].entries = make(map[string]*memoryEntry)
-	}
-	return s
-}
-
-// Load implements [Store].
-func (s *MemoryStore) Load(ctx context.Context, key string) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := CheckKey(key); err != nil {
-		return nil, err
-	}
-	sh := s.shard(key)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	now := s.tidy(sh)
-	e := sh.entries[key]
-	if e == nil || e.expires <= now {
-		return nil, nil
-	}
-	return []byte(e.value()), nil
-}
-
-// CompareAndSwap implements [Store]. It returns [ErrStoreFull] when key is new
-// and the store is at its bound; replacing and deleting always work.
-func (s *MemoryStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	if err := CheckSwap(key, old, new, ttl); err != nil {
-		return false, err
-	}
-	if s.max < 0 {
-		return false, fmt.Errorf("otp: MemoryOptions.MaxEntries is negative (%d)", s.max)
-	}
-	sh := s.shard(key)
-	swapped, err := s.swap(sh, key, old, new, ttl)
-	if err != nil {
-		// Full. Other shards may hold dead entries that nobody has come by.
-		for i := range s.shards {
-			s.tidyLocked(&s.shards[i])
-		}
-		swapped, err = s.swap(sh, key, old, new, ttl)
-	}
-	return swapped, err
-}
-
-// swap is CompareAndSwap with good arguments. Its only error is ErrStoreFull,
-// and then nothing has changed.
-func (s *MemoryStore) swap(sh *memoryShard, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	now := s.tidy(sh)
-	e := sh.entries[key]
-	live := e != nil && e.expires > now
-	switch {
-	case live != (old != nil), live && e.value() != string(old):
-		return false, nil
-	case new == nil:
-		sh.remove(e)
-		s.held.Add(-1)
-	case e != nil:
-		sh.replace(e, key, new, deadline(now, ttl))
-	case !s.reserve():
-		return false, ErrStoreFull
-	default:
-		sh.add(key, new, deadline(now, ttl))
-	}
-	return true, nil
-}
-
-// Len returns how many entries the store holds, with expired ones that have
-// not been cleared away yet.
-func (s *MemoryStore) Len() int { return int(s.held.Load()) }
-
-// Cap returns how many entries the store holds at most; 0 when
-// MemoryOptions.MaxEntries was negative.
-func (s *MemoryStore) Cap() int { return int(max(0, s.max)) }
-
-// String gives the size of the store.
-func (s *MemoryStore) String() string {
-	return fmt.Sprintf("MemoryStore{Len: %d, Cap: %d}", s.Len(), s.Cap())
-}
-
-// Format prints what String returns, whatever the verb.
-func (s *MemoryStore) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
-
-// LogValue logs what String shows.
-func (s *MemoryStore) LogValue() slog.Value {
-	return slog.GroupValue(slog.Int("len", s.Len()), slog.Int("cap", s.Cap()))
-}
-
-// shard returns the part of the store that key belongs to.
-func (s *MemoryStore) shard(key string) *memoryShard {
-	return &s.shards[maphash.String(s.seed, key)%uint64(len(s.shards))]
-}
-
-// reserve takes a place for one more entry, and reports false if there is none.
-func (s *MemoryStore) reserve() bool {
-	for {
-		n := s.held.Load()
-		if n >= s.max {
-			return false
-		}
-		if s.held.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
-
-// tidy reads the clock and removes the few longest expired entries of sh. It
-// is called with sh locked, by everything that looks at a shard: as each call
-// adds one entry at most and takes more away, the dead do not pile up.
-func (s *MemoryStore) tidy(sh *memoryShard) (now int64) {
-	const few = 4
-	// A clock that steps back must not bring the dead to life.
-	sh.latest = max(sh.latest, int64(s.now().Sub(s.start)))
-	for range few {
-		if len(sh.queue) == 0 || sh.queue[0].expires > sh.latest {
-			break
-		}
-		sh.remove(sh.queue[0])
-		s.held.Add(-1)
-	}
-	return sh.latest
-}
-
-// tidyLocked locks sh and tidies it.
-func (s *MemoryStore) tidyLocked(sh *memoryShard) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	s.tidy(sh)
-}
-
-// deadline is now + ttl, or the end of time.
-func deadline(now int64, ttl time.Duration) int64 {
-	if int64(ttl) > math.MaxInt64-now {
-		return math.MaxInt64
-	}
-	return now + int64(ttl)
-}
-
-// memoryShard is one part of a MemoryStore, with a lock of its own.
-type memoryShard struct {
-	mu      sync.Mutex
-	latest  int64                   // the latest time seen, in nanoseconds since MemoryStore.start
-	entries map[string]*memoryEntry // the keys share memory with the entries
-	queue   memoryQueue
-}
-
-func (sh *memoryShard) add(key string, value []byte, expires int64) {
-	e := &memoryEntry{data: joinEntry(key, value), expires: expires, keyLen: uint8(len(key))}
-	sh.entries[e.key()] = e
-	heap.Push(&sh.queue, e)
-}
-
-func (sh *memoryShard) replace(e *memoryEntry, key string, value []byte, expires int64) {
-	e.data, e.expires = joinEntry(key, value), expires
-	// Out and in again: an assignment alone may keep the old key and, with
-	// it, the old value.
-	delete(sh.entries, key)
-	sh.entries[e.key()] = e
-	heap.Fix(&sh.queue, int(e.place))
-}
-
-func (sh *memoryShard) remove(e *memoryEntry) {
-	delete(sh.entries, e.key())
-	heap.Remove(&sh.queue, int(e.place))
-}
-
-// memoryEntry is one key and its value, in one string: it takes 32 bytes and
-// one more allocation.
-type memoryEntry struct {
-	data    string // key, then value
-	expires int64  // in nanoseconds since MemoryStore.start
-	place   int32  // in the queue
-	keyLen  uint8
-}
-
-func (e *memoryEntry) key() string   { return e.data[:e.keyLen] }
-func (e *memoryEntry) value() string { return e.data[e.keyLen:] }
-
-// joinEntry is key + string(value) without the copy in between.
-func joinEntry(key string, value []byte) string {
-	var b strings.Builder
-	b.Grow(len(key) + len(value))
-	b.WriteString(key)
-	b.Write(value)
-	return b.String()
-}
-
-// memoryQueue is a heap with the entry that expires first at the top.
-type memoryQueue []*memoryEntry
-
-func (q memoryQueue) Len() int           { return len(q) }
-func (q memoryQueue) Less(i, j int) bool { return q[i].expires < q[j].expires }
-
-func (q memoryQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = int32(i), int32(j)
-}
-
-func (q *memoryQueue) Push(x any) {
-	e := x.(*memoryEntry)
-	e.place = int32(len(*q))
-	*q = append(*q, e)
-}
-
-func (q *memoryQueue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
-	return e
-}
-
-// CheckKey returns an error unless a [Store] takes key: for the Load of an
-// implementation.
+// CheckKey returns an error if key is not a valid key of a [Store].
+// Implementations of Load call it first.
 func CheckKey(key string) error {
 	if len(key) < 1 || len(key) > maxStoreKey {
-		return fmt.Errorf("otp: a store key of %d bytes, not 1 to %d", len(key), maxStoreKey)
+		return fmt.Errorf("otp: store key is %d bytes, want 1 to %d", len(key), maxStoreKey)
 	}
 	for _, c := range []byte(key) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
 		default:
-			return errors.New("otp: a store key with a byte outside of [A-Za-z0-9_-]")
+			return errors.New("otp: store key contains a byte outside of [A-Za-z0-9_-]")
 		}
 	}
 	return nil
 }
 
-// CheckSwap returns an error unless a [Store] takes the arguments of a
-// CompareAndSwap: for an implementation, to begin with.
-func CheckSwap(key string, old, new []byte, ttl time.Duration) error {
+// CheckSwap returns an error if the arguments of a CompareAndSwap are invalid.
+// Implementations of CompareAndSwap call it first.
+func CheckSwap(key string, oldValue, newValue []byte, ttl time.Duration) error {
 	if err := CheckKey(key); err != nil {
 		return err
 	}
-	if old == nil && new == nil {
-		return errors.New("otp: a swap with neither an old nor a new value")
+	if oldValue == nil && newValue == nil {
+		return errors.New("otp: swap has neither an old nor a new value")
 	}
-	for _, value := range [][]byte{old, new} {
+	for _, value := range [][]byte{oldValue, newValue} {
 		if value != nil && (len(value) < 1 || len(value) > maxStoreValue) {
-			return fmt.Errorf("otp: a store value of %d bytes, not 1 to %d", len(value), maxStoreValue)
+			return fmt.Errorf("otp: store value is %d bytes, want 1 to %d", len(value), maxStoreValue)
 		}
 	}
-	if new != nil && ttl <= 0 {
-		return fmt.Errorf("otp: a time to live of %v, not above 0", ttl)
+	if newValue != nil && ttl <= 0 {
+		return fmt.Errorf("otp: TTL must be positive, got %v", ttl)
 	}
 	return nil
 }

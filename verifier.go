@@ -10,30 +10,32 @@ import (
 
 	"github.com/go-mailotp/otp/internal/ledger"
 	"github.com/go-mailotp/otp/internal/seal"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// Verifier runs the flow: Send mails a code, Check accepts it once. It is
-// safe for concurrent use; several verifiers, also in several processes, may
-// share a [Store] if they share secrets and namespace.
+// Verifier sends codes and checks them. It is safe for concurrent use. Several
+// verifiers, also in several processes, may share a [Store] if they share
+// secrets and namespace.
 //
-// A Send costs a load and a swap of the store, and the same again where a client
-// is named. A Check costs a swap in the process that sent the code, which remembers
-// up to 2 MiB of sealed values, and a load and a swap elsewhere. A refusal costs a load.
+// A Send costs a load and a swap of the store, and the same again if a client is
+// named. A Check costs one swap in the process that sent the code, which
+// remembers up to 2 MiB of sealed values, and a load and a swap elsewhere. A
+// refusal costs a load.
 //
-// Every method gives up when its context ends; only the note of what became of
-// a failed mail may take five seconds more. A Send whose context ends may have
-// mailed all the same; a Check whose context ends has verified nothing,
-// though the guess may be counted.
+// Every method returns when its context ends; only the record of a failed mail
+// may take five seconds more. A Send whose context ends may have sent the mail
+// nevertheless. A Check whose context ends has verified nothing, but the guess
+// may have been counted.
 type Verifier struct {
 	core    *core
 	purpose string
 	options PurposeOptions
 }
 
-// NewVerifier returns a verifier for the purpose "login"; see [Verifier.For].
-// Store and sender are required, opts may be nil for every default. It refuses
-// senseless options, and with a store other than *[MemoryStore] it needs
-// Options.Secrets.
+// NewVerifier returns a verifier for the purpose "login"; see [Verifier.For]
+// for others. Store and sender are required. A nil opts means every default, but
+// a store other than *[MemoryStore] needs Options.Secrets. Invalid options are
+// an error.
 func NewVerifier(store Store, sender Sender, opts *Options) (*Verifier, error) {
 	c, err := newCore(store, sender, opts)
 	if err != nil {
@@ -42,13 +44,14 @@ func NewVerifier(store Store, sender Sender, opts *Options) (*Verifier, error) {
 	return (&Verifier{core: c}).For("login"), nil
 }
 
-// For returns the same verifier for another purpose: what a right code is good
-// for, such as "change-email:user-17" or "pay:inv-42:99.00EUR". A code is
-// accepted only by a verifier of the whole purpose it was sent for; for others
-// there is no such challenge ([ErrUnknown]). The part
-// before the first colon is its kind, which chooses the options in
-// Options.Purposes and the words of the mail. At most 128 bytes of plain text,
-// not empty; with another, every method returns an error. For is cheap.
+// For returns the same verifier for another purpose: what a right code may be
+// used for, such as "change-email:user-17" or "pay:inv-42:99.00EUR". A code is
+// accepted only by a verifier of exactly the purpose it was sent for; for others
+// the challenge does not exist ([ErrUnknown]). The part before the first colon
+// is the purpose's kind, which selects the options in Options.Purposes and the
+// words of the mail. A purpose has 1 to 128 bytes of plain text and does not
+// begin with a colon; with any other, every method returns an error. For is
+// cheap.
 func (v *Verifier) For(purpose string) *Verifier {
 	o, ok := v.core.purposes[kindOf(purpose)]
 	if !ok {
@@ -57,24 +60,25 @@ func (v *Verifier) For(purpose string) *Verifier {
 	return &Verifier{core: v.core, purpose: purpose, options: o}
 }
 
-// Purpose returns what the verifier's codes are good for: "login", or what was
-// given to For.
+// Purpose returns what the verifier's codes may be used for: "login", or what
+// was given to For.
 func (v *Verifier) Purpose() string { return v.purpose }
 
 // Send opens a challenge and mails its code.
 //
-// It returns [ErrAddress], a *[LimitError], a *[SendError], or the failure of
-// something else: the store, Options.Admit, a request out of bounds. With a SendError
-// it returns a usable Challenge where the mail may have gone out, a decoy after
-// a permanent refusal (show it as if all was well, so as not to tell who has a
-// mailbox), else the zero Challenge.
+// It returns [ErrAddress], a *[LimitError], a *[SendError], or a failure of the
+// store, of Options.Admit, or of an invalid request. With a SendError it also
+// returns a challenge:
+//
+//   - a usable one if the mail may have been sent;
+//   - a decoy, which looks real and can never be passed, after a permanent
+//     refusal. Show it as if the mail had been sent, so that nobody learns which
+//     mailboxes exist;
+//   - else the zero Challenge.
 func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error) {
-	if v.core.span != nil {
-		var end func(error)
-		ctx, end = v.core.span(ctx, "send")
-		defer func() { end(err) }()
-	}
-	to, c, err := v.request(r)
+	ctx, end := v.core.begin(ctx, "send")
+	defer func() { end(err) }()
+	to, c, err := v.checkRequest(r)
 	if err != nil {
 		return Challenge{}, err
 	}
@@ -82,25 +86,22 @@ func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error)
 	if r.Proven || r.Device != "" && v.core.keys.CheckDevice(r.Device, key, to.deliver, v.core.clock()) {
 		c.Lane = ledger.Known
 	}
-	v.observe(ctx, EventAsked, key, &c, Event{})
-	return v.open(ctx, key, to, c, nil)
+	v.observe(ctx, otpevent.Asked, key, &c)
+	return v.openChallenge(ctx, key, to, c, nil)
 }
 
-// Resend mails the code of a challenge again: the same one while it is good
-// for another minute, so that a first mail that arrives late works too. Where
-// the code has expired, is exhausted or escalated, it opens a new challenge for
-// the same address, purpose, locale and vars, with a new ID. It works until an
-// hour after the deadline; then, and for a challenge that was passed, it
-// returns [ErrUnknown].
+// Resend mails the code of a challenge again: the same code if it is valid for
+// at least another minute, so that a first mail that arrives late works too. If
+// the code has expired, is exhausted or is escalated, Resend opens a new
+// challenge for the same address, purpose, locale and vars, with a new ID. It
+// works until an hour after the deadline; after that, and for a challenge that
+// was passed, it returns [ErrUnknown].
 //
-// It returns what Send returns. After a failed attempt to mail the same code
-// the challenge stands as it was and comes back with the error.
+// It returns what Send returns. If mailing the same code fails, the challenge is
+// unchanged and is returned with the error.
 func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err error) {
-	if v.core.span != nil {
-		var end func(error)
-		ctx, end = v.core.span(ctx, "resend")
-		defer func() { end(err) }()
-	}
+	ctx, end := v.core.begin(ctx, "resend")
+	defer func() { end(err) }()
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
@@ -110,58 +111,61 @@ func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err erro
 		re   ledger.Resent
 		view Challenge
 	)
-	err = v.update(ctx, key, existing, func(l *ledger.Ledger, now ledger.Ms) (bool, error) {
+	err = v.update(ctx, key, isUnknown, func(l *ledger.Ledger, now ledger.Ms) (action, error) {
 		var err error
-		if to, err = v.look(l, now, key, nonce); err != nil {
-			return false, err
+		if to, err = v.findChallenge(l, now, key, nonce); err != nil {
+			return keep, err
 		}
 		re = l.Resend(now, v.core.rules, nonce, v.purpose)
 		if re.Wait > 0 {
-			return false, &LimitError{RetryAfter: re.Wait}
+			return keep, &LimitError{RetryAfter: re.Wait}
 		}
-		view = v.view(id, l, &re.Challenge)
-		return !re.Renew, nil
+		view = v.publicView(id, l, &re.Challenge)
+		if re.Renew {
+			return keep, nil
+		}
+		return write, nil
 	})
 	c := re.Challenge
 	if c.To != "" {
 		asked := c
 		if re.Renew {
-			asked.Nonce = [16]byte{} // a start: the new challenge is not there yet
+			asked.Nonce = [16]byte{} // a start: the new challenge does not exist yet
 		}
-		v.observe(ctx, EventAsked, key, &asked, Event{})
+		v.observe(ctx, otpevent.Asked, key, &asked)
 	}
 	if err != nil {
-		v.observeError(ctx, key, &c, err, view.Masked)
+		v.observeErrorMasked(ctx, key, &c, err, view.Masked)
 		return Challenge{}, err
 	}
 	if re.Renew {
-		return v.open(ctx, key, to, c, &nonce)
+		return v.openChallenge(ctx, key, to, c, &nonce)
 	}
-	return v.deliver(ctx, key, to, &c, view, re.Reserved, false)
+	return v.deliver(ctx, delivery{key: key, to: to, challenge: &c, view: view, reserved: re.Reserved})
 }
 
-// Check answers a guess. nil means that the code was right, now and for the
-// first time, and that Challenge.To is proven; any error means that nothing is.
+// Check answers a guess. A nil error means that the code was correct and had
+// not been used before, and that Challenge.To is proven. Any error means that
+// nothing is proven.
 //
-// It returns, in this order of precedence, [ErrUnknown] for an ID that was
-// never given out, [ErrMalformed] for input that is no code, [ErrUnknown],
-// [ErrExpired], [ErrExhausted], [ErrEscalated], [ErrMalformed] for the other
-// kind of code, and [ErrCode]. Only ErrCode is counted as a guess. The Challenge
-// as it stands comes with all of them but ErrUnknown and the first ErrMalformed,
-// which is decided without the store; ask [Verifier.Status] then.
+// Check returns, in this order of precedence, [ErrUnknown] for an ID that was
+// never issued, [ErrMalformed] for input that is not a code at all,
+// [ErrUnknown], [ErrExpired], [ErrExhausted], [ErrEscalated], [ErrMalformed] for
+// the other kind of code, and [ErrCode]. Only ErrCode is counted as a guess.
+//
+// Every error except ErrUnknown and the first ErrMalformed is accompanied by the
+// current Challenge. The first ErrMalformed is decided without asking the store:
+// call [Verifier.Status] for the Challenge.
 func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err error) {
-	if v.core.span != nil {
-		var end func(error)
-		ctx, end = v.core.span(ctx, "check")
-		defer func() { end(err) }()
-	}
+	ctx, end := v.core.begin(ctx, "check")
+	defer func() { end(err) }()
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
 	}
-	guess := ledger.Guess{Short: read(v.options.Generator, code), Strong: read(v.core.strong, code)}
+	guess := ledger.Guess{Short: normalize(v.options.Generator, code), Strong: normalize(v.core.strong, code)}
 	if guess == (ledger.Guess{}) {
-		v.observeError(ctx, key, &ledger.Challenge{Nonce: nonce}, ErrMalformed, "")
+		v.observeError(ctx, key, &ledger.Challenge{Nonce: nonce}, ErrMalformed)
 		return Challenge{}, ErrMalformed
 	}
 	var (
@@ -171,102 +175,99 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 		view    Challenge
 		at      ledger.Ms
 	)
-	err = v.update(ctx, key, existing, func(l *ledger.Ledger, now ledger.Ms) (bool, error) {
+	err = v.update(ctx, key, isUnknown, func(l *ledger.Ledger, now ledger.Ms) (action, error) {
 		var err error
-		if to, err = v.look(l, now, key, nonce); err != nil {
-			return false, err
+		if to, err = v.findChallenge(l, now, key, nonce); err != nil {
+			return keep, err
 		}
 		at = now
 		verdict, c = l.Check(now, v.core.rules, nonce, v.purpose, guess)
-		view = v.view(id, l, &c)
-		return verdict == ledger.Wrong || verdict == ledger.Right, verdictError(verdict)
+		view = v.publicView(id, l, &c)
+		if verdict == ledger.Wrong || verdict == ledger.Right {
+			return write, verdictError(verdict)
+		}
+		return keep, verdictError(verdict)
 	})
 	if err != nil {
-		v.observeError(ctx, key, &c, err, view.Masked)
+		v.observeErrorMasked(ctx, key, &c, err, view.Masked)
 		if !isVerdict(err) {
 			return Challenge{}, err
 		}
 		return view, err
 	}
-	if verdict != ledger.Right { // no way here; not verified all the same
-		return Challenge{}, errors.New("otp: no verdict")
+	if verdict != ledger.Right { // cannot happen; not verified all the same
+		return Challenge{}, errors.New("otp: internal error: check ended without a verdict")
 	}
 	view.To, view.Vars = to, c.Vars
 	view.Device = v.core.keys.NewDevice(key, to.deliver, time.UnixMilli(at))
-	v.observe(ctx, EventVerified, key, &c, Event{Masked: view.Masked})
+	v.observeMore(ctx, otpevent.Verified, key, &c, Event{Masked: view.Masked})
 	return view, nil
 }
 
-// Status says how a challenge stands, without counting or changing anything:
-// what a page needs after a reload. nil means that a guess can be made. It
-// returns [ErrUnknown], or with the Challenge [ErrExpired], [ErrExhausted] or
+// Status reports the state of a challenge without side effects: use it when the
+// page reloads. A nil error means that a guess can be made. Status returns
+// [ErrUnknown], or together with the Challenge [ErrExpired], [ErrExhausted] or
 // [ErrEscalated].
 func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err error) {
-	if v.core.span != nil {
-		var end func(error)
-		ctx, end = v.core.span(ctx, "status")
-		defer func() { end(err) }()
-	}
+	ctx, end := v.core.begin(ctx, "status")
+	defer func() { end(err) }()
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
 	}
 	l, now, err := v.load(ctx, key)
 	if err != nil {
-		v.observeFailure(ctx, key, err)
+		v.observeError(ctx, key, &ledger.Challenge{}, err)
 		return Challenge{}, err
 	}
 	l.Repair(now)
 	verdict, c := l.Look(now, v.core.rules, nonce, v.purpose)
 	switch verdict {
 	case ledger.Live:
-		return v.view(id, l, &c), nil
+		return v.publicView(id, l, &c), nil
 	case ledger.Expired, ledger.Exhausted, ledger.Escalated:
-		return v.view(id, l, &c), verdictError(verdict)
+		return v.publicView(id, l, &c), verdictError(verdict)
 	}
 	err = verdictError(verdict)
-	v.observeFailure(ctx, key, err)
+	v.observeError(ctx, key, &ledger.Challenge{}, err)
 	return Challenge{}, err
 }
 
-// Forget erases all that is remembered about an address, in all its spellings
-// and for all purposes: live challenges end, and budgets are free again. For
-// the erasure of an account; not something to offer on request, since it gives
-// guesses back. Device tokens survive. It returns [ErrAddress], or an error of
-// the store, after which the erasure may have happened or not.
+// Forget erases everything stored about an address, in all its spellings and for
+// all purposes: live challenges end, and budgets start again. It frees guesses
+// too, so call it when an account is deleted; do not offer it to users. Device
+// tokens remain valid. It returns [ErrAddress], or an error of the store, after
+// which the data may or may not have been erased.
 func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
-	if v.core.span != nil {
-		var end func(error)
-		ctx, end = v.core.span(ctx, "forget")
-		defer func() { end(err) }()
-	}
+	ctx, end := v.core.begin(ctx, "forget")
+	defer func() { end(err) }()
 	to, err := v.parse(address)
 	if err != nil {
 		return err
 	}
 	key := v.core.keys.AddressKey(to.throttle)
-	v.core.recent.take(key)
-	for range maxTries {
-		old, err := v.core.load(ctx, key.String())
-		if err != nil {
-			v.observeFailure(ctx, key, err)
-			return err
-		}
-		done := old == nil
-		if !done {
-			if done, err = v.core.store.CompareAndSwap(ctx, key.String(), old, nil, 0); err != nil {
-				err = fmt.Errorf("otp: delete: %w", err)
-				v.observeFailure(ctx, key, err)
-				return err
-			}
-		}
-		if done {
-			v.observe(ctx, EventForgotten, key, &ledger.Challenge{To: to.deliver}, Event{})
+	v.core.cache.take(key)
+	exists := false
+	_, err = v.core.transact(ctx, transaction{
+		key:    key,
+		record: new(ledger.Ledger),
+		read: func(raw []byte, _ ledger.Ms) error { // whatever it is, readable or not
+			exists = raw != nil
 			return nil
-		}
+		},
+		decide: func(ledger.Ms) (action, error) {
+			if exists {
+				return remove, nil
+			}
+			return keep, nil
+		},
+	})
+	if err != nil {
+		v.observeError(ctx, key, &ledger.Challenge{}, err)
+		return err
 	}
-	v.observeFailure(ctx, key, errRaces)
-	return errRaces
+	v.observe(ctx, otpevent.Forgotten, key, &ledger.Challenge{To: to.deliver})
+	return nil
 }
 
 // String names the purpose; it shows no secret.
@@ -278,6 +279,14 @@ func (v *Verifier) Format(f fmt.State, _ rune) { io.WriteString(f, v.String()) }
 // LogValue logs what String returns.
 func (v *Verifier) LogValue() slog.Value { return slog.StringValue(v.String()) }
 
+// begin calls Options.Span. The returned function ends the span.
+func (c *core) begin(ctx context.Context, operation string) (context.Context, func(error)) {
+	if c.span == nil {
+		return ctx, func(error) {}
+	}
+	return c.span(ctx, operation)
+}
+
 // locate takes an ID apart without asking the store.
 func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [16]byte, err error) {
 	if err := checkPurpose(v.purpose); err != nil {
@@ -285,28 +294,29 @@ func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [
 	}
 	key, nonce, ok := v.core.keys.ParseID(id)
 	if !ok {
-		v.observeFailure(ctx, key, ErrUnknown)
+		v.observeError(ctx, key, &ledger.Challenge{}, ErrUnknown)
 		return key, nonce, ErrUnknown
 	}
 	return key, nonce, nil
 }
 
-// look finds a challenge and parses its address, before anything is decided that
-// would have to be kept.
-func (v *Verifier) look(l *ledger.Ledger, now ledger.Ms, key seal.Key, nonce [16]byte) (Address, error) {
+// findChallenge finds a challenge and parses its address, before anything is
+// decided that would have to be stored.
+func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, key seal.Key, nonce [16]byte) (Address, error) {
 	verdict, c := l.Look(now, v.core.rules, nonce, v.purpose)
 	if verdict == ledger.Unknown || verdict == ledger.ClockBack {
 		return Address{}, verdictError(verdict)
 	}
 	to, err := v.core.parse(c.To)
 	if err != nil || to.deliver != c.To || !v.core.ownParse && v.core.keys.AddressKey(to.throttle) != key {
-		return Address{}, errors.New("otp: Options.ParseAddress no longer gives the address that was mailed")
+		return Address{}, errors.New("otp: Options.ParseAddress: no longer returns the address that was mailed")
 	}
 	return to, nil
 }
 
-// read is what the generator makes of the input, empty for none of its codes.
-func read(g Generator, input string) string {
+// normalize returns the code that the generator reads in the input, or "" if it
+// cannot be one of its codes.
+func normalize(g Generator, input string) string {
 	if len(input) > maxCode { // OWASP ASVS 2.2.1
 		return ""
 	}
@@ -316,8 +326,8 @@ func read(g Generator, input string) string {
 	return ""
 }
 
-// view is what the asker may see of a challenge.
-func (v *Verifier) view(id string, l *ledger.Ledger, c *ledger.Challenge) Challenge {
+// publicView is what the visitor may see of a challenge.
+func (v *Verifier) publicView(id string, l *ledger.Ledger, c *ledger.Challenge) Challenge {
 	return Challenge{
 		ID:          id,
 		Masked:      Address{deliver: c.To}.Masked(),
@@ -330,4 +340,37 @@ func (v *Verifier) view(id string, l *ledger.Ledger, c *ledger.Challenge) Challe
 		ResendAt:    time.UnixMilli(l.ResendAt(v.core.rules, c)),
 		GuessesLeft: c.Left(),
 	}
+}
+
+var errClock = errors.New("otp: Options.Now: the clock is behind the one that sent the code")
+
+// verdictError is the error for a verdict, nil for Right and Live.
+func verdictError(verdict ledger.Verdict) error {
+	switch verdict {
+	case ledger.Right, ledger.Live:
+		return nil
+	case ledger.ClockBack:
+		return errClock
+	case ledger.Expired:
+		return ErrExpired
+	case ledger.Exhausted:
+		return ErrExhausted
+	case ledger.Escalated:
+		return ErrEscalated
+	case ledger.Malformed:
+		return ErrMalformed
+	case ledger.Wrong:
+		return ErrCode
+	}
+	return ErrUnknown
+}
+
+// isVerdict reports whether the challenge is returned with the error. It
+// compares values: an error of a store that wraps one of ours is no verdict.
+func isVerdict(err error) bool {
+	switch err {
+	case ErrCode, ErrMalformed, ErrExpired, ErrExhausted, ErrEscalated:
+		return true
+	}
+	return false
 }

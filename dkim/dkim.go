@@ -1,13 +1,13 @@
-// Package dkim signs the mails of an [otp.SMTPSender] with DKIM (RFC 6376). Most
+// Package dkim signs the mails of an [smtpsender.Sender] with DKIM (RFC 6376). Most
 // relays do that themselves: use it where yours does not.
 //
 //	key, err := dkim.ParseKey(pemBytes)
 //	...
 //	signer, err := dkim.NewSigner("example.com", "codes", key)
 //	...
-//	sender, err := otp.NewSMTPSender(host, "Acme <codes@example.com>", &otp.SMTPOptions{Sign: signer.Sign})
+//	sender, err := smtpsender.New(host, "Acme <codes@example.com>", &smtpsender.Options{Sign: signer.Sign})
 //
-// [otp.SMTPSender]: https://pkg.go.dev/github.com/go-mailotp/otp#SMTPSender
+// [smtpsender.Sender]: https://pkg.go.dev/github.com/go-mailotp/otp#SMTPSender
 package dkim
 
 import (

@@ -27,6 +27,7 @@ import (
 	"github.com/go-mailotp/otp/dkim"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 func rsaKey(t testing.TB, bits int) *rsa.PrivateKey {
@@ -103,8 +104,8 @@ func verifyPython(t testing.TB, records map[string]string, mails ...[]byte) (ver
 // mail composes a mail with the library, over a sender of which nothing is sent.
 func mail(t testing.TB, to string) (composed []byte) {
 	t.Helper()
-	s, err := otp.NewSMTPSender("localhost:25", "Größe & Söhne <codes@acme.example>", &otp.SMTPOptions{
-		TLS: otp.InsecureLoopback, ReplyTo: "help@acme.example",
+	s, err := smtpsender.New("localhost:25", "Größe & Söhne <codes@acme.example>", &smtpsender.Options{
+		TLS: smtpsender.InsecureLoopback, ReplyTo: "help@acme.example",
 		Sign: func(_ context.Context, mail []byte) ([]byte, error) {
 			composed = mail
 			return nil, context.Canceled
@@ -320,12 +321,12 @@ func TestSigner_postfix(t *testing.T) { // F12
 		signed = append(signed, strings.ReplaceAll(string(out), "\r\n", "\n"))
 		return out, err
 	}
-	for addr, mode := range map[string]otp.TLSMode{p.TLS: otp.TLSImplicit, p.StartTLS: otp.StartTLSRequired, p.Simple: otp.InsecureLoopback} {
-		opts := &otp.SMTPOptions{TLS: mode, Sign: sign}
-		if mode != otp.InsecureLoopback {
+	for addr, mode := range map[string]smtpsender.TLSMode{p.TLS: smtpsender.ImplicitTLS, p.StartTLS: smtpsender.StartTLS, p.Simple: smtpsender.InsecureLoopback} {
+		opts := &smtpsender.Options{TLS: mode, Sign: sign}
+		if mode != smtpsender.InsecureLoopback {
 			opts.TLSConfig, opts.Username, opts.Password = p.Client, servers.MailUser, servers.MailPassword
 		}
-		s, err := otp.NewSMTPSender(addr, "Größe & Söhne <codes@acme.example>", opts)
+		s, err := smtpsender.New(addr, "Größe & Söhne <codes@acme.example>", opts)
 		require.NoError(t, err)
 		require.NoError(t, s.Send(t.Context(), message(t, "inbox@otp.test")))
 		require.NoError(t, s.Close())

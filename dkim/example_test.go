@@ -13,6 +13,7 @@ import (
 	"github.com/go-mailotp/otp/dkim"
 	"github.com/go-mailotp/otp/internal/testkit/readme"
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 // privateKey is that of RFC 8463 appendix A.2, as openssl would write it. Yours comes
@@ -40,8 +41,8 @@ func Example() {
 	name, text := signer.Record()
 	fmt.Println(name, "TXT", text)
 
-	sender, err := otp.NewSMTPSender(relay.Addr, "Acme <codes@football.example.com>", &otp.SMTPOptions{
-		TLS:  otp.InsecureLoopback,
+	sender, err := smtpsender.New(relay.Addr, "Acme <codes@football.example.com>", &smtpsender.Options{
+		TLS:  smtpsender.InsecureLoopback,
 		Sign: signer.Sign,
 	})
 	if err != nil {
@@ -78,7 +79,7 @@ func ExampleNewSigner() {
 	if err != nil {
 		log.Fatal(err) // a weak key, a name that is none
 	}
-	sender, err := otp.NewSMTPSender(host, "Acme <codes@example.com>", &otp.SMTPOptions{Sign: signer.Sign})
+	sender, err := smtpsender.New(host, "Acme <codes@example.com>", &smtpsender.Options{Sign: signer.Sign})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func ExampleSigner_Sign() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	opts := &otp.SMTPOptions{
+	opts := &smtpsender.Options{
 		Sign: func(ctx context.Context, mail []byte) ([]byte, error) {
 			signed, err := first.Sign(ctx, mail)
 			if err != nil {

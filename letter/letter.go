@@ -72,8 +72,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/internal/phrases"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // maxVar is the longest value of Vars that is shown, in characters: longer

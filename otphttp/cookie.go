@@ -60,7 +60,7 @@ func (x *exchange) keep(oldID string, c otp.Challenge) {
 // drop takes a challenge that is over out of the browser's cookie.
 func (x *exchange) drop(id string) {
 	if old := challengeCookie(x.r); len(old) > 0 {
-		x.setChallenges(old.without(id), otp.DefaultTTL+afterlife)
+		x.setChallenges(old.without(id), 10*time.Minute+afterlife)
 	}
 }
 

@@ -21,13 +21,13 @@ func Example() {
 
 	login, err := otphttp.New(verifier, &otphttp.Options{
 		Brand:          "Acme",
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, // else X-Forwarded-For is ignored
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/32")}, // your proxy, if any
 		OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {
-			renewSession(w, r, c.To.String()) // yours: a new session ID, never the old one
+			renewSession(w, r, c.To.String()) // yours: give the visitor a new session ID
 		},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	mux.Handle("/login/", login) // a page at /login/, an API at /login/start, check, resend and status
+	mux.Handle("/login/", login) // the path must end in a slash
 }

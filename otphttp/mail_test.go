@@ -9,10 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/otptest"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 // everyTime matches what differs from mail to mail: IDs, date, boundary, code and reference.
@@ -51,7 +51,7 @@ func TestMail_knowsNoRequest(t *testing.T) {
 	for _, content := range []string{formContent, jsonContent} {
 		wire := func(change func(*http.Request)) string {
 			server := smtptest.Script{}.Start(t)
-			sender, err := otp.NewSMTPSender(server.Addr, "Acme <codes@acme.example>", &otp.SMTPOptions{TLS: otp.InsecureLoopback, HelloName: "app.acme.example"})
+			sender, err := smtpsender.New(server.Addr, "Acme <codes@acme.example>", &smtpsender.Options{TLS: smtpsender.InsecureLoopback, HelloName: "app.acme.example"})
 			require.NoError(t, err)
 			s := (&site{t: t}).with(sender, otphttp.Options{Brand: "Acme"}, nil)
 			body := `{"address":"alice@example.com"}`

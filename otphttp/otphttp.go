@@ -121,7 +121,7 @@ type Options struct {
 	Locale string
 
 	// Brand is the name at the top of the pages; that of the mail is the
-	// sender's, as in otp.SMTPOptions. Default: none.
+	// sender's, as in smtpsender.Options. Default: none.
 	Brand string
 
 	// About says on the pages what is being confirmed, in the application's words: "99.00

@@ -2,6 +2,7 @@ package otphttp
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -90,7 +92,7 @@ type Page struct {
 // such as "send" or "errors.wrong". A key that the language does not have is an
 // error; for titles, which not all have, there is Title.
 func (p Page) Say(key string) (template.HTML, error) {
-	if _, ok := p.words.sentences[key]; !ok {
+	if _, ok := p.words.sentences()[key]; !ok {
 		return "", fmt.Errorf("words/%s.json has no %q", p.Lang, key)
 	}
 	return p.words.html(key, map[string]template.HTML{
@@ -116,7 +118,7 @@ func (p Page) Title() string {
 	case "code", "new":
 		return p.words.plain("checkMail", nil)
 	}
-	if _, ok := p.words.sentences["title."+p.kind]; !ok {
+	if _, ok := p.words.sentences()["title."+p.kind]; !ok {
 		return p.words.plain("title.", nil)
 	}
 	return p.words.plain("title."+p.kind, nil)
@@ -152,55 +154,73 @@ func (p Page) CodeLink() template.URL {
 type pages struct {
 	languages *phrases.Chooser[words]
 	template  *template.Template
+	custom    bool // the template is that of Options.Files
 	style     template.CSS
 	script    template.JS
 	policy    string // the Content-Security-Policy
 }
 
+// builtinPages makes the pages without Options.Files, once for the whole program.
+var builtinPages = sync.OnceValues(func() (pages, error) { return readPages(nil) })
+
 func newPages(o *Options) (*pages, error) {
+	var p pages
 	var err error
-	p := &pages{}
+	if o.Files == nil {
+		p, err = builtinPages()
+	} else {
+		p, err = readPages(o.Files)
+	}
+	if err != nil {
+		return nil, err
+	}
 	if p.languages, err = newLanguages(o.Files, o.Locale); err != nil {
 		return nil, err
 	}
-	files, own := map[string]string{}, 0
+	p.policy = cmp.Or(o.ContentSecurityPolicy, p.policy)
+	return &p, p.probe(o.Brand)
+}
+
+// readPages reads template, style and script. Those of user, which may be nil,
+// replace the built-in ones.
+func readPages(user fs.FS) (pages, error) {
+	p := pages{}
+	files, replaced := map[string]string{}, map[string]bool{}
 	for _, name := range []string{"page.html.tmpl", "style.css", "theme.css", "script.js"} {
 		text, err := fs.ReadFile(builtin, name)
-		if o.Files != nil && name != "script.js" {
-			replaced, ownErr := fs.ReadFile(o.Files, name)
-			if ownErr == nil {
-				text, err = replaced, nil
-				own++
-			} else if !errors.Is(ownErr, fs.ErrNotExist) {
-				return nil, fmt.Errorf("%s: %w", name, ownErr)
+		if user != nil && name != "script.js" {
+			custom, customErr := fs.ReadFile(user, name)
+			if customErr == nil {
+				text, err = custom, nil
+				replaced[name] = true
+			} else if !errors.Is(customErr, fs.ErrNotExist) {
+				return p, fmt.Errorf("%s: %w", name, customErr)
 			}
 		}
 		if err != nil && name != "theme.css" {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return p, fmt.Errorf("%s: %w", name, err)
 		}
 		if !utf8.Valid(text) {
-			return nil, fmt.Errorf("%s: not valid UTF-8", name)
+			return p, fmt.Errorf("%s: not valid UTF-8", name)
 		}
 		files[name] = newlines.Replace(string(text))
 	}
-	if o.Files != nil && own == 0 {
-		if names, err := fs.Glob(o.Files, "words/*.json"); err != nil || len(names) == 0 {
-			return nil, errors.Join(errors.New("files: neither words/*.json, page.html.tmpl, style.css nor theme.css; an embedded folder needs fs.Sub"), err)
+	if user != nil && len(replaced) == 0 {
+		if names, err := fs.Glob(user, "words/*.json"); err != nil || len(names) == 0 {
+			return p, errors.Join(errors.New("files: neither words/*.json, page.html.tmpl, style.css nor theme.css; an embedded folder needs fs.Sub"), err)
 		}
 	}
 	p.style = template.CSS(files["style.css"] + files["theme.css"])
 	if strings.Contains(strings.ToLower(string(p.style)), "</style") {
-		return nil, errors.New("style.css or theme.css: has the end of the element")
+		return p, errors.New("style.css or theme.css: has the end of the element")
 	}
 	p.script = template.JS(files["script.js"])
-	if p.template, err = template.New("page.html.tmpl").Parse(files["page.html.tmpl"]); err != nil {
-		return nil, err
-	}
-	if p.policy = o.ContentSecurityPolicy; p.policy == "" {
-		p.policy = "default-src 'none'; style-src " + hashSource(string(p.style)) + "; script-src " + hashSource(string(p.script)) +
-			"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-	}
-	return p, p.probe(o.Brand)
+	p.policy = "default-src 'none'; style-src " + hashSource(string(p.style)) + "; script-src " + hashSource(string(p.script)) +
+		"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	p.custom = replaced["page.html.tmpl"]
+	var err error
+	p.template, err = template.New("page.html.tmpl").Parse(files["page.html.tmpl"])
+	return p, err
 }
 
 // newlines makes line ends those that a browser makes of them (HTML 13.2.3.5)

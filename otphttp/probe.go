@@ -2,36 +2,58 @@ package otphttp
 
 import "strings"
 
-// probe renders every kind of page, in every language without a problem, so that a
-// faulty template is found when the program starts.
+// probe renders trial pages, so that a faulty template is found when the program
+// starts. It skips pages of which template and words are both built in: a test
+// of this package renders them all.
 func (p *pages) probe(brand string) error {
-	first := p.languages.Choose("")
-	says := [][2]string{{"", "sentAgain"}, {"", "sentNew"}} // a problem and a notice
-	for key := range first.sentences {
-		if problem, ok := strings.CutPrefix(key, "errors."); ok {
-			says = append(says, [2]string{problem, ""})
+	if fallback := p.languages.Choose(""); p.custom || fallback.custom {
+		if err := p.probeProblems(brand, fallback); err != nil {
+			return err
 		}
 	}
-	for _, step := range []string{"address", "code", "new", "over"} {
-		page := Page{
-			Step: step, Brand: brand, About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
-			TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next",
+	for _, w := range p.languages.All() {
+		if !p.custom && !w.custom {
+			continue
 		}
-		for _, say := range says {
-			page.Error, page.Notice = say[0], say[1]
-			bare := Page{Step: step, Error: say[0], Notice: say[1], Strong: true, Letters: true}
-			for _, page := range []Page{page, bare} {
-				if _, err := p.render(page, first); err != nil {
-					return err
-				}
-			}
-		}
-		page.Error, page.Notice = "", ""
-		for _, w := range p.languages.All() {
-			if _, err := p.render(page, w); err != nil {
+		for _, step := range pageSteps {
+			if _, err := p.render(trialPage(step, brand), w); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// pageSteps are the values of [Page.Step].
+var pageSteps = [...]string{"address", "code", "new", "over"}
+
+// probeProblems renders each step with each problem and each notice, both with all
+// fields and with as few as possible.
+func (p *pages) probeProblems(brand string, w *words) error {
+	says := [][2]string{{"", "sentAgain"}, {"", "sentNew"}} // a problem and a notice
+	for key := range w.sentences() {
+		if problem, ok := strings.CutPrefix(key, "errors."); ok {
+			says = append(says, [2]string{problem, ""})
+		}
+	}
+	for _, step := range pageSteps {
+		for _, say := range says {
+			full, bare := trialPage(step, brand), Page{Step: step, Strong: true, Letters: true}
+			for _, page := range [...]Page{full, bare} {
+				page.Error, page.Notice = say[0], say[1]
+				if _, err := p.render(page, w); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// trialPage returns a page that has every field except problem and notice.
+func trialPage(step, brand string) Page {
+	return Page{
+		Step: step, Brand: brand, About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
+		TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next",
+	}
 }

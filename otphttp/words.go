@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -21,54 +22,114 @@ var builtin embed.FS
 // words are the sentences of one language.
 type words struct {
 	lang, dir string
-	sentences map[string][]phrases.Part
+	custom    bool // Options.Files changes or adds some of them
+	sentences func() map[string][]phrases.Part
 }
 
-// builtinWords reads the built-in files, once for the whole program.
-var builtinWords = sync.OnceValues(func() (map[string]phrases.File, error) {
+// builtinTexts reads the built-in files, once for the whole program. Only
+// Options.Files needs them all.
+var builtinTexts = sync.OnceValues(func() (map[string]phrases.File, error) {
 	return phrases.ReadAll(builtin, isGroup)
 })
+
+// builtinEnglish reads the file that has every key.
+var builtinEnglish = sync.OnceValues(func() (phrases.File, error) {
+	return phrases.Read(builtin, "en", isGroup)
+})
+
+// builtinWords returns the built-in languages by tag. The file of a language is
+// not read before a page needs it: most programs never show most languages.
+var builtinWords = sync.OnceValues(func() (map[string]*words, error) {
+	names, err := fs.Glob(builtin, "words/*.json")
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]*words, len(names))
+	for _, name := range names {
+		tag := strings.TrimSuffix(path.Base(name), ".json")
+		all[tag] = &words{lang: tag, dir: phrases.Direction(language.Make(tag)), sentences: sync.OnceValue(func() map[string][]phrases.Part {
+			w, err := readBuiltin(tag)
+			if err != nil {
+				panic("otphttp: built-in " + err.Error()) // a test of this package reads them all
+			}
+			return w.sentences()
+		})}
+	}
+	return all, nil
+})
+
+// readBuiltin reads and checks one built-in file.
+func readBuiltin(tag string) (*words, error) {
+	english, err := builtinEnglish()
+	if err != nil {
+		return nil, err
+	}
+	f, err := phrases.Read(builtin, tag, isGroup)
+	if err != nil {
+		return nil, fmt.Errorf("words/%s.json: %w", tag, err)
+	}
+	return newWords(tag, f, english)
+}
 
 func isGroup(prefix, name string) bool {
 	return prefix == "" && (name == "title" || name == "errors")
 }
 
-// newLanguages returns the built-in words with those of user, which may be nil, over
-// them.
+// newLanguages returns the built-in languages, changed and extended by the files
+// of user, which may be nil.
 func newLanguages(user fs.FS, fallback string) (*phrases.Chooser[words], error) {
-	known, err := builtinWords()
+	all, err := builtinWords()
 	if err != nil {
 		return nil, err
 	}
-	texts := maps.Clone(known)
 	if user != nil {
-		more, err := phrases.ReadAll(user, isGroup)
-		if err != nil {
+		if all, err = withCustom(all, user); err != nil {
 			return nil, err
-		}
-		// In the order of tags, so that de is there before de-AT asks for it.
-		for _, tag := range slices.Sorted(maps.Keys(more)) {
-			merged := phrases.Base(texts, language.Make(tag))
-			maps.Copy(merged, more[tag])
-			texts[tag] = merged
-		}
-	}
-	all := make(map[string]*words, len(texts))
-	for tag, f := range texts {
-		if all[tag], err = newWords(tag, f, known["en"]); err != nil {
-			return nil, fmt.Errorf("words/%s.json: %w", tag, err)
 		}
 	}
 	return phrases.NewChooser(all, fallback)
 }
 
-// newWords checks a file: it has the keys of model, with the same names in braces,
-// and no others but titles.
+// withCustom returns a copy of all that has the languages of user too.
+func withCustom(all map[string]*words, user fs.FS) (map[string]*words, error) {
+	all = maps.Clone(all)
+	known, err := builtinTexts()
+	if err != nil {
+		return nil, err
+	}
+	more, err := phrases.ReadAll(user, isGroup)
+	if err != nil {
+		return nil, err
+	}
+	texts := maps.Clone(known)
+	// In the order of their tags, so that de is merged before de-AT needs it.
+	for _, tag := range slices.Sorted(maps.Keys(more)) {
+		merged := phrases.Base(texts, language.Make(tag))
+		maps.Copy(merged, more[tag])
+		texts[tag] = merged
+		if all[tag], err = newWords(tag, merged, known["en"]); err != nil {
+			return nil, err
+		}
+		all[tag].custom = true
+	}
+	return all, nil
+}
+
+// newWords checks a file: it has the keys of model, with the same names in
+// braces, and no other keys except titles.
 func newWords(tag string, f, model phrases.File) (*words, error) {
-	w := &words{lang: tag, dir: f["dir"], sentences: make(map[string][]phrases.Part, len(f))}
-	if want := phrases.Direction(language.Make(tag)); w.dir != want {
+	sentences, err := cutAll(tag, f, model)
+	if err != nil {
+		return nil, fmt.Errorf("words/%s.json: %w", tag, err)
+	}
+	return &words{lang: tag, dir: f["dir"], sentences: func() map[string][]phrases.Part { return sentences }}, nil
+}
+
+func cutAll(tag string, f, model phrases.File) (map[string][]phrases.Part, error) {
+	if want := phrases.Direction(language.Make(tag)); f["dir"] != want {
 		return nil, fmt.Errorf("dir: must be %q, as this language is written", want)
 	}
+	sentences := make(map[string][]phrases.Part, len(f))
 	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if key == "lang" || key == "dir" {
 			continue
@@ -84,14 +145,14 @@ func newWords(tag string, f, model phrases.File) (*words, error) {
 		if want, got := names(english), names(f[key]); !slices.Equal(want, got) {
 			return nil, fmt.Errorf("%s: has the names %v, want %v", key, got, want)
 		}
-		w.sentences[key] = parts
+		sentences[key] = parts
 	}
 	for _, key := range slices.Sorted(maps.Keys(model)) {
 		if f[key] == "" && key != "lang" {
 			return nil, fmt.Errorf("%s: missing", key)
 		}
 	}
-	return w, nil
+	return sentences, nil
 }
 
 // names are those in the braces of a sentence, sorted.
@@ -110,7 +171,7 @@ func names(sentence string) []string {
 // plain is a sentence as plain text.
 func (w *words) plain(key string, values map[string]string) string {
 	var b strings.Builder
-	for _, p := range w.sentences[key] {
+	for _, p := range w.sentences()[key] {
 		b.WriteString(p.Text + values[p.Name])
 	}
 	return b.String()
@@ -120,7 +181,7 @@ func (w *words) plain(key string, values map[string]string) string {
 // time does not turn round the words beside it.
 func (w *words) html(key string, values map[string]template.HTML) template.HTML {
 	var b strings.Builder
-	for _, p := range w.sentences[key] {
+	for _, p := range w.sentences()[key] {
 		b.WriteString(template.HTMLEscapeString(p.Text))
 		if p.Name != "" {
 			b.WriteString("<bdi>" + string(values[p.Name]) + "</bdi>")

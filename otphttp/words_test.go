@@ -20,6 +20,12 @@ func TestWords_asTheMail(t *testing.T) {
 	require.Equal(t, names("../letter/words"), names("words"))
 }
 
+// The built-in words and template pass the checks and render the trial pages that
+// New skips for them.
+func TestWords_builtin(t *testing.T) {
+	require.NoError(t, otphttp.CheckBuiltinPages())
+}
+
 func TestWords_chosen(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	for wish, want := range map[string]string{

@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/readme"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpotel"
 	"github.com/go-mailotp/otp/otptest"
 )
@@ -64,7 +65,7 @@ func ExampleNew_prometheus() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	telemetry.Observe(context.Background(), otp.Event{Kind: otp.EventAsked, Purpose: "login"})
+	telemetry.Observe(context.Background(), otp.Event{Kind: otpevent.Asked, Purpose: "login"})
 	w := httptest.NewRecorder()
 	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	fmt.Println(strings.Contains(w.Body.String(), "otp_events_total{"))

@@ -12,7 +12,7 @@
 //
 // # Metrics
 //
-//	otp.events              {event}  counter    what happened, as in otp.EventKind
+//	otp.events              {event}  counter    what happened, as in otpevent.Kind
 //	otp.operation.duration  s        histogram  calls of the Verifier
 //	otp.store.duration      s        histogram  commands to the store
 //	otp.mail.duration       s        histogram  mails handed to a sender
@@ -51,6 +51,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // scope is the name of the instrumentation.
@@ -113,14 +114,14 @@ func New(opts *Options) (*Telemetry, error) {
 func (t *Telemetry) Observe(ctx context.Context, e otp.Event) {
 	series := t.series(seriesKey{e.Kind, t.purposes.bounded(e.Purpose), e.Known, e.Strong})
 	t.events.Add(ctx, 1, series.event...)
-	if e.Kind == otp.EventVerified {
+	if e.Kind == otpevent.Verified {
 		t.age.Record(ctx, e.Age.Seconds(), series.age...)
 	}
 }
 
 // seriesKey is what tells the series of events apart.
 type seriesKey struct {
-	kind          otp.EventKind
+	kind          otpevent.Kind
 	purpose       string
 	known, strong bool
 }

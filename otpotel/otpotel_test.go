@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpotel"
 	"github.com/go-mailotp/otp/otptest"
 )
@@ -215,7 +216,7 @@ func TestTelemetry_cardinality(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			r.telemetry.Observe(ctx, otp.Event{Kind: otp.EventAsked, Purpose: fmt.Sprint("p", i)})
+			r.telemetry.Observe(ctx, otp.Event{Kind: otpevent.Asked, Purpose: fmt.Sprint("p", i)})
 			r.telemetry.Sender("s", otp.SenderFunc(func(context.Context, otp.Message) error {
 				return &otp.SendError{Stage: fmt.Sprint("stage", i)}
 			})).Send(ctx, otp.Message{})
@@ -310,7 +311,7 @@ func TestGrafana(t *testing.T) {
 // An observer that only counts is cheap; the SDK allocates for the attributes.
 func BenchmarkObserve(b *testing.B) {
 	r := newRig(b)
-	e := otp.Event{Kind: otp.EventWrong, Purpose: "login"}
+	e := otp.Event{Kind: otpevent.Wrong, Purpose: "login"}
 	b.ReportAllocs()
 	for b.Loop() {
 		r.telemetry.Observe(ctx, e)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -33,7 +34,7 @@ const nobody = 0
 // abuse tells s what clients and addresses, by their numbers, do.
 type abuse struct{ *otpstats.Stats }
 
-func (s abuse) observe(kind otp.EventKind, at time.Time, client, address int) {
+func (s abuse) observe(kind otpevent.Kind, at time.Time, client, address int) {
 	e := otp.Event{Kind: kind, Time: at, Purpose: "login", ChallengeHash: numbered('q', address)}
 	if client != nobody {
 		e.ClientHash = numbered('c', client)
@@ -47,14 +48,14 @@ func (s abuse) observe(kind otp.EventKind, at time.Time, client, address int) {
 // asks has a client ask for each address.
 func (s abuse) asks(at time.Time, client int, addresses ...int) {
 	for _, address := range addresses {
-		s.observe(otp.EventAsked, at, client, address)
+		s.observe(otpevent.Asked, at, client, address)
 	}
 }
 
 // guessed has somebody guess wrong at each address.
 func (s abuse) guessed(at time.Time, addresses ...int) {
 	for _, address := range addresses {
-		s.observe(otp.EventWrong, at, nobody, address)
+		s.observe(otpevent.Wrong, at, nobody, address)
 	}
 }
 
@@ -76,7 +77,7 @@ func TestAbuse(t *testing.T) {
 		}
 		narrow := people.next() // asks for four; a mail is no request
 		s.asks(hour, narrow, people.several(4)...)
-		s.observe(otp.EventSent, hour, narrow, people.next())
+		s.observe(otpevent.Sent, hour, narrow, people.next())
 		s.asks(hour, nobody, people.several(5)...)
 		s.asks(before, people.next(), people.several(5)...)
 		for _, client := range people.several(5) {
@@ -95,10 +96,10 @@ func TestAbuse(t *testing.T) {
 		s.guessed(hour.Add(40*time.Minute), victims...)
 		s.guessed(hour.Add(40*time.Minute), victims...)
 		for _, address := range victims[:5] {
-			s.observe(otp.EventVerified, hour.Add(41*time.Minute), nobody, address)
+			s.observe(otpevent.Verified, hour.Add(41*time.Minute), nobody, address)
 		}
 		s.guessed(hour.Add(40*time.Minute), nobody)
-		s.observe(otp.EventEscalated, hour.Add(-time.Hour), nobody, people.next())
+		s.observe(otpevent.Escalated, hour.Add(-time.Hour), nobody, people.next())
 		s.guessed(hour.Add(-2*time.Hour), people.several(19)...)
 		c.Add(59 * time.Minute)
 		flush(t, s.Stats)
@@ -194,7 +195,7 @@ func TestDimensions_order(t *testing.T) {
 	for n, domain := range []string{"b.example", "a.example", "c.example", "c.example", "", "", ""} {
 		tell(s, ask(n, c.Now(), domain)[:1])
 	}
-	s.Mail("message", "down", otp.OutcomeFailed)
+	s.Mail("message", "down", otpevent.MailFailed)
 	s.Mail("message", "resting", "") // was not asked
 	flush(t, s)
 	names, err := s.Dimensions(t.Context(), otpstats.Filter{Domain: "a.example"})
@@ -218,7 +219,7 @@ func TestGuesses_last(t *testing.T) {
 		all[1].tell(s)
 		for range count {
 			wrong, again := all[2], all[1]
-			wrong.Kind, again.Resend, again.Message = otp.EventWrong, true, ""
+			wrong.Kind, again.Resend, again.Message = otpevent.Wrong, true, ""
 			tell(s, []happening{wrong, again})
 		}
 		all[2].tell(s)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // mail connects the reports of providers with a challenge.
@@ -202,14 +203,14 @@ func (c *challenge) join(m *mail) {
 func (s *Stats) applyMail(ch *change, e *event) {
 	var m *mail
 	switch e.outcome {
-	case otp.OutcomeFailed:
+	case otpevent.MailFailed:
 		t := tally{failedTries: 1}
 		ch.rollup.add(e.time, values{provider: e.provider}, &t, 1)
 		return
-	case otp.OutcomeSent, otp.OutcomeUnknown:
+	case otpevent.MailSent, otpevent.MailUnknown:
 		m = ch.mailOf(e)
 		m.provider = cmp.Or(m.provider, e.provider)
-	case otp.OutcomeRefused, otp.OutcomeExpired, otp.OutcomeDropped:
+	case otpevent.MailRefused, otpevent.MailExpired, otpevent.MailDropped:
 		m = ch.mailOf(e)
 		m.lost = max(m.lost, 1)
 	default:

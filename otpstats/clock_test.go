@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -63,7 +63,7 @@ func TestClock_jumps(t *testing.T) {
 func guess(s *otpstats.Stats, from, count int, at time.Time) {
 	for n := range count {
 		all := ask(from+n, at, "a.example")
-		all[2].Kind, all[2].Age, all[2].Time, all[2].WrongGuesses = otp.EventWrong, 5*time.Second, at.Add(5*time.Second), 1
+		all[2].Kind, all[2].Age, all[2].Time, all[2].WrongGuesses = otpevent.Wrong, 5*time.Second, at.Add(5*time.Second), 1
 		tell(s, all)
 	}
 }
@@ -77,7 +77,7 @@ func TestClock_others(t *testing.T) {
 			all := ask(n, at, "a.example")
 			all[1].Age, all[2].Age = -time.Hour, 1<<62
 			wrong := all[2]
-			wrong.Kind, wrong.WrongGuesses = otp.EventWrong, 1<<40
+			wrong.Kind, wrong.WrongGuesses = otpevent.Wrong, 1<<40
 			tell(s, append(all, wrong))
 		}
 		flush(t, s)

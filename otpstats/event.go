@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// kind is an otp.EventKind as it is stored. The numbers never change.
+// kind is an otpevent.Kind as it is stored. The numbers never change.
 type kind uint8
 
 const (
@@ -36,9 +37,9 @@ const (
 	kindFailed
 	kindForgotten // not stored
 	kindMail      // not stored: a call of Stats.Mail
-	kindLeft      // an otp.EventFailed whose caller canceled its context
-	kindSendLeft  // an otp.EventSendFailed whose caller did
-	kindRefused   // an otp.EventSendFailed that is the recipient's fault
+	kindLeft      // an otpevent.Failed whose caller canceled its context
+	kindSendLeft  // an otpevent.SendFailed whose caller did
+	kindRefused   // an otpevent.SendFailed that is the recipient's fault
 )
 
 // failureOf separates the failures of the system from those that people cause.
@@ -56,39 +57,39 @@ func failureOf(k kind, err error) kind {
 	return k
 }
 
-func kindOf(k otp.EventKind) kind {
+func kindOf(k otpevent.Kind) kind {
 	switch k {
-	case otp.EventAsked:
+	case otpevent.Asked:
 		return kindAsked
-	case otp.EventLimited:
+	case otpevent.Limited:
 		return kindLimited
-	case otp.EventSent:
+	case otpevent.Sent:
 		return kindSent
-	case otp.EventSendFailed:
+	case otpevent.SendFailed:
 		return kindSendFailed
-	case otp.EventDecoy:
+	case otpevent.Decoy:
 		return kindDecoy
-	case otp.EventVerified:
+	case otpevent.Verified:
 		return kindVerified
-	case otp.EventWrong:
+	case otpevent.Wrong:
 		return kindWrong
-	case otp.EventMalformed:
+	case otpevent.Malformed:
 		return kindMalformed
-	case otp.EventExpired:
+	case otpevent.Expired:
 		return kindExpired
-	case otp.EventExhausted:
+	case otpevent.Exhausted:
 		return kindExhausted
-	case otp.EventEscalated:
+	case otpevent.Escalated:
 		return kindEscalated
-	case otp.EventUnknown:
+	case otpevent.Unknown:
 		return kindUnknown
-	case otp.EventClockBack:
+	case otpevent.ClockBack:
 		return kindClockBack
-	case otp.EventUnknownKey:
+	case otpevent.UnknownKey:
 		return kindUnknownKey
-	case otp.EventFailed:
+	case otpevent.Failed:
 		return kindFailed
-	case otp.EventForgotten:
+	case otpevent.Forgotten:
 		return kindForgotten
 	}
 	return kindNone
@@ -188,7 +189,7 @@ func (s *Stats) rehash(typ byte, h otp.Hash) otp.Hash {
 const skew = time.Minute
 
 var outcomes = []otp.Outcome{
-	otp.OutcomeSent, otp.OutcomeUnknown, otp.OutcomeRefused, otp.OutcomeExpired, otp.OutcomeDropped, otp.OutcomeDelayed, otp.OutcomeFailed,
+	otpevent.MailSent, otpevent.MailUnknown, otpevent.MailRefused, otpevent.MailExpired, otpevent.MailDropped, otpevent.MailDelayed, otpevent.MailFailed,
 }
 
 // bounded keeps a long text of the application out of the queue.
@@ -222,6 +223,6 @@ func (s *Stats) normalizeBatch(batch []event) {
 		e.language = s.names[Language].bounded(language(e.language), day, right)
 		e.domain = s.names[Domain].bounded(clean(e.domain), day, right)
 		e.app = s.names[App].bounded(clean(e.app), day, right)
-		e.provider = s.names[Provider].bounded(clean(e.provider), day, e.outcome == otp.OutcomeSent)
+		e.provider = s.names[Provider].bounded(clean(e.provider), day, e.outcome == otpevent.MailSent)
 	}
 }

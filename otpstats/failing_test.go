@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // The borders of failures: how many, which part of all that was done, in how long, and what counts.
@@ -154,13 +155,13 @@ func TestFailing(t *testing.T) {
 	}
 	left := fmt.Errorf("otp: load: %w", context.Canceled)
 	for range 50 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventWrong, Time: c.Now().Add(-20 * time.Minute)})
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventFailed, Time: c.Now().Add(-20 * time.Minute), Purpose: "login", Err: left})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: c.Now().Add(-20 * time.Minute)})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: c.Now().Add(-20 * time.Minute), Purpose: "login", Err: left})
 	}
 	later(time.Minute)
 	require.Empty(t, found)
 	for range 12 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventFailed, Time: c.Now(), Purpose: "login", Err: errors.New("otp: load: connection refused")})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: c.Now(), Purpose: "login", Err: errors.New("otp: load: connection refused")})
 	}
 	later(time.Minute)
 	require.Len(t, found, 1)

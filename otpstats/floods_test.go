@@ -12,6 +12,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // stage is a Stats whose clock a test moves by the minute.
@@ -58,14 +59,14 @@ func (s *stage) observe(e otp.Event) { s.Observe(s.t.Context(), e) }
 
 // mailed is somebody who asks, and answers in the next minute with answers.
 func (s *stage) mailed(domain string) {
-	e := otp.Event{Kind: otp.EventSent, Time: s.now(), Domain: domain, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
+	e := otp.Event{Kind: otpevent.Sent, Time: s.now(), Domain: domain, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
 	s.observe(e)
 	s.waiting = append(s.waiting, e)
 }
 
 func (s *stage) answers() {
 	for _, e := range s.waiting {
-		e.Kind, e.Time, e.Age = otp.EventVerified, e.Time.Add(40*time.Second), 40*time.Second
+		e.Kind, e.Time, e.Age = otpevent.Verified, e.Time.Add(40*time.Second), 40*time.Second
 		s.observe(e)
 	}
 	s.waiting = nil
@@ -73,7 +74,7 @@ func (s *stage) answers() {
 
 func (s *stage) guesses(n int) {
 	for range n {
-		s.observe(otp.Event{Kind: otp.EventWrong, Time: s.now(), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash(), WrongGuesses: 1})
+		s.observe(otp.Event{Kind: otpevent.Wrong, Time: s.now(), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash(), WrongGuesses: 1})
 	}
 }
 
@@ -132,7 +133,7 @@ func TestDomains_quiet(t *testing.T) {
 	for day := range 3 { // on either side of midnight
 		s.later(2 * time.Minute)
 		for n := range slotsOf[Domain] {
-			s.observe(otp.Event{Kind: otp.EventSent, Time: s.now(), Domain: fmt.Sprintf("made-up-%d-%d.example", day, n), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()})
+			s.observe(otp.Event{Kind: otpevent.Sent, Time: s.now(), Domain: fmt.Sprintf("made-up-%d-%d.example", day, n), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()})
 		}
 	}
 	s.later(8 * time.Hour)
@@ -168,7 +169,7 @@ func TestAnomalies_flood(t *testing.T) {
 	for range 3 * maxActive {
 		address := s.hashes.hash()
 		for client := range 8 {
-			s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now(), AddressHash: address, ClientHash: otp.Hash{1, byte(client)}})
+			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now(), AddressHash: address, ClientHash: otp.Hash{1, byte(client)}})
 		}
 	}
 	s.later(2 * time.Minute)
@@ -205,9 +206,9 @@ func TestRestart_usual(t *testing.T) {
 				s.mailed("a.example")
 			}
 			for range attack {
-				e := otp.Event{Kind: otp.EventSent, Time: s.now(), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
+				e := otp.Event{Kind: otpevent.Sent, Time: s.now(), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
 				s.observe(e)
-				e.Kind, e.Age, e.WrongGuesses = otp.EventWrong, time.Second, 1
+				e.Kind, e.Age, e.WrongGuesses = otpevent.Wrong, time.Second, 1
 				s.observe(e)
 			}
 			s.later(time.Minute)
@@ -267,7 +268,7 @@ func TestClock_ahead(t *testing.T) {
 		s := newStage(t)
 		minute := func(guesses int) {
 			s.answers()
-			s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now().Add(ahead), AddressHash: s.hashes.hash()})
+			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now().Add(ahead), AddressHash: s.hashes.hash()})
 			for range 10 {
 				s.mailed("mail.example")
 			}
@@ -334,13 +335,13 @@ func TestAbuse_clockAhead(t *testing.T) {
 	s := newStage(t)
 	right := s.now()
 	s.later(365 * 24 * time.Hour)
-	s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now(), AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash()})
+	s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now(), AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash()})
 	s.later(2 * time.Hour)
 	require.NoError(t, s.Close(t.Context()))
 	s.clock.Set(right)
 	s.start()
 	for range 30 {
-		s.observe(otp.Event{Kind: otp.EventAsked, Time: s.now(), AddressHash: s.hashes.hash(), ClientHash: otp.Hash{1}})
+		s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now(), AddressHash: s.hashes.hash(), ClientHash: otp.Hash{1}})
 	}
 	s.guesses(30)
 	s.later(5 * time.Hour)

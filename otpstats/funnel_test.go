@@ -13,6 +13,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -34,19 +35,19 @@ func naive(all []happening) []counted {
 	for _, h := range all {
 		c := counted{at: h.Time, by: [6]string{h.Purpose, base(h.Locale), h.Domain, "", h.app}}
 		switch {
-		case h.outcome == otp.OutcomeFailed:
+		case h.outcome == otpevent.MailFailed:
 			list = append(list, counted{at: h.Time, by: [6]string{3: h.provider}, n: otpstats.Counts{FailedTries: 1}})
-		case h.outcome == otp.OutcomeSent:
+		case h.outcome == otpevent.MailSent:
 			provider[h.message] = h.provider
 		case h.outcome != "":
 			provider[h.message], refused[h.message] = "", true
-		case h.Kind == otp.EventAsked && h.ChallengeHash == otp.Hash{}:
+		case h.Kind == otpevent.Asked && h.ChallengeHash == otp.Hash{}:
 			c.n.Asked = 1
 			list = append(list, c)
-		case h.Kind == otp.EventAsked:
+		case h.Kind == otpevent.Asked:
 			c.n.ResendAsked = 1
 			list = append(list, c)
-		case h.Kind == otp.EventLimited:
+		case h.Kind == otpevent.Limited:
 			c.n.Limited = 1
 			list = append(list, c)
 		default:
@@ -54,7 +55,7 @@ func naive(all []happening) []counted {
 				order = append(order, h.ChallengeHash)
 			}
 			groups[h.ChallengeHash] = append(groups[h.ChallengeHash], h)
-			if h.Kind == otp.EventSent {
+			if h.Kind == otpevent.Sent {
 				challengeOf[h.Message] = h.ChallengeHash
 			}
 		}
@@ -62,7 +63,7 @@ func naive(all []happening) []counted {
 	for _, id := range order {
 		g := groups[id]
 		c := counted{at: g[0].Time.Add(-g[0].Age), by: [6]string{g[0].Purpose, base(g[0].Locale), g[0].Domain, "", g[0].app}, age: -1}
-		count := func(kind otp.EventKind) (n int64) {
+		count := func(kind otpevent.Kind) (n int64) {
 			for _, h := range g {
 				if h.Kind == kind {
 					n++
@@ -79,18 +80,18 @@ func naive(all []happening) []counted {
 				}
 			}
 		}
-		mails, right := count(otp.EventSent), count(otp.EventVerified)
+		mails, right := count(otpevent.Sent), count(otpevent.Verified)
 		c.n.Sent = min(1, mails+right)
-		c.n.Decoys = min(1, count(otp.EventDecoy))
-		c.n.FailedMails = count(otp.EventSendFailed) + lost
+		c.n.Decoys = min(1, count(otpevent.Decoy))
+		c.n.FailedMails = count(otpevent.SendFailed) + lost
 		c.n.Verified = right
-		c.n.Wrong, c.n.Malformed, c.n.Expired = count(otp.EventWrong), count(otp.EventMalformed), count(otp.EventExpired)
-		c.n.Exhausted, c.n.Escalated = count(otp.EventExhausted), count(otp.EventEscalated)
+		c.n.Wrong, c.n.Malformed, c.n.Expired = count(otpevent.Wrong), count(otpevent.Malformed), count(otpevent.Expired)
+		c.n.Exhausted, c.n.Escalated = count(otpevent.Exhausted), count(otpevent.Escalated)
 		for _, h := range g {
 			if h.Resend {
 				c.n.Resends++
 			}
-			if h.Kind == otp.EventVerified {
+			if h.Kind == otpevent.Verified {
 				c.age = h.Age
 			}
 		}

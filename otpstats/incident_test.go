@@ -13,10 +13,11 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-var publicKinds = map[kind]otp.EventKind{
-	kindAsked: otp.EventAsked, kindSent: otp.EventSent, kindWrong: otp.EventWrong, kindVerified: otp.EventVerified,
+var publicKinds = map[kind]otpevent.Kind{
+	kindAsked: otpevent.Asked, kindSent: otpevent.Sent, kindWrong: otpevent.Wrong, kindVerified: otpevent.Verified,
 }
 
 // public is the event that an application's Observer would receive.

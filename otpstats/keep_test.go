@@ -16,6 +16,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -172,24 +173,24 @@ func TestPrivacy_key(t *testing.T) {
 func TestObserve_kinds(t *testing.T) {
 	d, c := sqltest.SQLite(t), newClock()
 	s := open(t, d, c, otpstats.Options{Interval: time.Hour})
-	for _, k := range []otp.EventKind{
-		otp.EventAsked, otp.EventLimited, otp.EventSent, otp.EventSendFailed, otp.EventDecoy, otp.EventVerified, otp.EventWrong,
-		otp.EventMalformed, otp.EventExpired, otp.EventExhausted, otp.EventEscalated, otp.EventUnknown, otp.EventClockBack,
-		otp.EventUnknownKey, otp.EventFailed, otp.EventForgotten, "of a later version",
+	for _, k := range []otpevent.Kind{
+		otpevent.Asked, otpevent.Limited, otpevent.Sent, otpevent.SendFailed, otpevent.Decoy, otpevent.Verified, otpevent.Wrong,
+		otpevent.Malformed, otpevent.Expired, otpevent.Exhausted, otpevent.Escalated, otpevent.Unknown, otpevent.ClockBack,
+		otpevent.UnknownKey, otpevent.Failed, otpevent.Forgotten, "of a later version",
 	} {
 		s.Observe(t.Context(), otp.Event{Kind: k, Time: c.Now(), AddressHash: numbered('a', 1)})
 	}
-	s.Mail("message", "one", otp.OutcomeSent)
-	s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: c.Now(), AddressHash: numbered('a', 2)})
+	s.Mail("message", "one", otpevent.MailSent)
+	s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: c.Now(), AddressHash: numbered('a', 2)})
 	flush(t, s)
 	var kinds string
 	db := d.Open(t)
 	require.NoError(t, db.QueryRow("SELECT coalesce(group_concat(kind), '') FROM otp_stats_events").Scan(&kinds))
 	require.Empty(t, kinds, "they were of the address that was erased")
-	for _, k := range []otp.EventKind{
-		otp.EventAsked, otp.EventLimited, otp.EventSent, otp.EventSendFailed, otp.EventDecoy, otp.EventVerified, otp.EventWrong,
-		otp.EventMalformed, otp.EventExpired, otp.EventExhausted, otp.EventEscalated, otp.EventUnknown, otp.EventClockBack,
-		otp.EventUnknownKey, otp.EventFailed,
+	for _, k := range []otpevent.Kind{
+		otpevent.Asked, otpevent.Limited, otpevent.Sent, otpevent.SendFailed, otpevent.Decoy, otpevent.Verified, otpevent.Wrong,
+		otpevent.Malformed, otpevent.Expired, otpevent.Exhausted, otpevent.Escalated, otpevent.Unknown, otpevent.ClockBack,
+		otpevent.UnknownKey, otpevent.Failed,
 	} {
 		s.Observe(t.Context(), otp.Event{Kind: k, Time: c.Now(), AddressHash: numbered('a', 1)})
 	}
@@ -337,7 +338,7 @@ func TestForget_fullQueue(t *testing.T) {
 	}
 	dropped := s.Dropped()
 	require.Positive(t, dropped)
-	s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: time.Now(), AddressHash: numbered('a', 7)})
+	s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: time.Now(), AddressHash: numbered('a', 7)})
 	require.Equal(t, dropped, s.Dropped())
 	require.NoError(t, tx.Rollback())
 	flush(t, s)
@@ -395,7 +396,7 @@ func TestForget_many(t *testing.T) {
 		}
 		require.NoError(t, tx.Commit())
 		for n := range people {
-			s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: time.Now(), AddressHash: numbered('a', n)})
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: time.Now(), AddressHash: numbered('a', n)})
 		}
 		require.Zero(t, s.Dropped())
 		flush(t, s)

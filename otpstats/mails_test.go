@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -35,21 +36,21 @@ func TestMail_joins(t *testing.T) {
 		provider string // of the challenge
 		want     otpstats.Counts
 	}{
-		"sent after":      {[]happening{sent, report(1, "one", otp.OutcomeSent)}, "one", arrived},
-		"sent before":     {[]happening{report(1, "one", otp.OutcomeSent), sent}, "one", arrived},
-		"unknown":         {[]happening{sent, report(1, "one", otp.OutcomeUnknown)}, "one", arrived},
-		"delayed":         {[]happening{sent, report(1, "one", otp.OutcomeDelayed)}, "", arrived},
-		"refused after":   {[]happening{sent, report(1, "", otp.OutcomeRefused)}, "", lost},
-		"refused before":  {[]happening{report(1, "", otp.OutcomeRefused), sent}, "", lost},
-		"expired":         {[]happening{sent, report(1, "", otp.OutcomeExpired)}, "", lost},
-		"dropped":         {[]happening{sent, report(1, "", otp.OutcomeDropped)}, "", lost},
-		"both, before":    {[]happening{report(1, "one", otp.OutcomeSent), report(1, "", otp.OutcomeRefused), sent}, "one", lost},
-		"both, around":    {[]happening{report(1, "", otp.OutcomeRefused), sent, report(1, "one", otp.OutcomeSent)}, "one", lost},
-		"both, after":     {[]happening{sent, report(1, "", otp.OutcomeRefused), report(1, "one", otp.OutcomeSent)}, "one", lost},
-		"the first":       {[]happening{sent, report(1, "one", otp.OutcomeSent), resent, report(2, "two", otp.OutcomeSent)}, "one", again},
-		"the first known": {[]happening{report(1, "one", otp.OutcomeSent), sent, report(1, "two", otp.OutcomeUnknown), resent}, "one", again},
-		"one of two":      {[]happening{sent, resent, report(2, "", otp.OutcomeRefused), report(1, "one", otp.OutcomeSent)}, "one", again2},
-		"named late":      {[]happening{sent, report(1, "", otp.OutcomeSent), report(1, "one", otp.OutcomeUnknown)}, "one", arrived},
+		"sent after":      {[]happening{sent, report(1, "one", otpevent.MailSent)}, "one", arrived},
+		"sent before":     {[]happening{report(1, "one", otpevent.MailSent), sent}, "one", arrived},
+		"unknown":         {[]happening{sent, report(1, "one", otpevent.MailUnknown)}, "one", arrived},
+		"delayed":         {[]happening{sent, report(1, "one", otpevent.MailDelayed)}, "", arrived},
+		"refused after":   {[]happening{sent, report(1, "", otpevent.MailRefused)}, "", lost},
+		"refused before":  {[]happening{report(1, "", otpevent.MailRefused), sent}, "", lost},
+		"expired":         {[]happening{sent, report(1, "", otpevent.MailExpired)}, "", lost},
+		"dropped":         {[]happening{sent, report(1, "", otpevent.MailDropped)}, "", lost},
+		"both, before":    {[]happening{report(1, "one", otpevent.MailSent), report(1, "", otpevent.MailRefused), sent}, "one", lost},
+		"both, around":    {[]happening{report(1, "", otpevent.MailRefused), sent, report(1, "one", otpevent.MailSent)}, "one", lost},
+		"both, after":     {[]happening{sent, report(1, "", otpevent.MailRefused), report(1, "one", otpevent.MailSent)}, "one", lost},
+		"the first":       {[]happening{sent, report(1, "one", otpevent.MailSent), resent, report(2, "two", otpevent.MailSent)}, "one", again},
+		"the first known": {[]happening{report(1, "one", otpevent.MailSent), sent, report(1, "two", otpevent.MailUnknown), resent}, "one", again},
+		"one of two":      {[]happening{sent, resent, report(2, "", otpevent.MailRefused), report(1, "one", otpevent.MailSent)}, "one", again2},
+		"named late":      {[]happening{sent, report(1, "", otpevent.MailSent), report(1, "one", otpevent.MailUnknown)}, "one", arrived},
 	}
 	for _, each := range []bool{false, true} { // in one batch, or each in its own
 		c := newClock()
@@ -94,7 +95,7 @@ func TestMail_late(t *testing.T) {
 	c := newClock()
 	s := open(t, sqltest.SQLite(t), c, otpstats.Options{Interval: time.Hour})
 	all := ask(1, c.Now(), "a.example")
-	late := func(kinds ...otp.EventKind) {
+	late := func(kinds ...otpevent.Kind) {
 		for _, kind := range kinds {
 			one := all[2]
 			one.Kind, one.Time, one.Age = kind, c.Now(), c.Now().Sub(all[0].Time)
@@ -108,10 +109,10 @@ func TestMail_late(t *testing.T) {
 	flush(t, s)
 	want := otpstats.Counts{Sent: 1, Over: 1, NoAnswer: 1}
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
-	late(otp.EventSent, otp.EventWrong, otp.EventExpired)
+	late(otpevent.Sent, otpevent.Wrong, otpevent.Expired)
 	want = otpstats.Counts{Sent: 1, Over: 1, Answered: 1, Wrong: 1, Expired: 1, NeverRight: 1}
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
-	late(otp.EventVerified)
+	late(otpevent.Verified)
 	want.Verified, want.NeverRight = 1, 0
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
 	for range 27 {
@@ -119,7 +120,7 @@ func TestMail_late(t *testing.T) {
 		flush(t, s)
 	}
 	require.Equal(t, want, total(t, s, otpstats.Filter{}))
-	late(otp.EventSent, otp.EventVerified, otp.EventWrong, otp.EventExpired)
+	late(otpevent.Sent, otpevent.Verified, otpevent.Wrong, otpevent.Expired)
 	c.Add(4 * time.Hour)
 	flush(t, s)
 	want.Wrong, want.Expired = 2, 2
@@ -136,13 +137,13 @@ func TestChallenge_once(t *testing.T) {
 	all := ask(1, c.Now(), "a.example")
 	twice := all[2]
 	twice.Age = time.Hour
-	all[1].Kind = otp.EventSendFailed
+	all[1].Kind = otpevent.SendFailed
 	tell(s, append(all, twice))
 	malformed := ask(2, c.Now(), "a.example")
-	malformed[2].Kind = otp.EventMalformed
+	malformed[2].Kind = otpevent.Malformed
 	tell(s, malformed)
 	decoy := ask(3, c.Now(), "a.example")
-	decoy[1].Kind, decoy[2].Kind = otp.EventDecoy, otp.EventWrong
+	decoy[1].Kind, decoy[2].Kind = otpevent.Decoy, otpevent.Wrong
 	tell(s, decoy)
 	flush(t, s)
 	require.Equal(t, otpstats.Counts{Asked: 3, Sent: 2, FailedMails: 1, Decoys: 1, Answered: 2, Verified: 1, Wrong: 1, Malformed: 1}, total(t, s, otpstats.Filter{}))

@@ -11,6 +11,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // newClock returns a clock that begins at noon on a Monday.
@@ -78,7 +79,7 @@ func TestRestart_attack(t *testing.T) {
 	s, m := openStats(t, d, c, opts), newMonth(1)
 	guess := func(n int) {
 		for range n {
-			s.Observe(t.Context(), otp.Event{Kind: otp.EventWrong, Time: c.Now(), AddressHash: m.hash(), ChallengeHash: m.hash(), WrongGuesses: 1})
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: c.Now(), AddressHash: m.hash(), ChallengeHash: m.hash(), WrongGuesses: 1})
 		}
 	}
 	look := func(d time.Duration) {
@@ -91,7 +92,7 @@ func TestRestart_attack(t *testing.T) {
 		s = openStats(t, d, c, opts)
 	}
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventLimited, Time: c.Now()})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: c.Now()})
 	}
 	guess(10)
 	look(5 * time.Minute)
@@ -107,7 +108,7 @@ func TestRestart_attack(t *testing.T) {
 	look(time.Hour)
 	restart()
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventLimited, Time: c.Now()})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: c.Now()})
 	}
 	guess(20)
 	look(time.Minute)
@@ -126,7 +127,7 @@ func TestRestart_once(t *testing.T) {
 	d, c := sqltest.SQLite(t), newClock()
 	s := openStats(t, d, c, Options{})
 	for range 10 {
-		s.Observe(t.Context(), otp.Event{Kind: otp.EventEscalated, Time: c.Now(), ChallengeHash: otp.Hash{1}})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Escalated, Time: c.Now(), ChallengeHash: otp.Hash{1}})
 	}
 	require.NoError(t, s.Close(t.Context()))
 	c.Add(2 * time.Hour)

@@ -158,7 +158,7 @@ func (o *Options) fill() error {
 }
 
 // Observe queues an event and never blocks. Set the Stats as
-// [otp.Options].Observer. An [otp.EventForgotten] has the effect of
+// [otp.Options].Observer. An [otpevent.Forgotten] has the effect of
 // [Stats.Forget].
 func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	k := kindOf(e.Kind)
@@ -185,7 +185,7 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 // send, and it never blocks.
 //
 // An empty outcome, as in a relay.Attempt that passed over a resting provider,
-// is ignored. A value that is not one of the constants of [otp.Outcome] is
+// is ignored. Any other value that package otpevent does not name is
 // reported to OnError.
 func (s *Stats) Mail(message, provider string, outcome otp.Outcome) {
 	if outcome == "" {

@@ -14,6 +14,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -21,7 +22,7 @@ import (
 func ask(n int, at time.Time, domain string) []happening {
 	e := otp.Event{Time: at, Purpose: "login", Domain: domain, AddressHash: numbered('a', n), ClientHash: numbered('c', n)}
 	asked, sent, right := e, e, e
-	asked.Kind, sent.Kind, right.Kind = otp.EventAsked, otp.EventSent, otp.EventVerified
+	asked.Kind, sent.Kind, right.Kind = otpevent.Asked, otpevent.Sent, otpevent.Verified
 	sent.ChallengeHash, sent.Message = numbered('q', n), fmt.Sprint("message", n)
 	right.ChallengeHash, right.Age = sent.ChallengeHash, 20*time.Second
 	right.Time = at.Add(right.Age)
@@ -184,7 +185,7 @@ func TestForget(t *testing.T) {
 	for how, forget := range map[string]func(t *testing.T, s *otpstats.Stats){
 		"call": func(t *testing.T, s *otpstats.Stats) { require.NoError(t, s.Forget(t.Context(), numbered('a', 7))) },
 		"event": func(t *testing.T, s *otpstats.Stats) {
-			s.Observe(t.Context(), otp.Event{Kind: otp.EventForgotten, Time: midnight.Add(4 * time.Hour), AddressHash: numbered('a', 7)})
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: midnight.Add(4 * time.Hour), AddressHash: numbered('a', 7)})
 			flush(t, s)
 		},
 	} {
@@ -237,10 +238,10 @@ func TestPrivacy_file(t *testing.T) {
 	var mailed []string
 	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 		mailed = append(mailed, m.Code, m.ID)
-		s.Mail(m.ID, "provider-one", otp.OutcomeSent)
+		s.Mail(m.ID, "provider-one", otpevent.MailSent)
 		return nil
 	})
-	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Observer: otp.Observers(seen, s)})
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Observer: otp.MultiObserver(seen, s)})
 	require.NoError(t, err)
 	c, err := v.Send(t.Context(), otp.Request{To: "Josephine.Bloggs@person.example", Client: "198.51.100.77", Locale: "de-AT"})
 	require.NoError(t, err)

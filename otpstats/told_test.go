@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -37,7 +38,7 @@ func TestOnCalm(t *testing.T) {
 		}
 		client := numbered('c', 1)
 		for n := range 25 {
-			all[0].Observe(t.Context(), otp.Event{Kind: otp.EventAsked, Time: c.Now(), AddressHash: numbered('a', n), ClientHash: client})
+			all[0].Observe(t.Context(), otp.Event{Kind: otpevent.Asked, Time: c.Now(), AddressHash: numbered('a', n), ClientHash: client})
 		}
 		for range 3 {
 			for _, s := range all {
@@ -78,7 +79,7 @@ func TestObserve_malformed(t *testing.T) {
 		c := newClock()
 		s := open(t, d, c, otpstats.Options{Interval: time.Hour})
 		all := ask(1, c.Now(), "a.example")
-		nonsense := happening{Event: otp.Event{Kind: otp.EventMalformed, Time: c.Now().Add(time.Minute), Purpose: "login", AddressHash: numbered('a', 1), ChallengeHash: all[1].ChallengeHash}}
+		nonsense := happening{Event: otp.Event{Kind: otpevent.Malformed, Time: c.Now().Add(time.Minute), Purpose: "login", AddressHash: numbered('a', 1), ChallengeHash: all[1].ChallengeHash}}
 		tell(s, []happening{all[0], all[1], nonsense})
 		flush(t, s)
 		of := func(domain string) otpstats.Counts { return total(t, s, otpstats.Filter{Domain: domain}) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -63,7 +64,7 @@ func (m *maker) challenge(at time.Time) {
 		Time: at, Purpose: m.one("login", "login", "signup", "pay"), Domain: m.one("a.example", "b.example", "c.example"),
 		Locale: m.one("en", "en-GB", "de-DE", "pt_BR", "", "x!"), AddressHash: numbered('a', m.IntN(500)), ClientHash: numbered('c', m.IntN(300)),
 	}}
-	add := func(kind otp.EventKind, at time.Time, f func(*happening)) {
+	add := func(kind otpevent.Kind, at time.Time, f func(*happening)) {
 		x := h
 		x.Kind, x.Time = kind, at
 		if x.ChallengeHash != (otp.Hash{}) {
@@ -74,18 +75,18 @@ func (m *maker) challenge(at time.Time) {
 		}
 		m.all = append(m.all, x)
 	}
-	add(otp.EventAsked, at, nil)
+	add(otpevent.Asked, at, nil)
 	if m.IntN(12) == 0 {
-		add(otp.EventLimited, at, nil)
+		add(otpevent.Limited, at, nil)
 		return
 	}
 	h.ChallengeHash = m.hash()
 	id := fmt.Sprint("mail", m.n)
 	switch m.IntN(14) {
 	case 0:
-		add(otp.EventDecoy, at, nil)
+		add(otpevent.Decoy, at, nil)
 	case 1:
-		add(otp.EventSendFailed, at, func(x *happening) { x.Message = id })
+		add(otpevent.SendFailed, at, func(x *happening) { x.Message = id })
 		if m.IntN(2) == 0 {
 			return
 		}
@@ -96,11 +97,11 @@ func (m *maker) challenge(at time.Time) {
 		}
 		sentAt := at.Add(time.Duration(m.IntN(900)) * time.Millisecond)
 		if m.IntN(6) == 0 {
-			report(at, otp.OutcomeFailed)
+			report(at, otpevent.MailFailed)
 		}
-		outcome := otp.OutcomeSent
+		outcome := otpevent.MailSent
 		if m.IntN(10) == 0 {
-			outcome = otp.OutcomeRefused
+			outcome = otpevent.MailRefused
 		}
 		switch m.IntN(3) {
 		case 0:
@@ -108,7 +109,7 @@ func (m *maker) challenge(at time.Time) {
 		case 1:
 			defer report(sentAt.Add(time.Duration(m.IntN(40))*time.Second), outcome)
 		}
-		add(otp.EventSent, sentAt, func(x *happening) { x.Message = id; x.Age = sentAt.Sub(at) })
+		add(otpevent.Sent, sentAt, func(x *happening) { x.Message = id; x.Age = sentAt.Sub(at) })
 	}
 	later := at
 	step := func(most int) time.Time {
@@ -116,17 +117,17 @@ func (m *maker) challenge(at time.Time) {
 		return later
 	}
 	for range m.IntN(4) / 2 {
-		add(otp.EventAsked, step(90), nil)
-		add(otp.EventSent, later, func(x *happening) { x.Resend, x.Message = true, fmt.Sprint(id, later.Unix()) })
+		add(otpevent.Asked, step(90), nil)
+		add(otpevent.Sent, later, func(x *happening) { x.Resend, x.Message = true, fmt.Sprint(id, later.Unix()) })
 	}
 	if m.IntN(5) == 0 {
 		return
 	}
 	wrongs := max(0, m.IntN(9)-5)
 	for i := range wrongs {
-		add(otp.EventWrong, step(40), func(x *happening) { x.WrongGuesses = i + 1 })
+		add(otpevent.Wrong, step(40), func(x *happening) { x.WrongGuesses = i + 1 })
 	}
-	kind := otp.EventKind(m.one("verified", "verified", "verified", "verified", "verified", "expired", "exhausted", "escalated", "malformed", ""))
+	kind := otpevent.Kind(m.one("verified", "verified", "verified", "verified", "verified", "expired", "exhausted", "escalated", "malformed", ""))
 	if kind != "" {
 		add(kind, step(300), func(x *happening) { x.WrongGuesses = wrongs })
 	}

@@ -16,22 +16,32 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/redisstore"
 )
 
-// What servers lose that acknowledge before they keep: measured for the README,
-// in as many runs as OTP_TEST_RUNS says. What must lose nothing is a test, and run
-// once without it.
+// The tests in this file measure for the README how much servers lose that
+// acknowledge a write before it is safe, in as many runs as OTP_TEST_RUNS says.
+// Settings that must lose nothing are also tested every night.
 
-// runs says how often something is measured.
-func runs(mustKeep bool) int {
+// runs returns how often something is measured, and skips t if that is never.
+func runs(t *testing.T, mustKeep bool) int {
 	n, _ := strconv.Atoi(os.Getenv("OTP_TEST_RUNS"))
-	if mustKeep {
+	if mustKeep && testkit.Nightly() {
 		n = max(1, n)
 	}
+	if n == 0 {
+		t.Skip("only measures: set OTP_TEST_RUNS")
+	}
 	return n
+}
+
+func storeAt(t *testing.T, client redis.UniversalClient, prefix string) *redisstore.Store {
+	s, err := redisstore.New(client, &redisstore.Options{Prefix: prefix})
+	require.NoError(t, err)
+	return s
 }
 
 // losses adds up the results of some runs.
@@ -65,18 +75,18 @@ func (l *losses) tell(t *testing.T, mustKeep bool) {
 	}
 }
 
-// waiting is a store that tells of a swap only once a replica has it. WAIT counts
-// from the last write of its own connection, so a write that changes nothing
-// goes before it.
+// waiting is a store that acknowledges a swap only once a replica has it. WAIT
+// counts from the last write on its own connection, so a write that changes
+// nothing is sent before it.
 type waiting struct {
 	*redisstore.Store
 	node   func(ctx context.Context, key string) (*redis.Client, error)
 	prefix string
 }
 
-func (w waiting) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	swapped, err := w.Store.CompareAndSwap(ctx, key, old, new, ttl)
-	if err != nil || !swapped || new == nil {
+func (w waiting) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
+	swapped, err := w.Store.CompareAndSwap(ctx, key, oldValue, newValue, ttl)
+	if err != nil || !swapped || newValue == nil {
 		return swapped, err
 	}
 	node, err := w.node(ctx, w.prefix+key)
@@ -107,13 +117,12 @@ func TestLosses_clusterPrimaryKilled(t *testing.T) {
 		{name: "WAIT 1", wait: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if runs(c.wait) == 0 {
-				return
-			}
-			cluster := servers.StartRedisCluster(t, c.config...)
+			runs := runs(t, c.wait)
+			cluster := servers.StartRedisCluster(t, append(c.config, "--cluster-node-timeout", "2000")...)
 			var sum losses
-			for run := range runs(c.wait) {
-				client, prefix := ofCluster(t, cluster), newPrefix()
+			for run := range runs {
+				client, prefix := redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs()}), storetest.RedisPrefix()
+				t.Cleanup(func() { client.Close() })
 				plain := storeAt(t, client, prefix)
 				var s otp.Store = plain
 				if c.wait {
@@ -151,18 +160,17 @@ func TestLosses_primaryDies(t *testing.T) {
 	}{{time.Millisecond, false}, {10 * time.Millisecond, false}, {100 * time.Millisecond, false}, {10 * time.Millisecond, true}} {
 		t.Run(fmt.Sprintf("lag %v, WAIT %t", c.lag, c.wait), func(t *testing.T) {
 			var sum losses
-			for range runs(c.wait) {
+			for range runs(t, c.wait) {
 				primary, replica := servers.StartRedis(t), servers.StartRedis(t)
 				wire := servers.StartLag(t, primary.Addr, c.lag)
 				replica.Follow(t, wire.Addr)
 				var current atomic.Value
 				current.Store(primary.Addr)
-				client := single(t, "whoever is the primary", func(o *redis.Options) {
-					o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
-						return new(net.Dialer).DialContext(ctx, network, current.Load().(string))
-					}
-				})
-				prefix := newPrefix()
+				client := redis.NewClient(&redis.Options{Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, current.Load().(string))
+				}})
+				t.Cleanup(func() { client.Close() })
+				prefix := storetest.RedisPrefix()
 				plain := storeAt(t, client, prefix)
 				var s otp.Store = plain
 				if c.wait {
@@ -203,9 +211,11 @@ func TestLosses_serverDies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var sum losses
-			for range runs(c.mustKeep) {
+			for range runs(t, c.mustKeep) {
 				server := servers.StartRedis(t, c.config...)
-				plain := newStore(t, single(t, server.Addr))
+				client := redis.NewClient(&redis.Options{Addr: server.Addr})
+				t.Cleanup(func() { client.Close() })
+				plain := storeAt(t, client, storetest.RedisPrefix())
 				began := time.Now()
 				traffic := storetest.StartTraffic(t, 50, 10*time.Second, plain)
 				traffic.Wait(t, 500)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -81,13 +82,13 @@ type reports struct {
 	all []relay.Report
 }
 
-func (r *reports) observe(one relay.Report) {
+func (r *reports) observe(_ context.Context, one relay.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, one)
 }
 
-func (r *reports) outcomes() (list []relay.Outcome) {
+func (r *reports) outcomes() (list []otp.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, one := range r.all {
@@ -97,12 +98,12 @@ func (r *reports) outcomes() (list []relay.Outcome) {
 }
 
 // final are the outcomes of each mail but for Delayed.
-func (r *reports) final() map[string][]relay.Outcome {
+func (r *reports) final() map[string][]otp.Outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[string][]relay.Outcome{}
+	all := map[string][]otp.Outcome{}
 	for _, one := range r.all {
-		if one.Outcome != relay.Delayed {
+		if one.Outcome != otpevent.MailDelayed {
 			all[one.Message] = append(all[one.Message], one.Outcome)
 		}
 	}

@@ -1,29 +1,31 @@
-// Package relay puts senders of package otp behind a queue or beside each other.
+// Package relay adds a queue and provider failover to any sender of package otp.
 //
-// A [Queue] takes mails at once and hands them over in the background, so that a
-// handler answers in the same time whether a mail goes out or not. A [Failover]
-// asks several providers in turn. They go together: a queue around a failover.
+// A [Queue] accepts mails at once and sends them in the background, so that the
+// response time of a handler does not show whether a mail is sent. A [Failover]
+// tries several providers in order. Use both together: a queue around a failover.
 //
 //	providers, err := relay.NewFailover([]relay.Provider{
 //		{Name: "main", Sender: smtp},
 //		{Name: "spare", Sender: other},
 //	}, &relay.FailoverOptions{Attempt: 10 * time.Second})
 //	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
-//		Observe: func(r relay.Report) {
-//			if r.Outcome != relay.Sent {
-//				slog.Warn("mail", "outcome", r.Outcome, "id", r.Message, "to", r.Masked, "attempts", r.Attempts, "err", r.Err)
+//		OnReport: func(ctx context.Context, r relay.Report) {
+//			if r.Outcome != otpevent.MailSent {
+//				slog.WarnContext(ctx, "mail", "outcome", r.Outcome, "id", r.Message,
+//					"to", r.Masked, "attempts", r.Attempts, "err", r.Err)
 //			}
 //		},
 //	})
 //	verifier, err := otp.NewVerifier(store, queue, nil)
 //	...
-//	queue.Close(ctx) // at the end of the program: waits for what is queued
-//	smtp.Close()     // and then the senders
+//	queue.Close(ctx) // when the program ends: waits for the queued mails
+//	smtp.Close()     // close the senders after the queue
 //
-// Without Observe nobody hears of a mail that failed.
+// Set OnReport: without it, failed mails go unnoticed.
 //
-// Behind a queue Verifier.Send has already returned when a mail fails: nothing is
-// given back to the budget of the address and no challenge becomes a decoy. The
-// queue is in memory: a process that is killed loses what is queued, and the people
-// ask for another code.
+// With a queue, Verifier.Send has already returned when a mail fails. So the failed
+// send is not refunded to the budget of the address. Nor does the challenge become a
+// decoy, which is a challenge that looks real and that no code can pass. The queue
+// lives in memory: if the process is killed, the queued mails are lost and people
+// have to ask for another code.
 package relay

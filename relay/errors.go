@@ -2,20 +2,31 @@ package relay
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// heard is what a sender answered. A nil pointer in an error is not nil, and its
-// methods may panic; nobody knows what it means.
-func heard(err error) (said error) {
+// checkNumber returns an error if the option n is negative.
+func checkNumber[N int | time.Duration](option string, n N) error {
+	if n < 0 {
+		return fmt.Errorf("relay: %s: %v is negative", option, n)
+	}
+	return nil
+}
+
+// readable returns the error of a sender, or another one if its methods cannot be
+// called. Some senders return a nil pointer as an error: that is not nil, its
+// methods may panic, and it leaves open what became of the mail.
+func readable(err error) (result error) {
 	if err == nil {
 		return nil
 	}
 	defer func() {
 		if recover() != nil {
-			said = errors.New("relay: the sender returned an error that cannot be read")
+			result = errors.New("relay: the sender returned an error whose methods panic")
 		}
 	}()
 	var e *otp.SendError
@@ -26,8 +37,8 @@ func heard(err error) (said error) {
 	return err
 }
 
-// asSendError finds what a sender said of a failure; what it said nothing of may
-// have gone out.
+// asSendError returns the *otp.SendError in err. If there is none, the mail may
+// have been sent.
 func asSendError(err error) *otp.SendError {
 	var e *otp.SendError
 	if errors.As(err, &e) {
@@ -36,14 +47,14 @@ func asSendError(err error) *otp.SendError {
 	return &otp.SendError{Temporary: true, MaybeSent: true, Err: err}
 }
 
-// refused reports a refusal for good, by a sender that answers.
-func refused(err error) bool {
+// permanent reports whether the mail was rejected and must not be retried.
+func permanent(err error) bool {
 	e := asSendError(err)
 	return !e.Temporary && !e.MaybeSent
 }
 
-// masked is err, which may be nil, fit for a log: senders of other people repeat
-// what they were given.
+// masked wraps err, which may be nil, so that its text is safe to log: the errors
+// of some senders repeat the code and the address.
 func masked(err error, m otp.Message) error {
 	if err == nil {
 		return nil

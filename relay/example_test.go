@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -11,25 +12,25 @@ import (
 	"github.com/go-mailotp/otp/relay"
 )
 
-// Two providers behind a queue: Send returns at once, and the mail goes out by the
-// provider that works.
+// Two providers behind a queue: Send returns immediately, and the provider that
+// works sends the mail.
 func Example() {
 	down := otp.SenderFunc(func(context.Context, otp.Message) error {
 		return &otp.SendError{Temporary: true, Err: errors.New("connection refused")}
 	})
-	spare := new(otptest.Inbox) // in an application an *otp.SMTPSender, like the first
+	spare := new(otptest.Inbox) // in an application an *smtpsender.Sender, like the first
 
 	providers, err := relay.NewFailover([]relay.Provider{
 		{Name: "main", Sender: down},
 		{Name: "spare", Sender: spare},
 	}, &relay.FailoverOptions{
-		Observe: func(_ context.Context, a relay.Attempt) { fmt.Println(a.Provider, a.Err) },
+		OnAttempt: func(_ context.Context, a relay.Attempt) { fmt.Println(a.Provider, a.Outcome) },
 	})
 	if err != nil {
 		panic(err)
 	}
 	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
-		Observe: func(r relay.Report) { fmt.Println(r.Masked, r.Outcome) },
+		OnReport: func(_ context.Context, r relay.Report) { fmt.Println(r.Masked, r.Outcome) },
 	})
 	if err != nil {
 		panic(err)
@@ -42,14 +43,37 @@ func Example() {
 		panic(err)
 	}
 
-	// At the end of the program: wait for what is queued.
+	// When the program ends, wait for the queued mails.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := queue.Close(ctx); err != nil {
 		panic(err)
 	}
 	// Output:
-	// main otp: sending failed: connection refused
-	// spare <nil>
+	// main failed
+	// spare sent
 	// b***@example.com sent
+}
+
+// A queue before two providers.
+func ExampleNewQueue() {
+	first, second := new(otptest.Inbox), new(otptest.Inbox)
+
+	providers, err := relay.NewFailover([]relay.Provider{
+		{Name: "main", Sender: first},
+		{Name: "spare", Sender: second},
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
+		OnReport: func(_ context.Context, r relay.Report) { log.Println(r.Masked, r.Outcome, r.Err) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	if err := queue.Close(context.Background()); err != nil {
+		log.Fatal(err)
+	}
 }

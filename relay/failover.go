@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,66 +12,79 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // Provider is one of the senders of a [Failover].
 type Provider struct {
-	// Name is what events call it. Required, each once.
+	// Name identifies the provider in [Attempt]. It is required and must be
+	// unique within the Failover.
 	Name string
-	// Sender hands over its mails. Required.
+	// Sender sends the mails of this provider. It is required.
 	Sender otp.Sender
 }
 
-// FailoverOptions are the choices of [NewFailover]. The zero value has every
-// default; a negative number is an error.
+// FailoverOptions configures [NewFailover]. The zero value uses every default;
+// NewFailover returns an error if a number is negative.
 type FailoverOptions struct {
-	// Failures is how many failures in a row take a provider out. 0 means 5.
+	// Failures is the number of consecutive failures after which a provider
+	// rests: it gets no mail for a while. Default: 5.
 	Failures int
 
-	// Rest is how long a provider that was taken out is not asked; then one mail
-	// is tried with it. 0 means 30 seconds.
+	// Rest is how long a provider rests. After that it gets one mail as a test.
+	// Default: 30 seconds.
 	Rest time.Duration
 
-	// Attempt is how long one provider may take before the next is asked, if its
-	// sender then says that nothing went out. 0 means no bound but the context's:
-	// then the next is only asked once the one that hangs rests. Behind a [Queue]
-	// make it shorter than QueueOptions.Attempt.
+	// Attempt is the time limit for one provider. When it is exceeded, the next
+	// provider is tried if the sender reports that the mail was definitely not
+	// sent. By default there is no limit except the deadline of the context:
+	// then a provider that hangs uses up the time of each mail until it rests.
+	// Behind a [Queue], set Attempt shorter than QueueOptions.Attempt.
 	Attempt time.Duration
 
-	// RetryUnknown asks the next provider also where a mail may have gone out
-	// already, at the price of mails that arrive twice. Default: false.
+	// RetryUnknown also tries the next provider if the mail may already have been
+	// sent. Some recipients then get the same mail twice. Default: false.
 	RetryUnknown bool
 
-	// Observe is told of each provider that was asked or passed over. It is
-	// called by many goroutines at once and must be quick. Nil is nobody.
-	Observe func(context.Context, Attempt)
+	// OnAttempt receives an Attempt for each provider that was tried or skipped.
+	// Several goroutines call it at once; it must return quickly. Nil disables
+	// reporting.
+	OnAttempt func(context.Context, Attempt)
 }
 
-// Attempt tells how one provider served one mail. It holds neither code nor
-// whole address.
+// Attempt describes how one provider handled one mail. It contains neither the
+// code nor the whole address.
 type Attempt struct {
-	// Message is the ID of the mail, as in otp.Event.Message.
+	// Message is the ID of the mail, the same as in otp.Event.Message.
 	Message string
 	// Provider is the name of the provider.
 	Provider string
-	// Resting says that it was passed over after its failures.
+	// Outcome is [otpevent.MailSent] if the provider accepted the mail,
+	// [otpevent.MailUnknown] if the mail may have been sent, [otpevent.MailRefused]
+	// if the recipient was rejected permanently, so that no other provider will
+	// be tried, and [otpevent.MailFailed] for any other failure. It is empty if
+	// Resting is true.
+	Outcome otp.Outcome
+	// Resting is true if the provider was skipped because it rests after too many
+	// failures.
 	Resting bool
-	// Took is how long it took.
+	// Took is how long the attempt took.
 	Took time.Duration
-	// Err is its failure; nil without Resting says that it took the mail.
+	// Err is the failure, or the reason why the provider was skipped. It is nil if
+	// the provider accepted the mail.
 	Err error
 }
 
-// ErrAllResting says that no provider was asked, since all of them have failed
-// too often in a row. It comes in an *otp.SendError of the stage "failover",
-// temporary and surely not sent.
+// ErrAllResting means that no provider was tried because all of them rest after
+// too many failures. [Failover.Send] returns it wrapped in a temporary
+// *otp.SendError whose stage is "failover"; the mail was definitely not sent.
 var ErrAllResting = errors.New("relay: all providers are resting after failures")
 
-// Failover is an otp.Sender that asks providers in turn until one takes the mail.
-// A failure moves on to the next, but for a recipient who was refused for good
-// ([otp.SendError.RefusedRecipient]); and nothing is sent again that may have gone
-// out already. A provider that refuses mails for good does not rest: the cause may
-// be the mail. It is safe for concurrent use and must be made by [NewFailover].
+// Failover is an otp.Sender that tries its providers in order until one accepts
+// the mail. It stops early if the recipient was rejected permanently
+// ([otp.SendError.RefusedRecipient]) or if the mail may already have been sent. A
+// provider does not rest because it permanently rejected mails: the mails may be
+// the cause. Create a Failover with [NewFailover]. It is safe for concurrent use.
 type Failover struct {
 	providers []provider
 	opts      FailoverOptions
@@ -83,55 +97,59 @@ type provider struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 }
 
-// NewFailover returns a sender over providers, the first of which is asked first;
-// opts may be nil.
+// NewFailover returns a sender that tries providers in the given order. If opts is
+// nil, every default is used.
 func NewFailover(providers []Provider, opts *FailoverOptions) (*Failover, error) {
 	o := FailoverOptions{}
 	if opts != nil {
 		o = *opts
 	}
-	if o.Failures < 0 || o.Rest < 0 || o.Attempt < 0 {
-		return nil, errors.New("relay: a negative number in FailoverOptions")
+	if err := cmp.Or(
+		checkNumber("FailoverOptions.Failures", o.Failures), checkNumber("FailoverOptions.Rest", o.Rest),
+		checkNumber("FailoverOptions.Attempt", o.Attempt),
+	); err != nil {
+		return nil, err
 	}
-	if o.Failures == 0 {
-		o.Failures = 5
-	}
-	if o.Rest == 0 {
-		o.Rest = 30 * time.Second
-	}
-	if o.Observe == nil {
-		o.Observe = func(context.Context, Attempt) {}
+	o.Failures, o.Rest = cmp.Or(o.Failures, 5), cmp.Or(o.Rest, 30*time.Second)
+	if o.OnAttempt == nil {
+		o.OnAttempt = func(context.Context, Attempt) {}
 	}
 	if len(providers) == 0 {
-		return nil, errors.New("relay: no providers")
+		return nil, errors.New("relay: NewFailover: there are no providers")
 	}
 	f := &Failover{opts: o}
 	seen := map[string]bool{}
 	for i, p := range providers {
-		if p.Name == "" || p.Sender == nil || seen[p.Name] {
-			return nil, fmt.Errorf("relay: provider %d has no sender, or no name of its own", i)
+		switch {
+		case p.Sender == nil:
+			return nil, fmt.Errorf("relay: provider %d: Sender is nil", i)
+		case p.Name == "":
+			return nil, fmt.Errorf("relay: provider %d: Name is empty", i)
+		case seen[p.Name]:
+			return nil, fmt.Errorf("relay: provider %d: Name: duplicate %q", i, p.Name)
 		}
 		seen[p.Name] = true
 		f.providers = append(f.providers, provider{p, gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 			Name:         p.Name,
 			Timeout:      o.Rest,
 			ReadyToTrip:  func(c gobreaker.Counts) bool { return int(c.ConsecutiveFailures) >= o.Failures },
-			IsSuccessful: func(err error) bool { return err == nil || refused(err) },
-			IsExcluded:   func(err error) bool { return errors.Is(err, errGivenUp) },
+			IsSuccessful: func(err error) bool { return err == nil || permanent(err) },
+			IsExcluded:   func(err error) bool { return errors.Is(err, errCanceled) },
 		})})
 	}
 	return f, nil
 }
 
-// errGivenUp marks a failure of a caller who has given up: it says nothing about
-// the provider. One whose time has run out does: a provider that hangs must rest
-// some day, also where only its callers bound their time.
-var errGivenUp = errors.New("the caller has given up")
+// errCanceled marks a failure of an attempt that its caller canceled. The breaker
+// ignores it, since it says nothing about the provider. A deadline that passed does
+// count: a provider that hangs must rest even if only its callers limit the time.
+var errCanceled = errors.New("the caller canceled the attempt")
 
-// Send asks the providers in turn. It returns nil once one of them took the mail,
-// else an *otp.SendError: the refusal of the recipient, the failure after which nothing
-// is known, the last other one (temporary, if one of the providers may take the mail later),
-// or [ErrAllResting].
+// Send tries the providers in order. It returns nil if one of them accepted the
+// mail. Otherwise it returns the permanent rejection of the recipient, or the
+// failure after which the mail may have been sent, or the last other failure, or
+// [ErrAllResting]. The last other failure is temporary if any provider may accept
+// the mail later.
 func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 	var last error = &otp.SendError{Temporary: true, Stage: "failover", Err: ErrAllResting}
 	maybe, later := false, false
@@ -140,7 +158,7 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 			last = &otp.SendError{Temporary: true, MaybeSent: maybe, Stage: "failover", Err: err}
 			break
 		}
-		asked, err := f.ask(ctx, p, m)
+		asked, err := f.try(ctx, p, m)
 		if !asked {
 			later = true
 			continue
@@ -155,17 +173,18 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 		}
 	}
 	e := asSendError(last)
-	later = later && refused(e) && !e.RefusedRecipient()
+	later = later && permanent(e) && !e.RefusedRecipient()
 	if later || maybe && !e.MaybeSent {
-		// An earlier provider may take it later, or may have sent it, whatever the last one said.
+		// An earlier provider may accept the mail later or may have sent it. The
+		// last provider's error alone does not say so.
 		return &otp.SendError{Temporary: later || e.Temporary, MaybeSent: maybe, Stage: e.Stage, Err: e.Err}
 	}
 	return last
 }
 
-// ask asks one provider, if it is not resting. Its errors do not tell which: the
-// provider may have a breaker of its own.
-func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) (asked bool, err error) {
+// try calls one provider unless it rests; asked reports whether it did. The error
+// cannot tell: a provider may itself return the errors of a circuit breaker.
+func (f *Failover) try(ctx context.Context, p provider, m otp.Message) (asked bool, err error) {
 	began := time.Now()
 	_, err = p.breaker.Execute(func() (struct{}, error) {
 		asked = true
@@ -174,29 +193,46 @@ func (f *Failover) ask(ctx context.Context, p provider, m otp.Message) (asked bo
 			attempt, cancel = context.WithTimeout(ctx, f.opts.Attempt)
 		}
 		defer cancel()
-		err := heard(p.Sender.Send(attempt, m))
-		if err != nil && ctx.Err() == context.Canceled && !refused(err) {
-			err = &givenUp{err}
+		err := readable(p.Sender.Send(attempt, m))
+		if err != nil && ctx.Err() == context.Canceled && !permanent(err) {
+			err = &canceledError{err}
 		}
 		return struct{}{}, err
 	})
-	var ended *givenUp
-	if errors.As(err, &ended) {
-		err = ended.error
+	var canceled *canceledError
+	if errors.As(err, &canceled) {
+		err = canceled.error
 	}
-	f.opts.Observe(ctx, Attempt{
-		Message: m.ID, Provider: p.Name, Resting: !asked, Took: time.Since(began), Err: masked(err, m),
-	})
+	report := Attempt{Message: m.ID, Provider: p.Name, Resting: !asked, Took: time.Since(began), Err: masked(err, m)}
+	if asked {
+		report.Outcome = outcomeOf(err)
+	}
+	f.opts.OnAttempt(ctx, report)
 	return asked, err
 }
 
-// givenUp is an error that the breaker does not count.
-type givenUp struct{ error }
+// outcomeOf returns the outcome of an attempt that ended with err.
+func outcomeOf(err error) otp.Outcome {
+	if err == nil {
+		return otpevent.MailSent
+	}
+	switch e := asSendError(err); {
+	case e.MaybeSent:
+		return otpevent.MailUnknown
+	case e.RefusedRecipient():
+		return otpevent.MailRefused
+	default:
+		return otpevent.MailFailed
+	}
+}
 
-func (givenUp) Is(target error) bool { return target == errGivenUp }
-func (g givenUp) Unwrap() error      { return g.error }
+// canceledError wraps an error that the breaker ignores.
+type canceledError struct{ error }
 
-// String names the providers.
+func (canceledError) Is(target error) bool { return target == errCanceled }
+func (e canceledError) Unwrap() error      { return e.error }
+
+// String returns the name of each provider and the state of its circuit breaker.
 func (f *Failover) String() string {
 	names := make([]string, len(f.providers))
 	for i, p := range f.providers {
@@ -205,8 +241,8 @@ func (f *Failover) String() string {
 	return fmt.Sprintf("Failover%q", names)
 }
 
-// Format prints what String returns, whatever the verb.
+// Format prints the result of String for every verb.
 func (f *Failover) Format(s fmt.State, _ rune) { io.WriteString(s, f.String()) }
 
-// LogValue logs what String returns.
+// LogValue returns the result of String.
 func (f *Failover) LogValue() slog.Value { return slog.StringValue(f.String()) }

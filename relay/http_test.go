@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/relay"
 )
@@ -140,7 +141,8 @@ func TestHTTP_fullQueue(t *testing.T) {
 // Times of answers, compared: printed, not asserted, since a busy machine says anything. The
 // cases take turns, and the p value is that of two equal distributions. C3
 func TestTiming(t *testing.T) {
-	const runs = 150
+	testkit.Long(t)
+	runs := testkit.Rounds(30, 150)
 	for _, step := range []string{"start", "resend"} {
 		times := map[string][]float64{}
 		handlers, ids := map[string]http.Handler{}, map[string]string{}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,153 +13,144 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// Errors of [Queue.Send], within an *otp.SendError of the stage "queue".
+// The errors of [Queue.Send]. It returns them wrapped in an *otp.SendError whose
+// stage is "queue".
 var (
-	// ErrFull says that the queue holds as many mails as it may.
+	// ErrFull means that the queue already holds QueueOptions.Size mails.
 	ErrFull = errors.New("relay: the queue is full")
-	// ErrClosed says that the queue has been closed.
+	// ErrClosed means that [Queue.Close] has been called.
 	ErrClosed = errors.New("relay: the queue is closed")
 )
 
-// QueueOptions are the choices of [NewQueue]. The zero value has every default; a
-// negative number is an error.
+// QueueOptions configures [NewQueue]. The zero value uses every default;
+// NewQueue returns an error if a number is negative.
 type QueueOptions struct {
-	// Size is how many mails the queue holds at most, with those being sent and
-	// those waiting to be tried again. 0 means 1000.
+	// Size is the number of mails that the queue can hold, including those that
+	// are being sent and those that wait to be retried. Default: 1000.
 	Size int
 
-	// Workers is how many mails are being sent at once. 0 means 4; more than the
-	// connections of an otp.SMTPSender only wait for one.
+	// Workers is the number of mails that are sent at the same time. With more
+	// workers than an smtpsender.Sender has connections, the others wait for a
+	// connection. Default: 4.
 	Workers int
 
-	// Attempt is how long one attempt may take. 0 means 30 seconds.
+	// Attempt is the time limit for one attempt to send a mail. Default: 30
+	// seconds.
 	Attempt time.Duration
 
-	// Backoff is the pause before the second attempt; each later one is twice as
-	// long, to a minute at the most, more or less a quarter by chance. 0 means
-	// one second.
+	// Backoff is the pause before the second attempt. Each later pause is twice
+	// as long as the one before, up to one minute, and varies randomly by up to
+	// 25 %. Default: one second.
 	Backoff time.Duration
 
-	// RetryUnknown tries again where a mail may have gone out already, at the
-	// price of mails that arrive twice. Default: false.
+	// RetryUnknown also retries a mail that may already have been sent. Some
+	// recipients then get the same mail twice. Default: false.
 	RetryUnknown bool
 
-	// Observe is told what becomes of each mail. It is called by many goroutines
-	// at once, must be quick, and may not call the queue. A panic in it is
-	// recovered: what it did not note is lost, the mail is not. Nil is nobody.
-	Observe func(Report)
+	// OnReport receives the outcome of each mail, and of each attempt that will
+	// be retried ([otpevent.MailDelayed]). Its context has the values of the
+	// context that [Queue.Send] was called with. Several goroutines call it at
+	// once; it must return quickly and must not call the queue. A panic is
+	// recovered; the report is lost, the mail is not. Nil disables reporting.
+	OnReport func(context.Context, Report)
 }
 
-// Outcome is what became of a mail.
-type Outcome string
-
-// The outcomes. All but Delayed are final, and each mail has just one of them.
-const (
-	Sent    Outcome = "sent"    // the sender took it
-	Refused Outcome = "refused" // for good, by the sender
-	Unknown Outcome = "unknown" // it may have gone out or not
-	Expired Outcome = "expired" // its code ended before a sender took it
-	Dropped Outcome = "dropped" // the queue was closed before its turn
-	Delayed Outcome = "delayed" // a temporary failure: it will be tried again
-)
-
-// Report tells of one mail. It holds neither code nor whole address.
+// Report describes what happened to one mail. It contains neither the code nor
+// the whole address.
 type Report struct {
-	// Outcome is what became of the mail.
-	Outcome Outcome
-	// Message is the ID of the mail, as in otp.Event.Message.
+	// Outcome is [otpevent.MailDelayed] if the mail will be retried. Every mail
+	// ends with exactly one of the others: [otpevent.MailSent],
+	// [otpevent.MailRefused] for any permanent failure, [otpevent.MailUnknown],
+	// [otpevent.MailExpired] or [otpevent.MailDropped].
+	Outcome otp.Outcome
+	// Message is the ID of the mail, the same as in otp.Event.Message.
 	Message string
-	// Masked is the address, masked.
+	// Masked is the masked address of the recipient.
 	Masked string
-	// Attempts is how often the sender was asked.
+	// Attempts is the number of times that the sender was called.
 	Attempts int
-	// Age is the time since the queue took the mail.
+	// Age is the time since [Queue.Send] accepted the mail.
 	Age time.Duration
-	// Err is the last failure, also of a mail that was dropped or expired while it
-	// waited; nil for Sent, and for one that was never tried.
+	// Err is the last failure. It is also set if the mail expired or was dropped
+	// while it waited to be retried. It is nil for MailSent and for a mail
+	// that was never attempted.
 	Err error
 }
 
-// Queue is an otp.Sender that hands mails to another in the background. It is
-// safe for concurrent use and must be made by [NewQueue]. Its goroutines end when
-// there is nothing to do. Printing or logging one shows how much it holds.
+// Queue is an otp.Sender that passes mails to another sender in the background.
+// Create it with [NewQueue]. It is safe for concurrent use. It runs no goroutines
+// while it is empty. Printing or logging a Queue shows how many mails it holds.
 type Queue struct {
 	sender otp.Sender
 	opts   QueueOptions
-	life   context.Context // ends when Close gives up
+	life   context.Context // canceled when Close stops waiting
 	end    context.CancelFunc
 
 	mu      sync.Mutex
 	ready   []*item
-	waiting map[*item]*time.Timer // to be tried again
-	held    int                   // ready, waiting and being sent
-	workers int                   // running
+	waiting map[*item]*time.Timer // mails that will be retried
+	held    int                   // number of mails ready, waiting and being sent
+	workers int                   // number of running workers
 	closed  bool
-	empty   chan struct{} // closed when closed is set and nothing is held
+	empty   chan struct{} // closed once closed is true and held is 0
 }
 
 var _ otp.Sender = (*Queue)(nil)
 
-// item is a mail on its way.
+// item is one mail in the queue.
 type item struct {
 	ctx      context.Context
 	message  otp.Message
-	taken    time.Time
+	accepted time.Time
 	deadline time.Time
 	attempts int
-	maybe    bool // an attempt may have sent it
-	last     error
+	maybe    bool  // an earlier attempt may have sent the mail
+	last     error // the last failure
 }
 
-// NewQueue returns a queue before sender; opts may be nil.
+// NewQueue returns a queue that sends its mails through sender. If opts is nil,
+// every default is used.
 func NewQueue(sender otp.Sender, opts *QueueOptions) (*Queue, error) {
 	if sender == nil {
-		return nil, errors.New("relay: no sender")
+		return nil, errors.New("relay: NewQueue: the sender is nil")
 	}
 	o := QueueOptions{}
 	if opts != nil {
 		o = *opts
 	}
-	if o.Size < 0 || o.Workers < 0 || o.Attempt < 0 || o.Backoff < 0 {
-		return nil, errors.New("relay: a negative number in QueueOptions")
+	if err := cmp.Or(
+		checkNumber("QueueOptions.Size", o.Size), checkNumber("QueueOptions.Workers", o.Workers),
+		checkNumber("QueueOptions.Attempt", o.Attempt), checkNumber("QueueOptions.Backoff", o.Backoff),
+	); err != nil {
+		return nil, err
 	}
-	for _, d := range []struct {
-		field    *int
-		standard int
-	}{{&o.Size, 1000}, {&o.Workers, 4}} {
-		if *d.field == 0 {
-			*d.field = d.standard
-		}
-	}
-	if o.Attempt == 0 {
-		o.Attempt = 30 * time.Second
-	}
-	if o.Backoff == 0 {
-		o.Backoff = time.Second
-	}
-	if o.Observe == nil {
-		o.Observe = func(Report) {}
+	o.Size, o.Workers = cmp.Or(o.Size, 1000), cmp.Or(o.Workers, 4)
+	o.Attempt, o.Backoff = cmp.Or(o.Attempt, 30*time.Second), cmp.Or(o.Backoff, time.Second)
+	if o.OnReport == nil {
+		o.OnReport = func(context.Context, Report) {}
 	}
 	q := &Queue{sender: sender, opts: o, waiting: map[*item]*time.Timer{}, empty: make(chan struct{})}
 	q.life, q.end = context.WithCancel(context.Background())
 	return q, nil
 }
 
-// lifetime is that of a message that names no end, so of no Verifier.
+// lifetime is used for a message without ExpiresAt, which no Verifier sends.
 const lifetime = 10 * time.Minute
 
-// Send takes a mail and returns at once: nil, or an *otp.SendError with [ErrFull]
-// or [ErrClosed], temporary and surely not sent. The values of ctx go with the
-// mail, its end does not: the mail's own deadline is its ExpiresAt.
+// Send queues a mail and returns immediately. Its error is a temporary
+// *otp.SendError with [ErrFull], [ErrClosed] or the error of ctx; the mail was then
+// definitely not sent. A queued mail keeps the values of ctx but not its
+// cancellation or deadline: the queue tries to send it until m.ExpiresAt.
 func (q *Queue) Send(ctx context.Context, m otp.Message) error {
 	if err := ctx.Err(); err != nil {
 		return &otp.SendError{Temporary: true, Stage: "queue", Err: err}
 	}
 	now := time.Now()
-	m.Vars = maps.Clone(m.Vars) // the caller's again once Send has returned
-	it := &item{ctx: context.WithoutCancel(ctx), message: m, taken: now, deadline: m.ExpiresAt}
+	m.Vars = maps.Clone(m.Vars) // the caller may change its map after Send returns
+	it := &item{ctx: context.WithoutCancel(ctx), message: m, accepted: now, deadline: m.ExpiresAt}
 	if it.deadline.IsZero() {
 		it.deadline = now.Add(lifetime)
 	}
@@ -175,7 +167,8 @@ func (q *Queue) Send(ctx context.Context, m otp.Message) error {
 	return nil
 }
 
-// push makes an item ready and sees that somebody takes it. q.mu is held.
+// push makes an item ready and starts a worker if fewer than the maximum run.
+// The caller holds q.mu.
 func (q *Queue) push(it *item) {
 	q.ready = append(q.ready, it)
 	if q.workers < q.opts.Workers {
@@ -184,7 +177,7 @@ func (q *Queue) push(it *item) {
 	}
 }
 
-// work sends what is ready and ends when nothing is.
+// work sends ready mails until there are none.
 func (q *Queue) work() {
 	for {
 		q.mu.Lock()
@@ -201,67 +194,69 @@ func (q *Queue) work() {
 	}
 }
 
-// attempt asks the sender once and settles what follows.
+// attempt calls the sender once, then finishes the mail or schedules a retry.
 func (q *Queue) attempt(it *item) {
 	if q.life.Err() != nil {
-		q.settle(it, Dropped, it.last)
+		q.finish(it, otpevent.MailDropped, it.last)
 		return
 	}
 	if !time.Now().Before(it.deadline) {
-		q.settle(it, Expired, it.last)
+		q.finish(it, otpevent.MailExpired, it.last)
 		return
 	}
 	it.attempts++
-	err := q.ask(it)
+	err := q.callSender(it)
 	if err == nil {
-		q.settle(it, Sent, nil)
+		q.finish(it, otpevent.MailSent, nil)
 		return
 	}
 	sendError := asSendError(err)
 	it.maybe = it.maybe || sendError.MaybeSent
 	switch {
 	case sendError.MaybeSent && !q.opts.RetryUnknown:
-		q.settle(it, Unknown, err)
-	case refused(err):
-		q.settle(it, Refused, err)
+		q.finish(it, otpevent.MailUnknown, err)
+	case permanent(err):
+		q.finish(it, otpevent.MailRefused, err)
 	default:
-		q.again(it, err)
+		q.retry(it, err)
 	}
 }
 
-// ask calls the sender, within the attempt, the mail's deadline and the queue's life.
-func (q *Queue) ask(it *item) (err error) {
+// callSender calls the sender. The call is canceled after QueueOptions.Attempt, at
+// the deadline of the mail, or when Close stops waiting.
+func (q *Queue) callSender(it *item) (err error) {
 	ctx, cancel := context.WithTimeout(it.ctx, min(q.opts.Attempt, time.Until(it.deadline)))
 	defer cancel()
 	defer context.AfterFunc(q.life, cancel)()
 	defer func() {
-		// Nobody is above to catch it, and the process has other work. Its text
-		// may hold the code.
+		// Nothing above a worker recovers a panic, and one mail must not end the
+		// process. The value of the panic may contain the code: leave it out.
 		if p := recover(); p != nil {
 			err = fmt.Errorf("relay: the sender panicked with a %T", p)
 		}
 	}()
-	return heard(q.sender.Send(ctx, it.message))
+	return readable(q.sender.Send(ctx, it.message))
 }
 
-// again lets a mail wait for another attempt, unless its code ends before that.
-func (q *Queue) again(it *item, err error) {
+// retry schedules another attempt, unless the code expires before it.
+func (q *Queue) retry(it *item, err error) {
 	it.last = err
 	pause := min(min(q.opts.Backoff, time.Minute)<<min(it.attempts-1, 16), time.Minute)
-	var chance [1]byte
-	rand.Read(chance[:])
-	pause += pause / 512 * time.Duration(int(chance[0])-128)
+	var jitter [1]byte
+	rand.Read(jitter[:])
+	pause += pause / 512 * time.Duration(int(jitter[0])-128)
 	if !time.Now().Add(pause).Before(it.deadline) {
-		q.settle(it, Expired, err)
+		q.finish(it, otpevent.MailExpired, err)
 		return
 	}
 	if q.life.Err() == nil {
-		q.report(it, Delayed, err) // first: once it waits it is another worker's
+		// Report before the mail waits: afterwards another worker may own it.
+		q.report(it, otpevent.MailDelayed, err)
 	}
 	q.mu.Lock()
 	if q.life.Err() != nil {
 		q.mu.Unlock()
-		q.settle(it, Dropped, err)
+		q.finish(it, otpevent.MailDropped, err)
 		return
 	}
 	q.waiting[it] = time.AfterFunc(pause, func() {
@@ -275,10 +270,10 @@ func (q *Queue) again(it *item, err error) {
 	q.mu.Unlock()
 }
 
-// settle ends a mail.
-func (q *Queue) settle(it *item, outcome Outcome, err error) {
-	if it.maybe && outcome != Sent {
-		outcome = Unknown // a later failure does not take it back
+// finish reports the final outcome of a mail and removes it from the queue.
+func (q *Queue) finish(it *item, outcome otp.Outcome, err error) {
+	if it.maybe && outcome != otpevent.MailSent {
+		outcome = otpevent.MailUnknown // even if a later attempt definitely failed
 	}
 	q.report(it, outcome, err)
 	q.mu.Lock()
@@ -289,18 +284,19 @@ func (q *Queue) settle(it *item, outcome Outcome, err error) {
 	}
 }
 
-func (q *Queue) report(it *item, outcome Outcome, err error) {
-	defer func() { _ = recover() }() // nobody is above a worker to catch it
-	q.opts.Observe(Report{
+func (q *Queue) report(it *item, outcome otp.Outcome, err error) {
+	defer func() { _ = recover() }() // a panic in a worker would end the process
+	q.opts.OnReport(it.ctx, Report{
 		Outcome: outcome, Message: it.message.ID, Masked: it.message.To.Masked(),
-		Attempts: it.attempts, Age: time.Since(it.taken), Err: masked(err, it.message),
+		Attempts: it.attempts, Age: time.Since(it.accepted), Err: masked(err, it.message),
 	})
 }
 
-// Close takes no more mails and waits until all that it holds are settled. When
-// ctx ends first, attempts are cut off, the rest is dropped and told to Observe,
-// and the error of ctx is returned, five seconds later at most where a sender does
-// not obey its context. It may be called more than once.
+// Close stops accepting mails and waits until every queued mail has its final
+// outcome. If ctx ends first, Close cancels the running attempts, drops the other
+// mails, reports each of them to OnReport and returns the error of ctx. If a sender
+// ignores its context, Close returns five seconds after ctx ended. It may be called
+// more than once.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {
@@ -332,37 +328,38 @@ func (q *Queue) Close(ctx context.Context) error {
 		rest = append(rest, it)
 	}
 	q.mu.Unlock()
-	for _, it := range rest { // here, since a sender may hold all workers
-		q.settle(it, Dropped, it.last)
+	for _, it := range rest { // not in the workers: a sender may block them all
+		q.finish(it, otpevent.MailDropped, it.last)
 	}
 	select {
 	case <-q.empty:
-	case <-time.After(grace): // a sender does not obey its context
+	case <-time.After(grace): // a sender ignores its context
 	}
 	return ctx.Err()
 }
 
-// grace is how long Close waits for attempts that it has cut off.
+// grace is how long Close waits for the attempts that it canceled.
 const grace = 5 * time.Second
 
-// Len returns how many mails the queue holds, with those being sent.
+// Len returns the number of mails in the queue, including those being sent.
 func (q *Queue) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.held
 }
 
-// Full reports whether less than a tenth of Size is left, so for a Size under ten
-// whether nothing is. Ask it before a mail is wanted, and refuse everybody while it
-// is true: [ErrFull] comes only for mails that would go out, and so tells which
-// addresses those are. The tenth is for those who asked just before.
+// Full reports whether less than a tenth of Size is free, or nothing if Size is
+// below ten. Call it before you process a request for a code, and reject every
+// such request while it returns true. Do not rely on [ErrFull] for that: it occurs
+// only for addresses that would get mail, so it reveals which addresses have an
+// account. The reserved tenth is for the requests that are already being processed.
 func (q *Queue) Full() bool { return q.Len() >= q.opts.Size-q.opts.Size/10 }
 
-// String tells how much the queue holds.
+// String returns the number of mails in the queue and its size.
 func (q *Queue) String() string { return fmt.Sprintf("Queue{Len: %d, Size: %d}", q.Len(), q.opts.Size) }
 
-// Format prints what String returns, whatever the verb: the mails hold codes.
+// Format prints the result of String for every verb, since the mails contain codes.
 func (q *Queue) Format(f fmt.State, _ rune) { io.WriteString(f, q.String()) }
 
-// LogValue logs what String returns.
+// LogValue returns the result of String.
 func (q *Queue) LogValue() slog.Value { return slog.StringValue(q.String()) }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -47,11 +48,11 @@ func TestRelay_foreignNilInAnError(t *testing.T) {
 				q, told := newQueue(t, says(said), relay.QueueOptions{})
 				require.NoError(t, q.Send(t.Context(), message(t, 1)))
 				require.NoError(t, q.Close(t.Context()))
-				require.Equal(t, []relay.Outcome{relay.Unknown}, told.outcomes())
+				require.Equal(t, []otp.Outcome{otpevent.MailUnknown}, told.outcomes())
 			})
 			f, told := newFailover(t, relay.FailoverOptions{}, says(said), says(nil))
 			require.Error(t, f.Send(t.Context(), message(t, 1)))
-			require.Equal(t, []string{"a failed"}, told.all)
+			require.Equal(t, []string{"a unknown"}, told.all)
 		})
 	}
 }
@@ -65,7 +66,7 @@ func TestQueue_observerPanics(t *testing.T) {
 			}
 			return true, nil
 		}}
-		q, err := relay.NewQueue(b, &relay.QueueOptions{Workers: 1, Observe: func(relay.Report) { panic("739164") }})
+		q, err := relay.NewQueue(b, &relay.QueueOptions{Workers: 1, OnReport: func(context.Context, relay.Report) { panic("739164") }})
 		require.NoError(t, err)
 		for i := range 3 {
 			require.NoError(t, q.Send(t.Context(), message(t, i)))
@@ -89,17 +90,17 @@ func TestQueue_delayedComesFirst(t *testing.T) {
 			return true, nil
 		}}
 		told := &reports{}
-		q, err := relay.NewQueue(b, &relay.QueueOptions{Backoff: 1, Observe: func(one relay.Report) {
-			if one.Outcome == relay.Delayed {
+		q, err := relay.NewQueue(b, &relay.QueueOptions{Backoff: 1, OnReport: func(ctx context.Context, one relay.Report) {
+			if one.Outcome == otpevent.MailDelayed {
 				time.Sleep(time.Second)
 			}
-			told.observe(one)
+			told.observe(ctx, one)
 		}})
 		require.NoError(t, err)
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		require.NoError(t, q.Close(t.Context()))
 		synctest.Wait()
-		require.Equal(t, []relay.Outcome{relay.Delayed, relay.Sent}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
 	})
 }
 
@@ -128,7 +129,7 @@ func TestQueue_closeTellsInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.Error(t, q.Close(ctx))
-		require.Equal(t, map[string][]relay.Outcome{"mail1": {relay.Dropped}, "mail2": {relay.Dropped}}, told.final())
+		require.Equal(t, map[string][]otp.Outcome{"mail1": {otpevent.MailDropped}, "mail2": {otpevent.MailDropped}}, told.final())
 		require.Equal(t, 1, q.Len())
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -150,7 +151,7 @@ func TestQueue_unknownStaysUnknown(t *testing.T) {
 				q, told := newQueue(t, b, relay.QueueOptions{RetryUnknown: true})
 				require.NoError(t, q.Send(t.Context(), message(t, 1)))
 				require.NoError(t, q.Close(t.Context()))
-				require.Equal(t, map[string][]relay.Outcome{"mail1": {relay.Unknown}}, told.final())
+				require.Equal(t, map[string][]otp.Outcome{"mail1": {otpevent.MailUnknown}}, told.final())
 			})
 		})
 	}

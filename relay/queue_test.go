@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
 )
 
 func newQueue(t testing.TB, sender otp.Sender, opts relay.QueueOptions) (*relay.Queue, *reports) {
 	t.Helper()
 	told := &reports{}
-	opts.Observe = told.observe
+	opts.OnReport = told.observe
 	q, err := relay.NewQueue(sender, &opts)
 	require.NoError(t, err)
 	return q, told
@@ -74,28 +75,28 @@ func TestQueue_outcomes(t *testing.T) {
 	for name, c := range map[string]struct {
 		sender   otp.Sender
 		opts     relay.QueueOptions
-		want     []relay.Outcome
+		want     []otp.Outcome
 		accepted int
 	}{
-		"sent":            {says(nil), relay.QueueOptions{}, []relay.Outcome{relay.Sent}, 1},
-		"refused":         {says(errGone), relay.QueueOptions{}, []relay.Outcome{relay.Refused}, 0},
-		"unknown":         {says(errLost), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
-		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
-		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
+		"sent":            {says(nil), relay.QueueOptions{}, []otp.Outcome{otpevent.MailSent}, 1},
+		"refused":         {says(errGone), relay.QueueOptions{}, []otp.Outcome{otpevent.MailRefused}, 0},
+		"unknown":         {says(errLost), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
+		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
+		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
 		"panic": {otp.SenderFunc(func(context.Context, otp.Message) error { panic("739164") }),
-			relay.QueueOptions{}, []relay.Outcome{relay.Unknown}, 0},
+			relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
 		"twice busy": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
 			if n < 3 {
 				return false, errBusy
 			}
 			return true, nil
-		}}, relay.QueueOptions{}, []relay.Outcome{relay.Delayed, relay.Delayed, relay.Sent}, 1},
+		}}, relay.QueueOptions{}, []otp.Outcome{otpevent.MailDelayed, otpevent.MailDelayed, otpevent.MailSent}, 1},
 		"unknown, again": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
 			if n < 2 {
 				return true, errLost
 			}
 			return true, nil
-		}}, relay.QueueOptions{RetryUnknown: true}, []relay.Outcome{relay.Delayed, relay.Sent}, 2},
+		}}, relay.QueueOptions{RetryUnknown: true}, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -121,7 +122,7 @@ func TestQueue_dropTellsFailure(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, q.Close(ctx), context.DeadlineExceeded)
-		require.Equal(t, []relay.Outcome{relay.Delayed, relay.Dropped}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailDropped}, told.outcomes())
 		require.ErrorIs(t, told.all[1].Err, errBusy)
 	})
 }
@@ -138,7 +139,7 @@ func TestQueue_backsOff(t *testing.T) {
 		require.True(t, time.Now().Before(m.ExpiresAt))
 		require.Greater(t, time.Since(began), 8*time.Minute)
 		last := told.all[len(told.all)-1]
-		require.Equal(t, relay.Expired, last.Outcome)
+		require.Equal(t, otpevent.MailExpired, last.Outcome)
 		require.ErrorIs(t, last.Err, errBusy)
 		require.Equal(t, busy.count(), last.Attempts)
 		require.Greater(t, busy.count(), 10)
@@ -160,7 +161,7 @@ func TestQueue_tooLate(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, q.Send(t.Context(), second))
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []relay.Outcome{relay.Sent, relay.Expired}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailSent, otpevent.MailExpired}, told.outcomes())
 		require.Zero(t, slow.times(second.ID))
 	})
 }
@@ -178,7 +179,7 @@ func TestQueue_hanging(t *testing.T) {
 		q, told := newQueue(t, hangs, relay.QueueOptions{Attempt: 3 * time.Second})
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []relay.Outcome{relay.Delayed, relay.Sent}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
 		require.Equal(t, 3*time.Second, told.all[0].Age)
 	})
 }
@@ -198,7 +199,7 @@ func TestQueue_requestEnds(t *testing.T) {
 		cancel()
 		require.Error(t, q.Send(ctx, message(t, 2)), "of a request that has ended")
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []relay.Outcome{relay.Sent}, told.outcomes())
+		require.Equal(t, []otp.Outcome{otpevent.MailSent}, told.outcomes())
 		require.Equal(t, "trace", value)
 	})
 }
@@ -223,12 +224,12 @@ func TestQueue_closeGivesUp(t *testing.T) {
 		require.ErrorIs(t, q.Close(ctx), context.DeadlineExceeded)
 		final := told.final()
 		require.Len(t, final, 6)
-		count := map[relay.Outcome]int{}
+		count := map[otp.Outcome]int{}
 		for id, outcomes := range final {
 			require.Len(t, outcomes, 1, id)
 			count[outcomes[0]]++
 		}
-		require.Equal(t, map[relay.Outcome]int{relay.Unknown: 2, relay.Dropped: 4}, count)
+		require.Equal(t, map[otp.Outcome]int{otpevent.MailUnknown: 2, otpevent.MailDropped: 4}, count)
 		require.Zero(t, q.Len())
 	})
 	synctest.Test(t, func(t *testing.T) {

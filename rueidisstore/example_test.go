@@ -21,7 +21,7 @@ import (
 func Example() {
 	ctx := context.Background()
 	secret := []byte("32 random bytes, kept out of Redis")
-	sender := new(otptest.Inbox) // in a program an otp.SMTPSender
+	sender := new(otptest.Inbox) // in a program an smtpsender.Sender
 
 	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{os.Getenv("REDIS_ADDR")}})
 	if err != nil {

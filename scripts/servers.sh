@@ -1,19 +1,17 @@
-#!/bin/sh
-# Installs the servers and programs that tests run against, where they are
-# missing, on a Debian-like system. Nothing is started: the tests do that, or use
-# what runs on the default ports.
-set -eu
+#!/usr/bin/env bash
+# Installs the servers and programs that the tests use, where they are missing,
+# on a system with apt-get. It starts nothing: the tests start what they need, or
+# use what listens on the default ports.
+set -euo pipefail
 
-missing=
-need() { # package, then where one of its files can be
-	package=$1
-	shift
-	for path in "$@"; do
-		for found in $path; do # a pattern
-			if [ -e "$found" ]; then return; fi
-		done
-	done
-	missing="$missing $package"
+missing=()
+need() { # a package, then one of its files in the places where it can be
+  local package=$1 path
+  shift
+  for path in "$@"; do
+    ! compgen -G "$path" > /dev/null || return 0
+  done
+  missing+=("$package")
 }
 need redis-server /usr/bin/redis-server /usr/local/bin/redis-server
 need redis-tools /usr/bin/redis-cli /usr/local/bin/redis-cli
@@ -30,14 +28,13 @@ need chromium /usr/bin/chromium
 need fonts-noto-core /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
 need fonts-droid-fallback /usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf # Chinese, Japanese, Korean
 need npm /usr/bin/npm /usr/local/bin/npm # fetches axe-core
-if [ -z "$missing" ]; then exit; fi
+[ ${#missing[@]} -gt 0 ] || exit 0
 
-echo "installing$missing"
-if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-	echo "only root can, where there is apt-get: install them yourself" >&2
-	exit 1
+echo "installing ${missing[*]}"
+if ! command -v apt-get > /dev/null || [ "$(id -u)" != 0 ]; then
+  echo "servers: this needs root and apt-get: install them yourself" >&2
+  exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
-# shellcheck disable=SC2086
-apt-get install -qqy --no-install-recommends $missing >/dev/null
+apt-get install -qqy --no-install-recommends "${missing[@]}" > /dev/null

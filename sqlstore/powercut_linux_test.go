@@ -25,7 +25,7 @@ func TestCrash_power(t *testing.T) {
 			m := c.start(t)
 			m.stores(t) // makes the table
 			d.sync(t)
-			r := crash(t, m, 1, func(t testing.TB) {
+			r := crash(t, m, 1000, 1, func(t testing.TB) {
 				m.freeze() // what it says after the cut nobody would have heard
 				d.cut(t)
 				m.kill(t)

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/sqlstore"
@@ -49,7 +51,11 @@ func TestPurge(t *testing.T) {
 		db.SetMaxIdleConns(8)
 		s := storeIn(t, p, db, nil)
 		fill(t, s, "live", 60, time.Hour)
-		fill(t, s, "dead", 1234, 1)
+		var dead []string
+		for i := range 1234 {
+			dead = append(dead, fmt.Sprintf("('dead%d', 'v', 1)", i)) // expired in 1970
+		}
+		must(t, db, "INSERT INTO otp_ledgers VALUES "+strings.Join(dead, ", "))
 		spy.commands()
 		deleted, err := s.Purge(t.Context())
 		require.NoError(t, err)
@@ -78,8 +84,9 @@ func TestPurge(t *testing.T) {
 func TestPurge_besideSwaps(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		s := storeAt(t, p)
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
+		enough := int64(testkit.Rounds(50, 1000))
 		var deleted, revived atomic.Int64
 		failed := func(err error) bool {
 			if err != nil && ctx.Err() == nil {
@@ -92,8 +99,10 @@ func TestPurge_besideSwaps(t *testing.T) {
 			all.Go(func() {
 				for ctx.Err() == nil {
 					n, err := s.Purge(ctx)
-					deleted.Add(n)
 					failed(err)
+					if deleted.Add(n) > enough && revived.Load() > enough {
+						cancel()
+					}
 				}
 			})
 		}
@@ -120,8 +129,6 @@ func TestPurge_besideSwaps(t *testing.T) {
 		}
 		all.Wait()
 		t.Logf("%d rows purged, %d values lived", deleted.Load(), revived.Load())
-		require.Greater(t, deleted.Load(), int64(20))
-		require.Greater(t, revived.Load(), int64(20))
 	})
 }
 

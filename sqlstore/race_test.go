@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/storetest"
 	"github.com/go-mailotp/otp/otptest"
 	"github.com/go-mailotp/otp/sqlstore"
@@ -17,14 +18,18 @@ import (
 // B1, B2: two verifiers, each with a pool of its own.
 func TestStore_races(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
-		storetest.Races(t, storeAt(t, p), storeAt(t, p), 5)
+		rounds := testkit.Rounds(2, 5)
+		if p.driver == "sqlite" { // slow under the race detector
+			rounds = testkit.Rounds(1, 5)
+		}
+		storetest.Races(t, storeAt(t, p), storeAt(t, p), rounds)
 	})
 }
 
 // B1, B2: four processes beside this one.
 func TestStore_processes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
-		storetest.Processes(t, storeAt(t, p), p.driver+" "+p.dsn, 3)
+		storetest.Processes(t, storeAt(t, p), p.driver+" "+p.dsn, testkit.Rounds(1, 3))
 	})
 }
 
@@ -44,7 +49,7 @@ func TestStore_isolation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := storeAt(t, p)
 			last := map[string][]byte{}
-			for round := range 60 {
+			for round := range testkit.Rounds(24, 60) {
 				key := fmt.Sprint("k", round%3) // absent at first, then to be replaced or deleted
 				old := last[key]
 				var mu sync.Mutex
@@ -96,17 +101,13 @@ func TestStore_callersTransaction(t *testing.T) {
 			f()
 			require.NoError(t, tx.Rollback())
 		}
-		wrong := "000000"
-		if code == wrong {
-			wrong = "000001"
-		}
 		inTransaction(func() {
-			_, err := v.Check(t.Context(), ch.ID, wrong)
+			_, err := v.Check(t.Context(), ch.ID, testkit.WrongCode(code))
 			require.ErrorIs(t, err, otp.ErrCode)
 		})
 		status, err := v.Status(t.Context(), ch.ID)
 		require.NoError(t, err)
-		require.Equal(t, otp.DefaultGuesses-1, status.GuessesLeft)
+		require.Equal(t, 5-1, status.GuessesLeft)
 		inTransaction(func() {
 			_, err := v.Check(t.Context(), ch.ID, code)
 			require.NoError(t, err)
@@ -145,7 +146,7 @@ func TestStore_sameValue(t *testing.T) {
 		swapped, err := s.CompareAndSwap(t.Context(), "k", nil, one, time.Hour)
 		require.NoError(t, err)
 		require.True(t, swapped)
-		for range 300 {
+		for range testkit.Rounds(100, 300) {
 			swapped, err := s.CompareAndSwap(t.Context(), "k", one, one, time.Hour)
 			require.NoError(t, err)
 			require.True(t, swapped)

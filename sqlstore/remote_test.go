@@ -77,13 +77,13 @@ func fail(err error) {
 // here.
 type remote struct {
 	*servers.Process
-	dir, addr string
+	dir, addr, env string
 }
 
 // startRemote serves a file in dir, synchronous as said.
 func startRemote(t *testing.T, dir, synchronous string) *remote {
 	r := &remote{dir: dir, addr: fmt.Sprint("127.0.0.1:", servers.FreePort(t))}
-	t.Setenv(remoteEnv, r.addr+" file:"+dir+"/otp.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous("+synchronous+")")
+	r.env = remoteEnv + "=" + r.addr + " file:" + dir + "/otp.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + synchronous + ")"
 	r.Restart(t)
 	return r
 }
@@ -92,7 +92,7 @@ func startRemote(t *testing.T, dir, synchronous string) *remote {
 func (r *remote) Restart(t testing.TB) {
 	self, err := os.Executable()
 	require.NoError(t, err)
-	r.Process = servers.Start(t, r.dir, self)
+	r.Process = servers.Start(t, r.dir, "env", r.env, self)
 	servers.Wait(t, "the process", func() error { _, err := r.Load(t.Context(), "k"); return err })
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/go-mailotp/otp/examples/analytics/traffic"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
 )
@@ -100,8 +101,8 @@ func TestAnalytics_clock(t *testing.T) {
 			require.Less(t, e.Time.Sub(clock), time.Minute)
 		}),
 		Mail: func(_, _ string, outcome otp.Outcome) {
-			require.Contains(t, []otp.Outcome{otp.OutcomeSent, otp.OutcomeFailed}, outcome)
-			if outcome == otp.OutcomeFailed {
+			require.Contains(t, []otp.Outcome{otpevent.MailSent, otpevent.MailFailed}, outcome)
+			if outcome == otpevent.MailFailed {
 				failed++
 			}
 		},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 // everyTime matches what differs from mail to mail: IDs, date, boundary, code and
@@ -23,7 +24,7 @@ func TestLogin_mailKnowsNoRequest(t *testing.T) {
 	const evil = "evil.example"
 	wire := func(change func(*http.Request)) string {
 		server := smtptest.Script{}.Start(t)
-		sender, err := otp.NewSMTPSender(server.Addr, "Acme <codes@acme.example>", &otp.SMTPOptions{TLS: otp.InsecureLoopback, HelloName: "app.acme.example"})
+		sender, err := smtpsender.New(server.Addr, "Acme <codes@acme.example>", &smtpsender.Options{TLS: smtpsender.InsecureLoopback, HelloName: "app.acme.example"})
 		require.NoError(t, err)
 		verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
 		require.NoError(t, err)

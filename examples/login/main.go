@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 func main() {
@@ -50,11 +51,11 @@ func newSender() (otp.Sender, error) {
 	if url == "" {
 		return otp.NewLogSender(os.Stdout), nil
 	}
-	host, opts, err := otp.ParseSMTPURL(url)
+	host, opts, err := smtpsender.ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	return otp.NewSMTPSender(host, from, opts)
+	return smtpsender.New(host, from, opts)
 }
 
 // app is the application. Its users would be in a database, with passwords

@@ -23,22 +23,22 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
-	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 // newSender returns the sender that the environment names, or one to a server
 // of its own that shows on out what arrives. done ends both.
-func newSender(ctx context.Context, out io.Writer) (sender *otp.SMTPSender, done func(), err error) {
+func newSender(ctx context.Context, out io.Writer) (sender *smtpsender.Sender, done func(), err error) {
 	url, from := os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM")
 	if (url == "") != (from == "") {
 		return nil, nil, errors.New("set both OTP_SMTP_URL and OTP_FROM, or neither")
 	}
 	if url != "" {
-		host, opts, err := otp.ParseSMTPURL(url)
+		host, opts, err := smtpsender.ParseURL(url)
 		if err != nil {
 			return nil, nil, err
 		}
-		if sender, err = otp.NewSMTPSender(host, from, opts); err != nil {
+		if sender, err = smtpsender.New(host, from, opts); err != nil {
 			return nil, nil, err
 		}
 		if err := sender.Ping(ctx); err != nil { // a wrong password is told now
@@ -60,7 +60,7 @@ func newSender(ctx context.Context, out io.Writer) (sender *otp.SMTPSender, done
 	server.Domain = "localhost"
 	server.ErrorLog = quiet{}
 	go server.Serve(listener) // until done
-	sender, err = otp.NewSMTPSender(listener.Addr().String(), "Terminal <terminal@otp.example>", &otp.SMTPOptions{
+	sender, err = smtpsender.New(listener.Addr().String(), "Terminal <terminal@otp.example>", &smtpsender.Options{
 		TLSConfig: &tls.Config{RootCAs: roots}, Username: "demo", Password: "demo",
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -27,7 +28,7 @@ type rig struct {
 	t      *testing.T
 	app    *app
 	server *httptest.Server
-	passed atomic.Int64 // how long the clock has been put forward
+	clock  *testkit.Clock
 	came   atomic.Int64 // visitors
 	sender otp.Sender
 	gate   atomic.Pointer[chan struct{}]
@@ -42,13 +43,12 @@ func start(t *testing.T) *rig {
 
 func startWith(t *testing.T, store otp.Store, sender otp.Sender, inbox *inbox) *rig {
 	t.Helper()
-	g := &rig{t: t, sender: sender}
+	g := &rig{t: t, sender: sender, clock: testkit.NewClockAt(time.Now())} // the queue's clock is the real one
 	queue, err := relay.NewQueue(g, nil)
 	require.NoError(t, err)
-	began := time.Now() // and stands still, so that pages are the same byte for byte
 	c := config{
 		store: store, secret: []byte("a secret of thirty-two bytes, OK"), queue: queue, proxies: loopback, inbox: inbox,
-		now: func() time.Time { return began.Add(time.Duration(g.passed.Load())) },
+		now: g.clock.Now,
 	}
 	g.app, err = newApp(c)
 	require.NoError(t, err)
@@ -152,7 +152,7 @@ func (v *visitor) enter(path, address string) answer {
 	v.t.Helper()
 	m := v.ask(path, address)
 	before := v.session()
-	page := v.post(path+"check", "reference", m.reference, "code", wrong(m.code))
+	page := v.post(path+"check", "reference", m.reference, "code", testkit.WrongCode(m.code))
 	require.Equal(v.t, http.StatusOK, page.StatusCode) // the code page again
 	require.Contains(v.t, page.body, "That code is not right.")
 	require.Equal(v.t, before, v.session())
@@ -162,7 +162,7 @@ func (v *visitor) enter(path, address string) answer {
 // ask has a code mailed, a minute after the last one, which is soon enough.
 func (v *visitor) ask(path, address string) mail {
 	v.t.Helper()
-	v.passed.Add(int64(time.Minute))
+	v.clock.Add(time.Minute)
 	require.Equal(v.t, http.StatusOK, v.get(path).StatusCode)
 	page := v.post(path+"start", "address", address)
 	require.Equal(v.t, path+"code", page.path)
@@ -178,14 +178,6 @@ func (g *rig) member(address string) *visitor {
 	v := g.visitor()
 	require.Contains(g.t, v.enter("/signup/", address).body, "signed in as <strong>"+address)
 	return v
-}
-
-// wrong is another code.
-func wrong(code string) string {
-	if code[0] == '0' {
-		return "1" + code[1:]
-	}
-	return "0" + code[1:]
 }
 
 // fill has so many mails wait that the queue takes no more, until open is closed.

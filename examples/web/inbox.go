@@ -35,7 +35,7 @@ func newInbox(size int) (*inbox, error) {
 	return &inbox{letters: letters, size: size}, err
 }
 
-// Send writes the mail as an otp.SMTPSender would.
+// Send writes the mail as an smtpsender.Sender would.
 func (b *inbox) Send(_ context.Context, m otp.Message) error {
 	kind, _, _ := strings.Cut(m.Purpose, ":")
 	rendered, err := b.letters.Render(letter.Data{

@@ -1,52 +1,55 @@
-// Web is a small application with everything that mailed codes are for: sign-up,
-// sign-in, change of address and the confirmation of a payment, by the pages of
-// package otphttp.
+// Web is a small application with the usual uses of mailed codes: sign-up,
+// sign-in, a change of address and the confirmation of a payment. Its pages for
+// them come from package otphttp.
 //
 //	go run ./examples/web
 //
-// Open http://localhost:8080; its mail is at /inbox.
+// It prints the address to open, usually http://localhost:8080. The mail is at
+// /inbox.
 package main
 
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/redisstore"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/relay"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 func main() {
-	addr := flag.String("addr", "localhost:8080", "where to listen")
+	addr := flag.String("addr", "localhost:8080", "`host:port` to listen on; if the port is taken, the next free one is used")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *addr); err != nil {
+	if err := run(ctx, *addr, os.Stdout); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run serves until ctx ends, then lets requests finish and mails go out.
-func run(ctx context.Context, addr string) error {
-	c := config{now: time.Now}
-	var err error
-	if c.store, c.secret, err = openStore(ctx, os.Getenv("OTP_REDIS_URL"), os.Getenv("OTP_SECRET")); err != nil {
-		return err
-	}
+// run serves until ctx ends, then lets running requests finish and waiting mails
+// go out. It writes to out where it serves.
+func run(ctx context.Context, addr string, out io.Writer) error {
+	// Ledgers, accounts and sessions are all in memory and end with the program.
+	// examples/cluster shows the stores that outlive it; they need a secret that
+	// does too.
+	c := config{now: time.Now, store: otp.NewMemoryStore(nil), secret: make([]byte, 32)}
+	rand.Read(c.secret)
 	sender, inbox, err := newSender(os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM"))
 	if err != nil {
 		return err
@@ -54,7 +57,7 @@ func run(ctx context.Context, addr string) error {
 	if inbox != nil {
 		c.inbox = inbox
 	}
-	if c.queue, err = relay.NewQueue(sender, &relay.QueueOptions{Observe: logFailures}); err != nil {
+	if c.queue, err = relay.NewQueue(sender, &relay.QueueOptions{OnReport: logFailures}); err != nil {
 		return err
 	}
 	if c.proxies, err = parseProxies(os.Getenv("OTP_PROXIES")); err != nil {
@@ -64,15 +67,12 @@ func run(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := listen(addr)
 	if err != nil {
 		return err
 	}
 	server := &http.Server{Handler: a, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, WriteTimeout: 30 * time.Second}
-	fmt.Printf("http://%s\n", addr)
-	if inbox != nil {
-		fmt.Printf("http://%s/inbox has the mail\n", addr)
-	}
+	announce(out, addr, listener.Addr(), inbox != nil)
 	done := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -86,36 +86,50 @@ func run(ctx context.Context, addr string) error {
 	return <-done
 }
 
-// openStore keeps the ledgers in Redis if there is a URL, else in memory, where they
-// end with the program. The secret is base64 of 32 random bytes (openssl rand -base64 32).
-func openStore(ctx context.Context, redisURL, secret64 string) (otp.Store, []byte, error) {
-	if redisURL == "" {
-		secret := make([]byte, 32)
-		rand.Read(secret)
-		return otp.NewMemoryStore(nil), secret, nil
+// listen listens on addr or, if its port is taken, on the next free port.
+func listen(addr string) (net.Listener, error) {
+	const tries = 100
+	listener, err := net.Listen("tcp", addr)
+	host, wanted, _ := net.SplitHostPort(addr)
+	port, _ := strconv.Atoi(wanted)
+	for i := 1; isTaken(err) && i < tries; i++ {
+		next, nextErr := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port+i)))
+		if nextErr == nil {
+			return next, nil
+		}
+		if !isTaken(nextErr) {
+			break // no such port, or one that needs permission
+		}
 	}
-	secret, err := base64.StdEncoding.DecodeString(secret64)
-	if err != nil || len(secret) < 32 {
-		return nil, nil, errors.New("OTP_REDIS_URL needs OTP_SECRET, 32 bytes in base64: openssl rand -base64 32")
-	}
-	opts, err := redis.ParseURL(redisURL)
-	if err != nil {
-		return nil, nil, errors.New("OTP_REDIS_URL is no Redis URL") // the error would show the password
-	}
-	opts.ContextTimeoutEnabled = true
-	store, err := redisstore.New(redis.NewClient(opts), nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := store.Ping(ctx); errors.Is(err, redisstore.ErrEviction) {
-		log.Print(err) // good enough to try it out
-	} else if err != nil {
-		return nil, nil, err
-	}
-	return store, secret, nil
+	return listener, err
 }
 
-// newSender mails for real if it is told how, else catches the mail.
+// isTaken reports whether another program listens on the port.
+func isTaken(err error) bool {
+	const windows = syscall.Errno(10048) // WSAEADDRINUSE
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windows)
+}
+
+// announce prints where the application is, which may not be where it was asked
+// to listen.
+func announce(out io.Writer, asked string, actual net.Addr, inbox bool) {
+	host, wanted, _ := net.SplitHostPort(asked)
+	_, port, _ := net.SplitHostPort(actual.String())
+	if port != wanted && wanted != "0" {
+		fmt.Fprintf(out, "port %s is taken, so this is port %s\n", wanted, port)
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	url := "http://" + net.JoinHostPort(host, port)
+	fmt.Fprintln(out, url)
+	if inbox {
+		fmt.Fprintf(out, "%s/inbox shows the mail\n", url)
+	}
+}
+
+// newSender returns a sender that mails for real if the environment names a
+// server, and otherwise an inbox that catches the mail.
 func newSender(smtpURL, from string) (otp.Sender, *inbox, error) {
 	if (smtpURL == "") != (from == "") {
 		return nil, nil, errors.New("set both OTP_SMTP_URL and OTP_FROM, or neither")
@@ -124,23 +138,23 @@ func newSender(smtpURL, from string) (otp.Sender, *inbox, error) {
 		inbox, err := newInbox(50)
 		return inbox, inbox, err
 	}
-	host, opts, err := otp.ParseSMTPURL(smtpURL)
+	host, opts, err := smtpsender.ParseURL(smtpURL)
 	if err != nil {
 		return nil, nil, err
 	}
 	opts.Brand = brand
-	sender, err := otp.NewSMTPSender(host, from, opts)
+	sender, err := smtpsender.New(host, from, opts)
 	return sender, nil, err
 }
 
-func logFailures(r relay.Report) {
-	if r.Outcome != relay.Sent {
+func logFailures(_ context.Context, r relay.Report) {
+	if r.Outcome != otpevent.MailSent {
 		log.Printf("mail %s to %s: %s after %d attempts: %v", r.Message, r.Masked, r.Outcome, r.Attempts, r.Err)
 	}
 }
 
-// parseProxies reads networks with commas between them, such as
-// "10.0.0.0/8,127.0.0.1/32": only those may say who the client is.
+// parseProxies reads networks separated by commas, such as
+// "10.0.0.0/8,127.0.0.1/32". Only proxies in them may say who the client is.
 func parseProxies(list string) (networks []netip.Prefix, err error) {
 	for part := range strings.SplitSeq(list, ",") {
 		if part = strings.TrimSpace(part); part == "" {

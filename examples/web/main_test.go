@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -13,7 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 const (
@@ -44,7 +47,7 @@ func TestSignUpInOut(t *testing.T) { // C9, C15
 	require.NotEqual(t, second, v.session())
 	g.dead(second)
 
-	g.passed.Add(int64(sessionLife + time.Second))
+	g.clock.Add(sessionLife + time.Second)
 	require.NotContains(t, v.get("/").body, "signed in")
 }
 
@@ -90,7 +93,7 @@ func TestEmail_taken(t *testing.T) {
 	g := start(t)
 	g.member(anna)
 	v := g.member(alice)
-	g.passed.Add(int64(time.Minute))
+	g.clock.Add(time.Minute)
 	page := v.post("/email/start", "address", anna)
 	require.Equal(t, "/email/code", page.path, "a decoy")
 	require.Contains(t, page.body, "a***@example.com")
@@ -123,7 +126,7 @@ func TestEmail_whose(t *testing.T) {
 	require.Contains(t, v.get("/").body, anna)
 
 	require.Equal(t, "/email/", v.get("/email/").path)
-	g.passed.Add(int64(recent + time.Second))
+	g.clock.Add(recent + time.Second)
 	require.Equal(t, "/login/", v.get("/email/").path)
 	require.Equal(t, http.StatusForbidden, v.post("/email/start", "address", "new@example.com").StatusCode)
 	require.Contains(t, v.get("/").body, anna, "still signed in")
@@ -136,7 +139,7 @@ func TestPay(t *testing.T) { // C15
 	require.Contains(t, v.get("/pay/inv-1/").body, "a***@example.com")
 	m := v.ask("/pay/inv-1/", alice)
 	require.Contains(t, m.Text, "99.00 EUR")
-	v.post("/pay/inv-1/check", "reference", m.reference, "code", wrong(m.code))
+	v.post("/pay/inv-1/check", "reference", m.reference, "code", testkit.WrongCode(m.code))
 	page := v.post("/pay/inv-1/check", "reference", m.reference, "code", m.code)
 	require.Contains(t, page.body, "Paid")
 	require.NotEqual(t, before, v.session())
@@ -176,7 +179,7 @@ func TestNoEnumeration(t *testing.T) {
 	g := start(t)
 	for path, addresses := range map[string][]string{"/login/": {alice, anna}, "/signup/": {"bob@example.com", "bea@example.com"}} {
 		g.member(addresses[0])
-		g.passed.Add(int64(time.Minute))
+		g.clock.Add(time.Minute)
 		var seen [2][]string
 		for i, address := range addresses {
 			v := g.visitor()
@@ -228,7 +231,7 @@ func headerText(h http.Header) string {
 func TestFullQueue(t *testing.T) {
 	g := start(t)
 	g.member(alice)
-	g.passed.Add(int64(time.Minute))
+	g.clock.Add(time.Minute)
 	open := make(chan struct{})
 	t.Cleanup(func() { close(open) })
 	g.fill(open)
@@ -271,36 +274,71 @@ func TestInbox(t *testing.T) {
 	require.Len(t, g.app.inbox.newest(""), 50)
 }
 
-// It starts, and ends in order.
+// The program starts, answers where it says that it is, and shuts down cleanly.
 func TestRun(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	read, write := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, "127.0.0.1:0", write)
+		write.Close()
+	}()
+	lines := bufio.NewScanner(read)
+	require.True(t, lines.Scan())
+	url := lines.Text()
+	require.True(t, lines.Scan())
+	require.Equal(t, url+"/inbox shows the mail", lines.Text())
+	answer, err := http.Get(url + "/inbox")
+	require.NoError(t, err)
+	answer.Body.Close()
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	stop()
+	require.NoError(t, <-ended)
+	require.False(t, lines.Scan(), lines.Text())
+}
+
+func TestRun_environment(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, run(ended, "127.0.0.1:0"))
 	t.Setenv("OTP_FROM", "Acme <codes@example.com>")
-	require.ErrorContains(t, run(ended, "127.0.0.1:0"), "OTP_SMTP_URL")
+	require.ErrorContains(t, run(ended, "127.0.0.1:0", io.Discard), "OTP_SMTP_URL")
 	t.Setenv("OTP_SMTP_URL", "smtps://u:p@mail.example.com:465")
-	require.NoError(t, run(ended, "127.0.0.1:0"))
+	var out strings.Builder
+	require.NoError(t, run(ended, "127.0.0.1:0", &out))
+	require.NotContains(t, out.String(), "inbox")
 	t.Setenv("OTP_PROXIES", "none")
-	require.ErrorContains(t, run(ended, "127.0.0.1:0"), "OTP_PROXIES")
+	require.ErrorContains(t, run(ended, "127.0.0.1:0", io.Discard), "OTP_PROXIES")
+}
+
+// A port that is taken is no reason not to start.
+func TestRun_portTaken(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer other.Close()
+	_, port, err := net.SplitHostPort(other.Addr().String())
+	require.NoError(t, err)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out strings.Builder
+	require.NoError(t, run(ended, other.Addr().String(), &out))
+	said := regexp.MustCompile(`^port (\d+) is taken, so this is port (\d+)\nhttp://127\.0\.0\.1:(\d+)\n`).FindStringSubmatch(out.String())
+	require.NotNil(t, said, out.String())
+	require.Equal(t, port, said[1])
+	require.NotEqual(t, port, said[2])
+	require.Equal(t, said[2], said[3])
+
+	require.Error(t, run(ended, "192.0.2.1:8080", io.Discard), "not an address of this machine")
+	require.Error(t, run(ended, "no port", io.Discard))
 }
 
 func TestConfiguration(t *testing.T) {
-	_, _, err := openStore(t.Context(), "redis://127.0.0.1:1", "")
-	require.ErrorContains(t, err, "OTP_SECRET")
-	secret := base64.StdEncoding.EncodeToString(make([]byte, 32))
-	_, _, err = openStore(t.Context(), "://secret@", secret)
-	require.ErrorContains(t, err, "no Redis URL")
-	require.NotContains(t, err.Error(), "secret@")
-	store, _, err := openStore(t.Context(), "redis://"+servers.Redis(t), secret)
-	require.NoError(t, err)
-	require.NotNil(t, store)
-
-	_, _, err = newSender("smtps://u:p@mail.example.com:465", "")
+	_, _, err := newSender("smtps://u:p@mail.example.com:465", "")
 	require.ErrorContains(t, err, "both")
 	sender, inbox, err := newSender("smtps://u:p@mail.example.com:465", "Acme <codes@example.com>")
 	require.NoError(t, err)
 	require.Nil(t, inbox)
-	require.IsType(t, &otp.SMTPSender{}, sender)
+	require.IsType(t, &smtpsender.Sender{}, sender)
 
 	networks, err := parseProxies("10.0.0.0/8, ::1/128,")
 	require.NoError(t, err)

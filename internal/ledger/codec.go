@@ -129,17 +129,18 @@ func (c *Client) Append(b []byte) []byte {
 	return appendTimes(append(b, versionClient), c.starts)
 }
 
-// DecodeClient reads what [Client.Append] wrote.
-func DecodeClient(b []byte) (*Client, error) {
+// Decode reads what [Client.Append] wrote.
+func (c *Client) Decode(b []byte) error {
 	d := &decoder{rest: b}
 	if d.byte() != versionClient {
-		return nil, errCodec
+		return errCodec
 	}
-	c := &Client{starts: d.times(nil)}
+	starts := d.times(nil)
 	if !d.end() {
-		return nil, errCodec
+		return errCodec
 	}
-	return c, nil
+	c.starts = starts
+	return nil
 }
 
 func appendTimes(b []byte, times []Ms) []byte {

@@ -217,12 +217,13 @@ func TestCodec(t *testing.T) {
 	}
 	require.Len(t, c.starts, MaxEvents)
 	b := c.Append(nil)
-	back, err := DecodeClient(b)
+	back := new(Client)
+	err = back.Decode(b)
 	require.NoError(t, err)
 	require.Equal(t, c, back)
 	_, err = decode(b)
 	require.Error(t, err)
-	_, err = DecodeClient((&Ledger{}).Append(nil))
+	err = new(Client).Decode((&Ledger{}).Append(nil))
 	require.Error(t, err)
 }
 
@@ -261,7 +262,8 @@ func TestRepair_keepsOrder(t *testing.T) {
 		back, err := decode(l.Append(nil))
 		require.NoError(t, err)
 		require.Equal(t, l.Append(nil), back.Append(nil))
-		backClient, err := DecodeClient(client.Append(nil))
+		backClient := new(Client)
+		err = backClient.Decode(client.Append(nil))
 		require.NoError(t, err)
 		require.Equal(t, client, backClient)
 	}
@@ -348,8 +350,9 @@ func FuzzDecode(f *testing.F) {
 			require.LessOrEqual(t, l.TTL(now), KeepWrong+margin)
 			require.Positive(t, l.TTL(now))
 		}
-		if c, err := DecodeClient(b); err == nil {
-			again, err := DecodeClient(c.Append(nil))
+		if c := new(Client); c.Decode(b) == nil {
+			again := new(Client)
+			err := again.Decode(c.Append(nil))
 			require.NoError(t, err)
 			require.Equal(t, c, again)
 		}

@@ -42,7 +42,7 @@ func ReadAll(files fs.FS, groups func(prefix, name string) bool) (map[string]Fil
 	all := make(map[string]File, len(names))
 	for _, name := range names {
 		tag := strings.TrimSuffix(path.Base(name), ".json")
-		f, err := read(files, name, tag, groups)
+		f, err := Read(files, tag, groups)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -51,14 +51,14 @@ func ReadAll(files fs.FS, groups func(prefix, name string) bool) (map[string]Fil
 	return all, nil
 }
 
-// read reads one file.
-func read(files fs.FS, name, tag string, groups func(prefix, name string) bool) (File, error) {
+// Read reads words/<tag>.json, as [ReadAll] does.
+func Read(files fs.FS, tag string, groups func(prefix, name string) bool) (File, error) {
 	if parsed, err := language.Parse(tag); err != nil || parsed == language.Und {
 		return nil, errors.New("the name is no language")
 	} else if s := parsed.String(); s != tag {
 		return nil, fmt.Errorf("the language is written %s", s)
 	}
-	raw, err := fs.ReadFile(files, name)
+	raw, err := fs.ReadFile(files, "words/"+tag+".json")
 	if err != nil {
 		return nil, err
 	}

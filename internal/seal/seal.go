@@ -33,10 +33,10 @@ const fingerprintLen = 4
 var (
 	// ErrUnknownKey says that the value was sealed under a secret that this
 	// keyring does not have.
-	ErrUnknownKey = errors.New("otp: sealed under an unknown secret")
+	ErrUnknownKey = errors.New("otp: stored value was sealed under an unknown secret")
 
 	// ErrCorrupt says that the value is not what was sealed under this key.
-	ErrCorrupt = errors.New("otp: a stored value does not open under its secret")
+	ErrCorrupt = errors.New("otp: stored value is corrupt: it does not open under its secret")
 )
 
 // Key is the name of one ledger: a keyed hash, truncated to 128 bits.
@@ -60,31 +60,36 @@ type Keyring struct {
 }
 
 // New makes a keyring. index is the secret that does not rotate, under which
-// ledgers are named and IDs are signed. It refuses weak and equal secrets.
+// ledgers are named and IDs are signed; nil means the first secret. Weak and
+// duplicate secrets are an error, which begins with the name of the field of
+// otp.Options.
 func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 	if len(secrets) == 0 {
-		return nil, errors.New("no secret")
-	}
-	if err := weak(index); err != nil {
-		return nil, fmt.Errorf("the index secret %w", err)
+		return nil, errors.New("Secrets: empty")
 	}
 	r := &Keyring{namespace: namespace}
 	seen := map[[fingerprintLen]byte]bool{}
 	for i, s := range secrets {
 		if err := weak(s); err != nil {
-			return nil, fmt.Errorf("secret %d %w", i, err)
+			return nil, fmt.Errorf("Secrets[%d]: %w", i, err)
 		}
 		for _, earlier := range secrets[:i] {
 			if hmac.Equal(s, earlier) {
-				return nil, fmt.Errorf("secret %d is there twice", i)
+				return nil, fmt.Errorf("Secrets[%d]: duplicates an earlier secret", i)
 			}
 		}
 		sec := newSecret(s)
 		if seen[sec.fingerprint] {
-			return nil, fmt.Errorf("secret %d has the fingerprint of another: make a new one", i)
+			return nil, fmt.Errorf("Secrets[%d]: has the fingerprint of an earlier secret; generate another one", i)
 		}
 		seen[sec.fingerprint] = true
 		r.secrets = append(r.secrets, sec)
+	}
+	if len(index) == 0 {
+		index = secrets[0]
+	}
+	if err := weak(index); err != nil {
+		return nil, fmt.Errorf("IndexSecret: %w", err)
 	}
 	r.names = newMACPool(derive(index, "otp name v1", 32))
 	r.ids = newMACPool(derive(index, "otp challenge v1", 32))
@@ -96,10 +101,10 @@ func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 // security at least; a constant has none).
 func weak(s []byte) error {
 	if len(s) < MinSecret {
-		return fmt.Errorf("is shorter than %d bytes", MinSecret)
+		return fmt.Errorf("%d bytes, want at least %d", len(s), MinSecret)
 	}
 	if bytes.Count(s, s[:1]) == len(s) {
-		return errors.New("is one byte repeated")
+		return errors.New("is one byte repeated; use random bytes")
 	}
 	return nil
 }

@@ -1,8 +1,12 @@
 package smtpclient
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/textproto"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -123,4 +127,104 @@ func TestPool_fair(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// New connections wait, longer each time, and one at a time, until the server takes
+// one.
+func TestPool_pausesGrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Config{MaxConns: 3, Backoff: time.Second})
+		start := time.Now()
+		var mu sync.Mutex
+		var at []time.Duration
+		try := func() error {
+			_, round, err := p.turn(t.Context(), true)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			at = append(at, time.Since(start))
+			if len(at) <= 4 {
+				err = &Error{Stage: StageHello, Err: &smtp.SMTPError{Code: 421}}
+			}
+			p.backoff.note(round, err)
+			return err
+		}
+		require.Error(t, try())
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				for try() != nil {
+				}
+			})
+		}
+		wg.Wait()
+		want := []time.Duration{0, 1, 3, 7, 15, 15, 15} // the last two follow the one that was taken
+		for i := range want {
+			want[i] *= time.Second
+		}
+		require.Equal(t, want, at)
+	})
+}
+
+// Of a server that allows one connection each sender gets its turn, those too who
+// hold a slot and are held back.
+func TestPool_turns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const senders, mails = 12, 100
+		p := NewPool(Config{MaxConns: 4, MaxPerConn: 1 << 20, IdleTimeout: time.Minute, Backoff: time.Hour})
+		p.keep(takesMails(t))
+		p.backoff.refused(0) // so that there is no other connection for an hour
+		var mu sync.Mutex
+		sent, most := 0, 0
+		var wg sync.WaitGroup
+		for range senders {
+			wg.Go(func() {
+				for range mails {
+					mu.Lock()
+					before := sent
+					mu.Unlock()
+					if err := p.Send(t.Context(), Envelope{From: "from@acme.example", To: "to@acme.example"}, []byte("x\r\n")); err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					sent++
+					most = max(most, sent-before)
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		require.Equal(t, senders*mails, sent)
+		require.LessOrEqual(t, most, 2*senders) // without order it is nearly all of them
+		p.Close()
+	})
+}
+
+// takesMails returns a connection to a server that takes a millisecond for each
+// reply.
+func takesMails(t *testing.T) *conn {
+	client, server := net.Pipe()
+	t.Cleanup(func() { client.Close() })
+	go func() {
+		defer server.Close()
+		in := textproto.NewReader(bufio.NewReader(server))
+		for {
+			line, err := in.ReadLine()
+			reply := "250 fine\r\n"
+			switch {
+			case err != nil || line == "QUIT":
+				return
+			case line == "DATA":
+				io.WriteString(server, "354 go on\r\n")
+				in.ReadDotBytes()
+			}
+			time.Sleep(time.Millisecond)
+			io.WriteString(server, reply)
+		}
+	}()
+	c := newConn(client, "app.acme.example")
+	c.replies = textproto.NewReader(bufio.NewReader(c.wire))
+	return c
 }

@@ -64,7 +64,7 @@ func FuzzSMTPAuth(f *testing.F) {
 		server := &deaf{says: bytes.NewReader([]byte(all)), atOnce: 1 + int(atOnce)}
 		client := mechanisms[int(mechanism)%len(mechanisms)]()
 		cfg := &Config{Auth: func(context.Context, func(string) bool) (sasl.Client, error) { return client, nil }}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c := newConn(server, "app.acme.example")
 		stage, err := c.open(ctx, cfg)

@@ -229,7 +229,7 @@ func FuzzPool(f *testing.F) {
 			start := time.Now()
 			env := smtpclient.Envelope{From: fmt.Sprintf("from%d@acme.example", i), To: "to@acme.example"}
 			err := pool.Send(ctx, env, fmt.Appendf(nil, "Subject: %d\r\n\r\n.x\r\n", i))
-			if took := time.Since(start); took > timeout+5*time.Second {
+			if took := time.Since(start); took > timeout+time.Minute {
 				t.Errorf("a send of %v took %v", timeout, took)
 			}
 			return err
@@ -252,7 +252,7 @@ func FuzzPool(f *testing.F) {
 		} else {
 			last := s.sends()
 			server.Do(func() { m.healed = true })
-			errs[last] = send(last, 10*time.Second)
+			errs[last] = send(last, time.Minute)
 			require.True(t, errs[last] == nil || len(m.odd) > 0, "a good server and an unhappy pool: %v", errs[last])
 		}
 		pool.Close()
@@ -297,7 +297,7 @@ func (m *moody) judge(t *testing.T, i int, err error) {
 // nothingRuns waits until no goroutine is in the code under test.
 func nothingRuns(t *testing.T) {
 	stacks := make([]byte, 1<<20)
-	for late := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+	for late := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		running := string(stacks[:runtime.Stack(stacks, true)])
 		if !strings.Contains(running, "internal/smtpclient.") {
 			return

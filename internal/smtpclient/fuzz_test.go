@@ -70,7 +70,7 @@ func FuzzSMTPReplies(f *testing.F) {
 		if startTLS {
 			cfg.TLS = &tls.Config{ServerName: "mail.acme.example"}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c := newConn(server, "app.acme.example")
 		stage, err := c.open(ctx, cfg)

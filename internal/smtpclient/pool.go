@@ -26,6 +26,7 @@ type Pool struct {
 	slots   chan struct{} // one for each connection in use; who waits longest is next
 	done    chan struct{} // closed by Close
 	backoff backoff
+	pause   time.Duration // before the first retry; tests make it long
 
 	mu     sync.Mutex
 	idle   []*conn      // the last one was used last
@@ -40,6 +41,7 @@ func NewPool(cfg Config) *Pool {
 		slots:   make(chan struct{}, cfg.MaxConns),
 		done:    make(chan struct{}),
 		backoff: backoff{first: cfg.Backoff},
+		pause:   retryPause,
 	}
 }
 
@@ -48,7 +50,7 @@ func NewPool(cfg Config) *Pool {
 // nothing can arrive twice (RFC 5321 section 4.5.3.2.6). The error is an
 // *[Error].
 func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
-	pause := retryPause
+	pause := p.pause
 	var before error
 	for attempt := 0; ; attempt++ {
 		err := p.try(ctx, env, content, attempt > 0)

@@ -26,7 +26,7 @@ var (
 // newPool returns a pool to a clear-text server that is closed with the test.
 func newPool(t testing.TB, addr string, change func(*smtpclient.Config)) *smtpclient.Pool {
 	t.Helper()
-	cfg := smtpclient.Config{Addr: addr, Hello: "app.acme.example", ConnectTimeout: 5 * time.Second, MaxConns: 2, MaxPerConn: 100, IdleTimeout: time.Minute}
+	cfg := smtpclient.Config{Addr: addr, Hello: "app.acme.example", ConnectTimeout: time.Minute, MaxConns: 2, MaxPerConn: 100, IdleTimeout: time.Minute}
 	if change != nil {
 		change(&cfg)
 	}
@@ -186,10 +186,9 @@ func TestPool_closeSaysGoodbye(t *testing.T) {
 
 func TestPool_clearTextOnlyToLoopback(t *testing.T) { // G1
 	pool := newPool(t, "192.0.2.1:25", nil)
-	start := time.Now()
 	err := pool.Ping(t.Context())
-	require.ErrorContains(t, err, "loopback")
-	require.Less(t, time.Since(start), time.Second, "refused before a packet is sent")
+	require.ErrorContains(t, err, "loopback", "refused before a packet is sent")
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
 	requireStage(t, err, smtpclient.StageConnect)
 }
 

@@ -59,7 +59,7 @@ func TestConn_spoke(t *testing.T) {
 				return
 			}
 			c.say(server, peer)
-			require.Eventually(t, conn.spoke, 5*time.Second, time.Millisecond)
+			require.Eventually(t, conn.spoke, time.Minute, time.Millisecond)
 		})
 	}
 }

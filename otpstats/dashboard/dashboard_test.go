@@ -21,6 +21,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
 	"github.com/go-mailotp/otp/otptest"
@@ -110,13 +111,13 @@ func TestDashboard_hostileNames(t *testing.T) {
 	for i, name := range []string{`"><script>alert(1)</script>&`, "]]><svg onload=x>", "=cmd|'/C calc'!A0", "\t=1+1", " +1", "\u202eevil", strings.Repeat("x", 200), "{{.}}", "</style>"} {
 		for n := range 3 {
 			e := otp.Event{
-				Kind: otp.EventAsked, Time: clock.Now().Add(-time.Minute), Purpose: name, Domain: name, Locale: name,
+				Kind: otpevent.Asked, Time: clock.Now().Add(-time.Minute), Purpose: name, Domain: name, Locale: name,
 				AddressHash: otp.Hash{1, byte(i), byte(n)}, ClientHash: otp.Hash{2, byte(i)},
 			}
 			stats.Observe(t.Context(), e)
-			e.Kind, e.ChallengeHash, e.Message = otp.EventSent, otp.Hash{3, byte(i), byte(n)}, fmt.Sprint(i, " ", n)
+			e.Kind, e.ChallengeHash, e.Message = otpevent.Sent, otp.Hash{3, byte(i), byte(n)}, fmt.Sprint(i, " ", n)
 			stats.Observe(t.Context(), e)
-			stats.Mail(e.Message, name, otp.OutcomeSent)
+			stats.Mail(e.Message, name, otpevent.MailSent)
 		}
 	}
 	require.NoError(t, stats.Flush(t.Context()))
@@ -200,7 +201,7 @@ func TestDashboard_sqlite(t *testing.T) {
 	require.Contains(t, body, "Nothing unusual in this period.")
 	require.Contains(t, body, "No data in this period.")
 
-	stats.Observe(t.Context(), otp.Event{Kind: otp.EventSent, Time: clock.Now().Add(-time.Minute), Domain: "example.com", ChallengeHash: otp.Hash{1}})
+	stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: clock.Now().Add(-time.Minute), Domain: "example.com", ChallengeHash: otp.Hash{1}})
 	require.NoError(t, stats.Flush(t.Context()))
 	answer, body = get(board, "/")
 	require.Equal(t, http.StatusOK, answer.StatusCode)

@@ -44,7 +44,7 @@ func ExampleNew() {
 	}
 	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
 		Secrets:  secrets,
-		Observer: otp.Observers(otp.LogObserver(nil), stats), // the log has masked addresses
+		Observer: otp.MultiObserver(otp.NewLogObserver(nil), stats), // the log has masked addresses
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
 )
 
@@ -33,11 +34,11 @@ func TestDashboard_findings(t *testing.T) {
 	stats, _ := newStats(t, sqltest.Fast(t), clock)
 	for step := range 24 {
 		for range 8 {
-			stats.Observe(t.Context(), otp.Event{Kind: otp.EventFailed, Time: clock.Now(), Purpose: "login"})
+			stats.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: clock.Now(), Purpose: "login"})
 		}
 		for n := range 30 {
 			if step == 4 {
-				stats.Observe(t.Context(), otp.Event{Kind: otp.EventWrong, Time: clock.Now(), AddressHash: numbered('a', n), ChallengeHash: numbered('q', n), WrongGuesses: 1})
+				stats.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: clock.Now(), AddressHash: numbered('a', n), ChallengeHash: numbered('q', n), WrongGuesses: 1})
 			}
 		}
 		require.NoError(t, stats.Flush(t.Context()))
@@ -65,22 +66,22 @@ func TestDashboard_provider(t *testing.T) {
 	stats, clock := open(t, 0)
 	at := clock.Now().Add(-30 * time.Minute)
 	for n := range 10 {
-		e := otp.Event{Kind: otp.EventAsked, Time: at, Purpose: "login", Domain: "example.com", AddressHash: numbered('a', n)}
+		e := otp.Event{Kind: otpevent.Asked, Time: at, Purpose: "login", Domain: "example.com", AddressHash: numbered('a', n)}
 		if n >= 6 { // asked again
 			e.ChallengeHash = numbered('q', n)
 		}
 		stats.Observe(t.Context(), e)
 		if n < 5 {
-			e.Kind, e.ChallengeHash = otp.EventLimited, otp.Hash{}
+			e.Kind, e.ChallengeHash = otpevent.Limited, otp.Hash{}
 			stats.Observe(t.Context(), e)
 		}
 		if n >= 4 {
 			continue
 		}
-		e.Kind, e.ChallengeHash, e.Message = otp.EventSent, numbered('q', n), fmt.Sprint(n)
+		e.Kind, e.ChallengeHash, e.Message = otpevent.Sent, numbered('q', n), fmt.Sprint(n)
 		stats.Observe(t.Context(), e)
-		stats.Mail(e.Message, "south", otp.OutcomeFailed)
-		stats.Mail(e.Message, "north", otp.OutcomeSent)
+		stats.Mail(e.Message, "south", otpevent.MailFailed)
+		stats.Mail(e.Message, "north", otpevent.MailSent)
 	}
 	require.NoError(t, stats.Flush(t.Context()))
 	clock.Add(time.Minute) // the range includes the hour of the mails
@@ -113,9 +114,9 @@ func TestDashboard_spreads(t *testing.T) {
 	client, address := numbered('c', 1), numbered('a', 1)
 	at := clock.Now().Add(-30 * time.Minute)
 	for n := range 9 {
-		stats.Observe(t.Context(), otp.Event{Kind: otp.EventAsked, Time: at, AddressHash: numbered('b', n), ClientHash: client})
-		stats.Observe(t.Context(), otp.Event{Kind: otp.EventAsked, Time: at, AddressHash: address, ClientHash: numbered('d', n)})
-		stats.Observe(t.Context(), otp.Event{Kind: otp.EventMalformed, Time: at, ChallengeHash: numbered('q', n)})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Asked, Time: at, AddressHash: numbered('b', n), ClientHash: client})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Asked, Time: at, AddressHash: address, ClientHash: numbered('d', n)})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Malformed, Time: at, ChallengeHash: numbered('q', n)})
 	}
 	require.NoError(t, stats.Flush(t.Context()))
 	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
@@ -151,7 +152,7 @@ func TestDashboard_noneRight(t *testing.T) {
 	t.Parallel()
 	stats, clock := open(t, 0)
 	for n := range 20 {
-		stats.Observe(t.Context(), otp.Event{Kind: otp.EventSent, Time: clock.Now().Add(-time.Minute), Domain: "example.com", ChallengeHash: numbered('q', n)})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: clock.Now().Add(-time.Minute), Domain: "example.com", ChallengeHash: numbered('q', n)})
 	}
 	require.NoError(t, stats.Flush(t.Context()))
 	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
@@ -188,7 +189,7 @@ func TestDashboard_csvSeparators(t *testing.T) {
 	t.Parallel()
 	stats, clock := open(t, 0)
 	for n, name := range []string{"x;=cmd|'/C calc'!A0", ";=1+1", "a=b, c"} {
-		stats.Observe(t.Context(), otp.Event{Kind: otp.EventSent, Time: clock.Now().Add(-time.Minute), Purpose: name, ChallengeHash: numbered('q', n)})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: clock.Now().Add(-time.Minute), Purpose: name, ChallengeHash: numbered('q', n)})
 	}
 	require.NoError(t, stats.Flush(t.Context()))
 	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // Options configure [Play]. All fields but Outage and Attack are required.
@@ -119,14 +120,14 @@ func (w *world) send(_ context.Context, m otp.Message) error {
 	}
 	provider := "north"
 	if w.chance(0.02) {
-		w.Mail(m.ID, provider, otp.OutcomeFailed)
+		w.Mail(m.ID, provider, otpevent.MailFailed)
 		provider = "south"
 	}
 	if w.chance(0.001) {
-		w.Mail(m.ID, provider, otp.OutcomeFailed)
+		w.Mail(m.ID, provider, otpevent.MailFailed)
 		return &otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("connection refused")}
 	}
-	w.Mail(m.ID, provider, otp.OutcomeSent)
+	w.Mail(m.ID, provider, otpevent.MailSent)
 	return nil
 }
 

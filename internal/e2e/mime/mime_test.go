@@ -23,6 +23,7 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 // parsed is what a parser made of a mail. The names are those of parse.py.
@@ -90,8 +91,8 @@ func samples(t *testing.T) (all []sample) {
 					var raw []byte
 					seen := errors.New("seen, and not to be sent")
 					name := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(brand)
-					sender, err := otp.NewSMTPSender("localhost:25", `"`+name+`" <codes@acme.example>`, &otp.SMTPOptions{
-						TLS: otp.InsecureLoopback, Letter: keep, ReplyTo: `"` + name + `" <help@acme.example>`, Support: "help@acme.example",
+					sender, err := smtpsender.New("localhost:25", `"`+name+`" <codes@acme.example>`, &smtpsender.Options{
+						TLS: smtpsender.InsecureLoopback, Letter: keep, ReplyTo: `"` + name + `" <help@acme.example>`, Support: "help@acme.example",
 						Sign: func(_ context.Context, mail []byte) ([]byte, error) {
 							raw = mail
 							return nil, seen

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // verdictOf names an error.
@@ -51,10 +52,10 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	if errors.As(err, &limit) && limit.RetryAfter != time.Duration(want.retryAfter)*time.Millisecond {
 		w.Fatalf("the verifier says to come back in %v, the model in %v", limit.RetryAfter, time.Duration(want.retryAfter)*time.Millisecond)
 	}
-	if saw := slices.Contains(w.saw, otp.EventClockBack); saw != want.clockBack {
+	if saw := slices.Contains(w.saw, otpevent.ClockBack); saw != want.clockBack {
 		w.Fatalf("an event for a clock that is behind: %t, the model says %t", saw, want.clockBack)
 	}
-	if saw := slices.Contains(w.saw, otp.EventUnknownKey); saw != want.unknownKey && !w.raced { // in a race one is told of each load
+	if saw := slices.Contains(w.saw, otpevent.UnknownKey); saw != want.unknownKey && !w.raced { // in a race one is told of each load
 		w.Fatalf("an event for an unknown secret: %t, the model says %t", saw, want.unknownKey)
 	}
 	c := want.about

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // A world is one random history: a store, two verifiers over it, and the model
@@ -28,7 +29,7 @@ type world struct {
 	depth     int // 1 while something happens in the middle of a mailing
 
 	// Of the call under way.
-	saw     []otp.EventKind
+	saw     []otpevent.Kind
 	onAdmit func(otp.Address) (bool, error)
 	onMail  func(otp.Message) error
 	onRace  func()        // before a swap that comes late: the model's steps up to there

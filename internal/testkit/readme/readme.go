@@ -1,4 +1,4 @@
-// Package readme holds the code in a README.md against code that is compiled.
+// Package readme compares the code in a README.md with code that is compiled.
 package readme
 
 import (
@@ -13,9 +13,15 @@ var block = regexp.MustCompile("(?s)```(\\w+)\n(.*?)```")
 
 // Blocks returns the blocks of README.md in the working directory that are in one
 // of the languages.
-func Blocks(t testing.TB, languages ...string) (blocks []string) {
+func Blocks(t testing.TB, languages ...string) []string {
 	t.Helper()
-	text, err := os.ReadFile("README.md")
+	return BlocksOf(t, "README.md", languages...)
+}
+
+// BlocksOf is Blocks for another page.
+func BlocksOf(t testing.TB, page string, languages ...string) (blocks []string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,17 +33,17 @@ func Blocks(t testing.TB, languages ...string) (blocks []string) {
 	return blocks
 }
 
-// Check fails t unless code, such as that of the Examples, holds each of the
-// blocks, white space at the ends of lines aside.
+// Check fails t unless code, such as that of the Examples, contains each of the
+// blocks, except for white space at the ends of lines.
 func Check(t testing.TB, code string, blocks []string) {
 	t.Helper()
 	if len(blocks) == 0 {
-		t.Error("README.md has no code")
+		t.Error("the page has no code")
 	}
 	code = unindent(code)
 	for _, b := range blocks {
 		if !strings.Contains(code, unindent(b)) {
-			t.Errorf("no example holds this piece of README.md:\n%s", b)
+			t.Errorf("no example contains this block of the page:\n%s", b)
 		}
 	}
 }

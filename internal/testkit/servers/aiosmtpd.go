@@ -43,6 +43,7 @@ type AiosmtpdMail struct {
 // has aiosmtpd.
 func StartAiosmtpd(t testing.TB) *Aiosmtpd {
 	t.Helper()
+	testkit.Long(t)
 	python := ""
 	for _, name := range []string{"/usr/bin/python3", "python3"} {
 		if path := Binary(name); path != "" && exec.Command(path, "-c", "import aiosmtpd").Run() == nil {

@@ -16,6 +16,7 @@ import (
 // works, since this package has no drivers.
 func MySQL(t testing.TB, ping func(dsn string) error) string {
 	t.Helper()
+	testkit.Long(t)
 	if dsn := os.Getenv("OTP_TEST_MYSQL"); dsn != "" {
 		return dsn
 	}
@@ -41,6 +42,7 @@ type MariaDBServer struct {
 // "innodb_flush_log_at_trx_commit=0". The test is skipped if none is installed.
 func StartMariaDB(t testing.TB, settings ...string) *MariaDBServer {
 	t.Helper()
+	testkit.Long(t)
 	install, server := Binary("mariadb-install-db"), Binary("mariadbd", "/usr/sbin/mariadbd")
 	if install == "" || server == "" {
 		testkit.Skip(t, "MariaDB is not installed")

@@ -101,6 +101,7 @@ wait $pid
 // Postfix and Cyrus SASL are not installed, or not for root, whom Postfix needs.
 func StartPostfix(t testing.TB) *Postfix {
 	t.Helper()
+	testkit.Long(t)
 	postfix, passwords := Binary("postfix", "/usr/sbin/postfix"), Binary("saslpasswd2", "/usr/sbin/saslpasswd2")
 	if postfix == "" || passwords == "" {
 		testkit.Skip(t, "Postfix or saslpasswd2 is not installed (Debian: postfix, sasl2-bin, libsasl2-modules)")

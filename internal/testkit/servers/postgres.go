@@ -54,6 +54,7 @@ type PostgresServer struct {
 // "synchronous_commit=off". The test is skipped if none is installed.
 func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
+	testkit.Long(t)
 	initdb := Binary("initdb")
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); initdb == "" && len(found) > 0 {
 		initdb = found[len(found)-1]

@@ -20,6 +20,7 @@ import (
 // test is skipped. Use keys of your own there and no FLUSHALL.
 func Redis(t testing.TB) string {
 	t.Helper()
+	testkit.Long(t)
 	if addr := os.Getenv("OTP_TEST_REDIS"); addr != "" {
 		return addr
 	}

@@ -25,7 +25,7 @@ func StartRedisCluster(t testing.TB, config ...string) *RedisCluster {
 	for _, half := range []*[3]*RedisServer{&c.Primaries, &c.Replicas} {
 		for i := range half {
 			half[i] = StartRedis(t, append([]string{
-				"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000",
+				"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "5000",
 				"--cluster-port", freePort,
 			}, config...)...)
 		}
@@ -148,7 +148,7 @@ func (c *RedisCluster) MoveSlot(t testing.TB, from, to, slot int) {
 	target.Must(t, "CLUSTER", "SETSLOT", number, "IMPORTING", sourceID)
 	source.Must(t, "CLUSTER", "SETSLOT", number, "MIGRATING", targetID)
 	for {
-		keys := source.Must(t, "CLUSTER", "GETKEYSINSLOT", number, "10")
+		keys := source.Must(t, "CLUSTER", "GETKEYSINSLOT", number, "100")
 		if keys == "" {
 			break
 		}

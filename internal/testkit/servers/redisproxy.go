@@ -22,6 +22,7 @@ type RedisProxy struct {
 	commands []string
 	lose     string
 	delay    time.Duration
+	release  chan struct{} // closed by the next Delay
 	conns    []net.Conn
 }
 
@@ -32,7 +33,7 @@ func StartRedisProxy(t testing.TB, target string) *RedisProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &RedisProxy{Addr: l.Addr().String(), target: target}
+	p := &RedisProxy{Addr: l.Addr().String(), target: target, release: make(chan struct{})}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -45,6 +46,7 @@ func StartRedisProxy(t testing.TB, target string) *RedisProxy {
 	})
 	t.Cleanup(func() {
 		l.Close()
+		p.Delay(0)
 		p.mu.Lock()
 		for _, c := range p.conns {
 			c.Close()
@@ -76,11 +78,14 @@ func (p *RedisProxy) LoseAnswer(command string) {
 	p.lose = command
 }
 
-// Delay brings each answer later from now on.
+// Delay holds each answer back for d from now on. It releases all answers that
+// are held back already.
 func (p *RedisProxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
+	close(p.release)
+	p.release = make(chan struct{})
 }
 
 // serve carries one connection. Clients may send ahead; answers are brought one
@@ -101,7 +106,7 @@ func (p *RedisProxy) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
-		lose, delay := p.note(name)
+		lose, delay, release := p.note(name)
 		if _, err := server.Write(raw); err != nil {
 			return
 		}
@@ -109,24 +114,29 @@ func (p *RedisProxy) serve(client net.Conn) {
 		if err != nil || lose {
 			return
 		}
-		time.Sleep(delay)
+		if delay > 0 {
+			select {
+			case <-time.After(delay):
+			case <-release:
+			}
+		}
 		if _, err := client.Write(answer); err != nil {
 			return
 		}
 	}
 }
 
-func (p *RedisProxy) note(name string) (lose bool, delay time.Duration) {
+func (p *RedisProxy) note(name string) (lose bool, delay time.Duration, release <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if slices.Contains(setup, name) {
-		return false, 0
+		return false, 0, nil
 	}
 	p.commands = append(p.commands, name)
 	if lose = p.lose == name; lose {
 		p.lose = ""
 	}
-	return lose, p.delay
+	return lose, p.delay, p.release
 }
 
 // readCommand reads one command and returns it as it was and its name.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // Binary returns the path of the first of the named programs that is installed,
@@ -74,6 +76,7 @@ type Process struct {
 // the test fails.
 func Start(t testing.TB, dir, program string, args ...string) *Process {
 	t.Helper()
+	testkit.Long(t)
 	var output bytes.Buffer
 	cmd := exec.Command(program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, &output

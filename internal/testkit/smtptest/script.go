@@ -191,7 +191,10 @@ func (s *Server) Await(t testing.TB, verb string, count int) {
 	s.await(t, verb, func() bool { return s.count(verb) >= count })
 }
 
-// AwaitOpen waits until just count connections are open.
+// AwaitOpen waits until exactly count connections are open. A connection counts
+// as open until the server has read everything that the client wrote to it: once
+// the client has closed it and AwaitOpen has returned, [Server.Mails] and the
+// others are complete.
 func (s *Server) AwaitOpen(t testing.TB, count int) {
 	t.Helper()
 	s.await(t, "open connections", func() bool { return s.open == count })
@@ -200,7 +203,7 @@ func (s *Server) AwaitOpen(t testing.TB, count int) {
 // await waits until ok, which is called with the lock held.
 func (s *Server) await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	const patience = 5 * time.Second
+	const patience = time.Minute // a busy machine may need seconds
 	late := time.Now().Add(patience)
 	wake := time.AfterFunc(patience, func() {
 		s.mu.Lock()

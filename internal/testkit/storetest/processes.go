@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otptest"
 )
 
@@ -64,16 +65,17 @@ func runChild(open func(string) (otp.Store, error), how string) error {
 	}
 }
 
-// Processes lets four processes guess, 200 guesses at once. They are this test
-// program, run again, whose TestMain calls Child; how is what they are told
-// about the store.
+// Processes lets two processes guess, or four at night, 50 guesses each at once.
+// They are this test program, run again, whose TestMain calls Child; how tells
+// them where the store is.
 func Processes(t *testing.T, store otp.Store, how string, rounds int) {
 	inbox := new(otptest.Inbox)
 	v := NewVerifier(t, store, inbox)
-	var children [4]*child
-	for i := range children {
-		children[i] = startChild(t, how)
+	var children []*child
+	for range testkit.Rounds(2, 4) {
+		children = append(children, startChild(t, how))
 	}
+	total := perChild * len(children)
 	all := func(task task) map[string]int {
 		for _, c := range children {
 			c.send(t, task)
@@ -89,13 +91,13 @@ func Processes(t *testing.T, store otp.Store, how string, rounds int) {
 	t.Run("wrong guesses", func(t *testing.T) { // B1
 		for range rounds {
 			id, code := ask(t, v, inbox, newAddress())
-			expect(t, all(task{[]string{id}, []string{wrong(code)}}), map[string]int{"wrong": guesses, "exhausted": 200 - guesses})
+			expect(t, all(task{[]string{id}, []string{wrong(code)}}), map[string]int{"wrong": guesses, "exhausted": total - guesses})
 		}
 	})
 	t.Run("right guesses", func(t *testing.T) { // B2
 		for range rounds {
 			id, code := ask(t, v, inbox, newAddress())
-			expect(t, all(task{[]string{id}, []string{code}}), map[string]int{"right": 1, "unknown": 199})
+			expect(t, all(task{[]string{id}, []string{code}}), map[string]int{"right": 1, "unknown": total - 1})
 		}
 	})
 	t.Run("budget of an address", func(t *testing.T) { // B1, B3
@@ -107,7 +109,7 @@ func Processes(t *testing.T, store otp.Store, how string, rounds int) {
 				task.IDs, task.Codes = append(task.IDs, id), append(task.Codes, wrong(code))
 			}
 			got := all(task)
-			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != 200-budget {
+			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != total-budget {
 				t.Fatal(got)
 			}
 		}

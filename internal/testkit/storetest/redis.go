@@ -15,12 +15,9 @@ import (
 
 var one, two = []byte("one"), []byte("two")
 
-// RedisTrips are the commands of both Redis stores.
-var RedisTrips = Trips{Load: "GETEX", Create: "EVALSHA", Swap: "EVALSHA"}
-
-// RedisScript checks what becomes of a swap when the server has forgotten the
+// redisScript checks what becomes of a swap when the server has forgotten the
 // script, as after a restart or a failover: store reaches the server by the proxy.
-func RedisScript(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
+func redisScript(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
 	t.Helper()
 	swap(t, store, nil, one)
 	server.Must(t, "SCRIPT", "FLUSH")
@@ -31,9 +28,9 @@ func RedisScript(t *testing.T, server *servers.RedisServer, proxy *servers.Redis
 	sent(t, proxy, "EVALSHA")
 }
 
-// RedisLostAnswer checks that a swap whose answer is lost is an error, is made
+// redisLostAnswer checks that a swap whose answer is lost is an error, is made
 // once and is not sent again, while a load is.
-func RedisLostAnswer(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
+func redisLostAnswer(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
 	t.Helper()
 	lost := func(old, new []byte, want ...string) {
 		t.Helper()
@@ -55,9 +52,9 @@ func RedisLostAnswer(t *testing.T, server *servers.RedisServer, proxy *servers.R
 	lost(two, one, "EVALSHA", "EVAL")
 }
 
-// RedisForeign checks what the store makes of keys that no store wrote, how it
+// redisForeign checks what the store makes of keys that no store wrote, how it
 // names its own, and that they end. The keys begin with prefix.
-func RedisForeign(t *testing.T, server *servers.RedisServer, prefix string, store otp.Store) {
+func redisForeign(t *testing.T, server *servers.RedisServer, prefix string, store otp.Store) {
 	t.Helper()
 	server.Must(t, "LPUSH", prefix+"list", "x")
 	if _, err := store.Load(t.Context(), "list"); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
@@ -78,11 +75,12 @@ func RedisForeign(t *testing.T, server *servers.RedisServer, prefix string, stor
 	if ms, _ := strconv.Atoi(server.Must(t, "PTTL", prefix+"k")); ms < 50_000 || ms > 60_000 {
 		t.Errorf("the key lives for %d ms, want a minute", ms)
 	}
+	swap(t, store, raw, nil)
 }
 
-// RedisReplica checks that nothing is answered where store leads to a replica: not
+// redisReplica checks that nothing is answered where store leads to a replica: not
 // even that a comparison failed, since a replica may be late.
-func RedisReplica(t *testing.T, store otp.Store) {
+func redisReplica(t *testing.T, store otp.Store) {
 	t.Helper()
 	if value, err := store.Load(t.Context(), "k"); value != nil || err == nil || !strings.Contains(err.Error(), "READONLY") {
 		t.Errorf("Load gave %q, %v", value, err)
@@ -95,12 +93,13 @@ func RedisReplica(t *testing.T, store otp.Store) {
 	}
 }
 
-// RedisFull checks that a full server that does not evict refuses a swap, and
+// redisFull checks that a full server that does not evict refuses a swap, and
 // still lets read and delete.
-func RedisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
+func redisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
 	t.Helper()
 	swap(t, store, nil, one)
 	server.Must(t, "CONFIG", "SET", "maxmemory", "1")
+	defer server.Must(t, "CONFIG", "SET", "maxmemory", "0")
 	if swapped, err := store.CompareAndSwap(t.Context(), "k", one, two, time.Minute); swapped || err == nil || !strings.Contains(err.Error(), "OOM") {
 		t.Errorf("a swap gave %v, %v", swapped, err)
 	}
@@ -110,9 +109,9 @@ func RedisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
 	swap(t, store, one, nil)
 }
 
-// RedisAbandoned checks that a swap that its caller gave up works on what it was
+// redisAbandoned checks that a swap that its caller gave up works on what it was
 // given, whatever the caller then does with it.
-func RedisAbandoned(t *testing.T, server *servers.RedisServer, store otp.Store) {
+func redisAbandoned(t *testing.T, server *servers.RedisServer, store otp.Store) {
 	t.Helper()
 	swap(t, store, nil, one)
 	server.Freeze()

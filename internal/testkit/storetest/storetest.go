@@ -20,7 +20,7 @@ const Secret = "a secret that only tests may know, of more than 32 bytes"
 
 // guesses is what a challenge takes; budget is what an address takes in a day.
 const (
-	guesses = otp.DefaultGuesses
+	guesses = 5
 	budget  = 10
 )
 

@@ -1,0 +1,207 @@
+package otp_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
+	"github.com/go-mailotp/otp/otptest"
+)
+
+func TestLogObserver(t *testing.T) { // D1
+	var out bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&out, nil))
+	inbox := &otptest.Inbox{}
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{Observer: otp.NewLogObserver(log)})
+	require.NoError(t, err)
+	c, err := v.Send(ctx, otp.Request{To: bob, Client: "192.0.2.7", Locale: "de"})
+	require.NoError(t, err)
+	code := inbox.Code(bob)
+	_, err = v.Check(ctx, c.ID, "000000")
+	require.ErrorIs(t, err, otp.ErrCode)
+	_, err = v.Check(ctx, c.ID, code)
+	require.NoError(t, err)
+	inbox.FailWith(&otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("down")})
+	_, err = v.Send(ctx, otp.Request{To: "carol@example.com"})
+	require.ErrorIs(t, err, otp.ErrSend)
+
+	text := out.String()
+	for _, secret := range []string{bob, "carol@example.com", code, c.ID, "192.0.2.7"} {
+		require.NotContains(t, text, secret)
+	}
+	var lines []map[string]any
+	for line := range bytes.Lines(out.Bytes()) {
+		var v map[string]any
+		require.NoError(t, json.Unmarshal(line, &v))
+		lines = append(lines, v)
+	}
+	messages := make([]any, len(lines))
+	for i, l := range lines {
+		messages[i] = l["msg"]
+	}
+	require.Equal(t, []any{"otp asked", "otp sent", "otp wrong", "otp verified", "otp asked", "otp send_failed"}, messages)
+	require.Equal(t, "b***@example.com", lines[1]["to"])
+	require.Equal(t, "login", lines[1]["purpose"])
+	require.Equal(t, "de", lines[1]["locale"])
+	require.Len(t, lines[1]["client"], 22)
+	require.Equal(t, lines[1]["challenge"], lines[3]["challenge"])
+	require.Equal(t, 4.0, lines[2]["guesses_left"])
+	require.Equal(t, "WARN", lines[5]["level"])
+	require.Contains(t, lines[5]["error"], "connect")
+	require.NotContains(t, lines[0], "challenge")
+}
+
+// A nil logger is the default one of the moment, and levels that are off cost nothing.
+func TestLogObserver_default(t *testing.T) {
+	var out bytes.Buffer
+	old := slog.Default()
+	defer slog.SetDefault(old)
+	o := otp.NewLogObserver(nil)
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelError})))
+	o.Observe(ctx, otp.Event{Kind: otpevent.Sent})
+	require.Empty(t, out.String())
+	o.Observe(ctx, otp.Event{Kind: otpevent.Failed, Err: errors.New("store down"), RetryAfter: time.Second})
+	require.Contains(t, out.String(), `level=ERROR msg="otp failed" retry_after=1s error="store down"`)
+}
+
+func TestObservers(t *testing.T) {
+	var got []string
+	one := func(name string) otp.Observer {
+		return otp.ObserverFunc(func(_ context.Context, e otp.Event) { got = append(got, name+string(e.Kind)) })
+	}
+	var none otp.ObserverFunc
+	otp.MultiObserver(one("a "), nil, none, one("b ")).Observe(ctx, otp.Event{Kind: otpevent.Sent})
+	require.Equal(t, []string{"a sent", "b sent"}, got)
+	otp.MultiObserver().Observe(ctx, otp.Event{})
+}
+
+// What a challenge's events say of its history.
+func TestEvent_history(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var events []otp.Event
+	inbox := &otptest.Inbox{}
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
+		Now:      func() time.Time { return now },
+		Observer: otp.ObserverFunc(func(_ context.Context, e otp.Event) { events = append(events, e) }),
+	})
+	require.NoError(t, err)
+	c, err := v.Send(ctx, otp.Request{To: bob, Client: "192.0.2.7"})
+	require.NoError(t, err)
+	now = now.Add(30 * time.Second)
+	_, err = v.Check(ctx, c.ID, "000000")
+	require.ErrorIs(t, err, otp.ErrCode)
+	now = now.Add(12 * time.Second)
+	_, err = v.Check(ctx, c.ID, inbox.Code(bob))
+	require.NoError(t, err)
+	require.Len(t, events, 4)
+	asked, sent, wrong, right := events[0], events[1], events[2], events[3]
+	require.Zero(t, asked.ChallengeHash)
+	require.NotZero(t, asked.AddressHash)
+	require.NotZero(t, asked.ClientHash)
+	require.Equal(t, asked.AddressHash, right.AddressHash)
+	require.Equal(t, sent.ChallengeHash, right.ChallengeHash)
+	require.Equal(t, []int{0, 1, 1}, []int{sent.WrongGuesses, wrong.WrongGuesses, right.WrongGuesses})
+	require.Equal(t, []time.Duration{0, 30 * time.Second, 42 * time.Second}, []time.Duration{sent.Age, wrong.Age, right.Age})
+	text, err := json.Marshal(map[string]otp.Hash{"a": right.AddressHash, "none": {}})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"a":"`+right.AddressHash.String()+`","none":""}`, string(text))
+}
+
+// Span sees each call with its error, and its context goes to store and sender.
+func TestOptions_Span(t *testing.T) {
+	type key struct{}
+	var ended []string
+	var sender otp.Sender = otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		require.Equal(t, "send", ctx.Value(key{}))
+		return nil
+	})
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{
+		Span: func(ctx context.Context, operation string) (context.Context, func(error)) {
+			return context.WithValue(ctx, key{}, operation), func(err error) {
+				if err != nil {
+					operation += ": " + err.Error()
+				}
+				ended = append(ended, operation)
+			}
+		},
+	})
+	require.NoError(t, err)
+	c, err := v.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	v.Check(ctx, c.ID, "nonsense")
+	v.Status(ctx, c.ID)
+	v.Resend(ctx, c.ID)
+	v.Forget(ctx, bob)
+	v.Check(ctx, c.ID, "000000")
+	require.Equal(t, []string{
+		"send", "check: " + otp.ErrMalformed.Error(), "status", "resend: otp: too many requests: try again in 1m0s", "forget", "check: " + otp.ErrUnknown.Error(),
+	}, ended)
+}
+
+// What belongs to a challenge names it, also where nothing else is known of it, and what is asked
+// or refused before there is one does not.
+func TestEvent_challenge(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	c, _ := r.ask(otp.Request{To: bob})
+	sent := r.events[1]
+	_, err := r.Check(ctx, c.ID, "hello")
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	malformed := r.events[2]
+	require.Equal(t, otpevent.Malformed, malformed.Kind)
+	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
+	require.Equal(t, sent.AddressHash, malformed.AddressHash)
+	require.Zero(t, malformed.GuessesLeft)
+	require.Zero(t, malformed.Age)
+
+	_, err = r.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, otp.ErrLimited)
+	limited := r.events[4]
+	require.Equal(t, otpevent.Limited, limited.Kind)
+	require.Zero(t, limited.ChallengeHash, "nobody will hear of it")
+	require.Zero(t, limited.GuessesLeft)
+	require.Zero(t, limited.Age)
+
+	r.kinds()
+	r.clock.Add(2 * time.Minute)
+	_, err = r.Resend(ctx, c.ID)
+	require.NoError(t, err)
+	require.Len(t, r.events, 2)
+	require.Equal(t, sent.ChallengeHash, r.events[0].ChallengeHash, "the same code again")
+	r.clock.Add(time.Hour)
+	_, err = r.Resend(ctx, c.ID)
+	require.NoError(t, err)
+	require.Equal(t, otpevent.Asked, r.events[2].Kind)
+	require.Zero(t, r.events[2].ChallengeHash, "a new one is asked for")
+	require.NotZero(t, r.events[3].ChallengeHash)
+	require.NotEqual(t, sent.ChallengeHash, r.events[3].ChallengeHash)
+}
+
+// An observer that keeps the event costs the caller of Check no allocation.
+func TestObserver_allocations(t *testing.T) {
+	if testkit.RaceDetector() {
+		t.Skip("the race detector changes what is allocated")
+	}
+	allocations := func(o otp.Observer) float64 {
+		inbox := &otptest.Inbox{}
+		v, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
+			Observer: o, Sends: []otp.Limit{{N: 100, Per: time.Hour}}, WrongGuesses: []otp.Limit{{N: 100, Per: time.Hour}}, Guesses: 10,
+		})
+		require.NoError(t, err)
+		c, err := v.Send(ctx, otp.Request{To: bob, Proven: true})
+		require.NoError(t, err)
+		return testing.AllocsPerRun(8, func() { v.Check(ctx, c.ID, "000000") })
+	}
+	var last otp.Event
+	with := allocations(otp.ObserverFunc(func(_ context.Context, e otp.Event) { last = e }))
+	require.Equal(t, otpevent.Wrong, last.Kind)
+	require.Equal(t, allocations(nil), with)
+}

@@ -1,0 +1,79 @@
+package otpmail_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpmail"
+)
+
+// Any mailer can send the parts: here, a function that prints them.
+func ExampleNew() {
+	composer, err := otpmail.New("Example <login@example.com>", &otpmail.Options{Support: "help@example.com"})
+	if err != nil {
+		panic(err)
+	}
+	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		mail, err := composer.Compose(ctx, m)
+		if err != nil {
+			return err
+		}
+		shown := strings.ReplaceAll(mail.Subject+"\n"+mail.Text, m.Code, "042137")
+		fmt.Println(strings.Join(strings.Split(shown, "\n")[:6], "\n"))
+		return nil
+	})
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := verifier.Send(context.Background(), otp.Request{To: "ann@example.org"}); err != nil {
+		panic(err)
+	}
+	// Output:
+	// Your Example verification code
+	// Your verification code to sign in to Example is:
+	//
+	// 042137
+	//
+	// The code works for 10 minutes.
+}
+
+// Codes through the HTTP API of a provider.
+func ExampleNew_provider() {
+	post := func(ctx context.Context, id string, m *otpmail.Mail) (status int, err error) {
+		return http.StatusOK, nil
+	}
+
+	composer, err := otpmail.New("Acme <codes@example.com>", &otpmail.Options{Support: "help@example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		mail, err := composer.Compose(ctx, m)
+		if err != nil {
+			return err // a *otp.SendError already
+		}
+		status, err := post(ctx, m.ID, mail) // yours: one request, with the ID as idempotency key
+		switch {
+		case err != nil: // the provider may have accepted it
+			return &otp.SendError{Temporary: true, MaybeSent: true, Err: err}
+		case status == http.StatusTooManyRequests || status >= 500:
+			return &otp.SendError{Temporary: true, Err: fmt.Errorf("status %d", status)}
+		case status >= 400:
+			return &otp.SendError{Stage: "api", Err: fmt.Errorf("status %d", status)}
+		}
+		return nil
+	})
+
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = verifier.Send(context.Background(), otp.Request{To: "bob@example.com"})
+	fmt.Println(err)
+	// Output: <nil>
+}

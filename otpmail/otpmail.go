@@ -1,0 +1,329 @@
+// Package otpmail turns an [otp.Message] into a mail: subject, plain text and
+// HTML in the reader's language, and the raw MIME message. Package smtpsender
+// uses it. Use it yourself to send codes through a provider's HTTP API or an
+// existing mailer, or to look at the mail in a test:
+//
+//	composer, err := otpmail.New("Example <login@example.com>", nil)
+//	...
+//	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+//		mail, err := composer.Compose(ctx, m)
+//		if err != nil {
+//			return err
+//		}
+//		return mailer.Send(ctx, mail.To, mail.Subject, mail.Text, mail.HTML)
+//	})
+package otpmail
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"log/slog"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/mimemsg"
+	"github.com/go-mailotp/otp/internal/safetext"
+	"github.com/go-mailotp/otp/letter"
+)
+
+// The stages of the [otp.SendError] values that Compose returns.
+const (
+	stageCompose = "compose"
+	stageSign    = "sign"
+)
+
+// Renderer writes the words of a mail. A *[letter.Letter] is one.
+type Renderer interface {
+	// Render returns the subject, the text and the HTML; the text and the HTML
+	// must both show the code. Any number of goroutines may call it at once.
+	// An error means that the mail is not sent; it must not repeat the code.
+	Render(d letter.Data) (letter.Mail, error)
+}
+
+// Options configure a [Composer]. The zero value has every default.
+type Options struct {
+	// Brand is the name under which the mail is written; Vars["brand"] of a
+	// request takes precedence. Six digits in a row are an error, since they
+	// look like a code. Default: the name in from, else its domain.
+	Brand string
+
+	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
+	// one is an error. Default: empty, no Reply-To field.
+	ReplyTo string
+
+	// Support tells readers where to ask questions: an address or a telephone
+	// number. Six digits in a row are an error (write a number with spaces),
+	// and so are web addresses. Default: empty, not shown.
+	Support string
+
+	// Letter writes the words. Default: nil, the built-in words of [letter.New]
+	// in the reader's language.
+	Letter Renderer
+
+	// Sign, if set, receives each raw mail, with lines that end in CRLF, and
+	// returns the mail to send instead: the same with a DKIM-Signature on top,
+	// as the module github.com/go-mailotp/otp/dkim does it. It may add header
+	// fields and parts but must keep the body; lines must end in CRLF and hold
+	// no other CR or LF, and an ASCII mail must stay ASCII. Anything else, or
+	// an error, means that the mail is not sent: Compose returns a temporary
+	// [otp.SendError] with the stage "sign". Any number of goroutines may call
+	// it at once; it must return when ctx ends, and may keep and change the
+	// slice. The mail holds the code: do not log it. Default: nil, not signed.
+	Sign func(ctx context.Context, mail []byte) ([]byte, error)
+}
+
+// Composer makes mails from one address. It is safe for concurrent use.
+type Composer struct {
+	from    mimemsg.Mailbox
+	replyTo mimemsg.Mailbox
+	brand   string
+	support string
+	letter  Renderer
+	sign    func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
+}
+
+// Mail is one mail to one recipient. It holds the code: fmt, slog and
+// encoding/json show it without code, text and whole address.
+type Mail struct {
+	// ID is the part of the Message-ID field before the "@": 1 to 64 letters
+	// and digits, different for each mail. It suits as an idempotency key.
+	ID string
+
+	// From is the sender: a name, which may be empty, and an address.
+	From mail.Address
+
+	// ReplyTo is the address for replies; its Address is empty if there is
+	// none.
+	ReplyTo mail.Address
+
+	// To is the address of the recipient, exactly as it is mailed.
+	To string
+
+	// Subject is one line of plain text, not encoded for a header.
+	Subject string
+
+	// Text is the plain text.
+	Text string
+
+	// HTML is the complete HTML document, which says the same.
+	HTML string
+
+	// Raw is the complete message with its header and both parts, signed if
+	// Options.Sign is set. Lines end in CRLF; dots are not doubled for SMTP.
+	Raw []byte
+}
+
+// New returns a composer of mails from the address in from, "a@b.c" or
+// "Name <a@b.c>". A nil opts means every default. It composes one mail as a
+// trial, so that options from which no mail can be made are an error here.
+func New(from string, opts *Options) (*Composer, error) {
+	c, err := newComposer(from, opts)
+	if err != nil {
+		return nil, fmt.Errorf("otpmail: %w", err)
+	}
+	return c, nil
+}
+
+func newComposer(from string, opts *Options) (*Composer, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	if err := safetext.CheckBesideCode(opts.Brand); err != nil {
+		return nil, fmt.Errorf("Brand: %w", err)
+	}
+	if err := safetext.CheckBesideCode(opts.Support); err != nil {
+		return nil, fmt.Errorf("Support: %w", err)
+	}
+	c := &Composer{support: opts.Support, letter: opts.Letter, sign: opts.Sign}
+	var err error
+	if c.from, err = parseMailbox(from); err != nil {
+		return nil, fmt.Errorf("from: %w", err)
+	}
+	if opts.ReplyTo != "" {
+		if c.replyTo, err = parseMailbox(opts.ReplyTo); err != nil {
+			return nil, fmt.Errorf("ReplyTo: %w", err)
+		}
+	}
+	c.brand = cmp.Or(opts.Brand, c.from.Name, c.from.Addr[strings.LastIndexByte(c.from.Addr, '@')+1:])
+	if c.letter == nil {
+		if c.letter, err = letter.New(nil); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now()
+	trial := otp.Message{ID: "trial", Code: "739164", Purpose: "login", Reference: "TRIAL", SentAt: now, ExpiresAt: now.Add(10 * time.Minute)}
+	if _, err := c.compose(trial, c.from.Addr); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Compose makes the mail for m. Its error is an *[otp.SendError], so that a
+// sender can return it as it is: of stage "compose" and permanent if no mail
+// can be made of m, or of stage "sign" and temporary if Options.Sign failed.
+// The text of an error holds neither the code nor the whole address.
+func (c *Composer) Compose(ctx context.Context, m otp.Message) (*Mail, error) {
+	// The address goes into commands and header fields, so Compose does not
+	// rely on the caller having parsed it: "a@evil.test> ORCPT=..."@b.c would
+	// name another recipient.
+	to, err := otp.ParseEmailUTF8(m.To.String())
+	if err == nil && to.String() != m.To.String() {
+		err = otp.ErrAddress
+	}
+	var composed *Mail
+	if err == nil {
+		composed, err = c.compose(m, to.String())
+	}
+	if err != nil {
+		return nil, &otp.SendError{Stage: stageCompose, Err: masked(err, m)}
+	}
+	if c.sign != nil {
+		if composed.Raw, err = c.signed(ctx, composed.Raw); err != nil {
+			// An unreachable key service says nothing about the recipient.
+			return nil, &otp.SendError{Temporary: true, Stage: stageSign, Err: masked(err, m)}
+		}
+	}
+	return composed, nil
+}
+
+// compose makes the unsigned mail.
+func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
+	words, err := c.letter.Render(letter.Data{
+		Code:      m.Code,
+		Kind:      m.Kind(),
+		Locale:    m.Locale,
+		Reference: m.Reference,
+		Brand:     c.brand,
+		Minutes:   m.Minutes(),
+		Support:   c.support,
+		Vars:      m.Vars,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if words.Subject == "" || m.Code == "" || !strings.Contains(words.Text, m.Code) || !strings.Contains(html.UnescapeString(words.HTML), m.Code) {
+		return nil, errors.New("the letter has no subject, or its text or HTML lacks the code")
+	}
+	id := m.ID
+	if !mimemsg.ValidID(id) { // a message that no Verifier made
+		id = rand.Text()
+	}
+	date := m.SentAt
+	if date.IsZero() {
+		date = time.Now()
+	}
+	message := mimemsg.Message{
+		From:    c.from,
+		ReplyTo: c.replyTo,
+		To:      to,
+		ID:      id,
+		Date:    date,
+		Subject: words.Subject,
+		Text:    words.Text,
+		HTML:    words.HTML,
+	}
+	raw, err := message.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return &Mail{
+		ID:      id,
+		From:    mail.Address{Name: c.from.Name, Address: c.from.Addr},
+		ReplyTo: mail.Address{Name: c.replyTo.Name, Address: c.replyTo.Addr},
+		To:      to,
+		Subject: words.Subject,
+		Text:    words.Text,
+		HTML:    words.HTML,
+		Raw:     raw,
+	}, nil
+}
+
+// signed returns what Options.Sign makes of a mail, if that still is the mail.
+func (c *Composer) signed(ctx context.Context, raw []byte) ([]byte, error) {
+	out, err := c.sign(ctx, bytes.Clone(raw))
+	if err != nil {
+		return nil, err
+	}
+	if err := mimemsg.CheckLines(out); err != nil {
+		return nil, fmt.Errorf("signed mail: %w", err)
+	}
+	if bytes.IndexByte(out, 0) >= 0 || isASCII(raw) && !isASCII(out) {
+		return nil, errors.New("signed mail: contains NUL or a byte that is not ASCII") // BODY=8BITMIME is not requested
+	}
+	end := []byte("\r\n\r\n")
+	_, body, _ := bytes.Cut(raw, end)
+	header, rest, found := bytes.Cut(out, end)
+	if !found || len(header) == 0 || !bytes.Contains(rest, body) {
+		return nil, errors.New("signed mail: lost its header or its body")
+	}
+	return out, nil
+}
+
+// From returns the address that mails come from.
+func (c *Composer) From() mail.Address {
+	return mail.Address{Name: c.from.Name, Address: c.from.Addr}
+}
+
+// String describes the mail without its secrets.
+func (m Mail) String() string {
+	return fmt.Sprintf("Mail{ID: %s, From: %s, Raw: %d bytes}", m.ID, m.From.Address, len(m.Raw))
+}
+
+// Format prints what String returns, whatever the verb.
+func (m Mail) Format(f fmt.State, _ rune) { io.WriteString(f, m.String()) }
+
+// LogValue logs what String returns.
+func (m Mail) LogValue() slog.Value { return slog.StringValue(m.String()) }
+
+// MarshalJSON encodes what String returns.
+func (m Mail) MarshalJSON() ([]byte, error) { return json.Marshal(m.String()) }
+
+// parseMailbox parses "a@b.c" or "Name <a@b.c>".
+func parseMailbox(s string) (mimemsg.Mailbox, error) {
+	var box mimemsg.Mailbox
+	addr := s
+	if i := strings.LastIndexByte(s, '<'); i >= 0 && strings.HasSuffix(s, ">") {
+		addr = s[i+1 : len(s)-1]
+		box.Name = strings.Trim(s[:i], " ")
+		if n := len(box.Name); n >= 2 && box.Name[0] == '"' && box.Name[n-1] == '"' {
+			box.Name = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(box.Name[1 : n-1])
+		}
+	}
+	if err := safetext.Check(box.Name); err != nil {
+		return box, fmt.Errorf("name: %w", err)
+	}
+	a, err := otp.ParseEmail(addr)
+	if err != nil {
+		return box, err
+	}
+	box.Addr = a.String()
+	return box, nil
+}
+
+// masked makes the text of err safe to log and keeps what errors.As finds.
+func masked(err error, m otp.Message) error {
+	text := safetext.Text(err.Error(), m.Code, m.To.String(), m.To.Masked())
+	if text == err.Error() {
+		return err
+	}
+	return &safetext.Error{Text: text, Err: err}
+}
+
+func isASCII(s []byte) bool {
+	for _, b := range s {
+		if b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,154 @@
+package otpmail_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/mail"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/otpmail"
+)
+
+const from = "Acme <codes@acme.example>"
+
+// newMessage returns a message to an address.
+func newMessage(t testing.TB, to string) otp.Message {
+	t.Helper()
+	addr, err := otp.ParseEmailUTF8(to)
+	require.NoError(t, err)
+	now := time.Now()
+	return otp.Message{
+		ID: "K3JQ2MZ5VZ7N4C6T8X9B2D4F6H", To: addr, Code: "042137", Purpose: "login",
+		Reference: "KQZT", SentAt: now, ExpiresAt: now.Add(10 * time.Minute),
+	}
+}
+
+// The parts, the addresses and the raw message are the same mail.
+func TestCompose(t *testing.T) { // F1, F6
+	c, err := otpmail.New(from, &otpmail.Options{Brand: "Acme Bank", ReplyTo: "Help <help@acme.example>", Support: "help@acme.example"})
+	require.NoError(t, err)
+	require.Equal(t, mail.Address{Name: "Acme", Address: "codes@acme.example"}, c.From())
+	m := newMessage(t, "Ann@example.com")
+	m.Purpose, m.Locale = "pay:inv-42", "de"
+	m.Vars = map[string]string{"amount": "99.00 EUR"}
+	composed, err := c.Compose(t.Context(), m)
+	require.NoError(t, err)
+	require.Equal(t, m.ID, composed.ID)
+	require.Equal(t, c.From(), composed.From)
+	require.Equal(t, mail.Address{Name: "Help", Address: "help@acme.example"}, composed.ReplyTo)
+	require.Equal(t, "Ann@example.com", composed.To)
+	for _, part := range []string{composed.Text, composed.HTML} {
+		require.Contains(t, part, m.Code)
+		require.Contains(t, part, "99.00 EUR")
+		require.Contains(t, part, "help@acme.example")
+	}
+	require.Contains(t, composed.Subject, "Acme Bank")
+
+	header, text, html := testkit.ReadMail(t, composed.Raw)
+	require.Equal(t, composed.Text, text)
+	require.Equal(t, composed.HTML, html)
+	require.Equal(t, composed.To, header.Get("To"))
+	require.Equal(t, "<"+composed.ID+"@acme.example>", header.Get("Message-Id"))
+}
+
+// An error is one that a sender may return, and names neither code nor address.
+func TestCompose_errors(t *testing.T) { // D1
+	boom := errors.New("no key for ann@example.com, mail was 042137")
+	for name, row := range map[string]struct {
+		opts      otpmail.Options
+		change    func(*otp.Message)
+		stage     string
+		temporary bool
+	}{
+		"no code":           {change: func(m *otp.Message) { m.Code = "" }, stage: "compose"},
+		"no address":        {change: func(m *otp.Message) { m.To = otp.Address{} }, stage: "compose"},
+		"a brand of a link": {change: func(m *otp.Message) { m.Vars = map[string]string{"brand": "www.evil.example"} }, stage: "compose"},
+		"signing fails": {
+			opts:  otpmail.Options{Sign: func(context.Context, []byte) ([]byte, error) { return nil, boom }},
+			stage: "sign", temporary: true,
+		},
+		"signing loses the mail": {
+			opts:  otpmail.Options{Sign: func(_ context.Context, raw []byte) ([]byte, error) { return raw[:100], nil }},
+			stage: "sign", temporary: true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := otpmail.New(from, &row.opts)
+			require.NoError(t, err)
+			m := newMessage(t, "ann@example.com")
+			if row.change != nil {
+				row.change(&m)
+			}
+			composed, err := c.Compose(t.Context(), m)
+			require.Nil(t, composed)
+			var failed *otp.SendError
+			require.ErrorAs(t, err, &failed)
+			require.Equal(t, row.stage, failed.Stage)
+			require.Equal(t, row.temporary, failed.Temporary)
+			require.False(t, failed.MaybeSent)
+			require.NotContains(t, err.Error(), "042137")
+			require.NotContains(t, err.Error(), "ann@example.com")
+		})
+	}
+}
+
+// The hook gets the raw mail, and its result is the raw mail.
+func TestCompose_sign(t *testing.T) { // F12
+	c, err := otpmail.New(from, &otpmail.Options{Sign: func(_ context.Context, raw []byte) ([]byte, error) {
+		return append([]byte("X-Signed: yes\r\n"), raw...), nil
+	}})
+	require.NoError(t, err)
+	composed, err := c.Compose(t.Context(), newMessage(t, "ann@example.com"))
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(composed.Raw, []byte("X-Signed: yes\r\nFrom: ")))
+}
+
+// A mail is printed and logged without code, text and address of the recipient.
+func TestMail_printsNoSecret(t *testing.T) { // D1
+	c, err := otpmail.New(from, nil)
+	require.NoError(t, err)
+	m := newMessage(t, "very.private.person@example.com")
+	m.Code = "271828182845"
+	composed, err := c.Compose(t.Context(), m)
+	require.NoError(t, err)
+	out := testkit.NewShowcase()
+	testkit.Show(out, composed)
+	testkit.Show(out, *composed)
+	require.Contains(t, out.Text(), "codes@acme.example")
+	out.HoldsNone(t, []string{m.Code, "very.private.person", composed.Text[:40]})
+}
+
+func TestNew_refuses(t *testing.T) {
+	for name, row := range map[string]struct {
+		from string
+		opts otpmail.Options
+		want string
+	}{
+		"no address":        {from: "Acme", want: "from: "},
+		"a break in a name": {from: "Acme\r\nBcc: x <codes@acme.example>", want: "from: name: "},
+		"digits in a brand": {from: from, opts: otpmail.Options{Brand: "Acme 123456"}, want: "Brand: "},
+		"a reply-to":        {from: from, opts: otpmail.Options{ReplyTo: "nobody"}, want: "ReplyTo: "},
+		"a support link":    {from: from, opts: otpmail.Options{Support: "www.acme.example"}, want: ""},
+		"a letter":          {from: from, opts: otpmail.Options{Letter: mute{}}, want: "lacks the code"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := otpmail.New(row.from, &row.opts)
+			require.ErrorContains(t, err, row.want)
+			require.ErrorContains(t, err, "otpmail: ")
+		})
+	}
+}
+
+// mute writes a mail without the code.
+type mute struct{}
+
+func (mute) Render(letter.Data) (letter.Mail, error) {
+	return letter.Mail{Subject: "Hello", Text: "Hello", HTML: "Hello"}, nil
+}

@@ -1,0 +1,177 @@
+package smtpsender_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"time"
+
+	"github.com/emersion/go-sasl"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
+	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/smtpsender"
+)
+
+// One sender serves the whole program. Ping at start-up finds a wrong host,
+// certificate or password before the first user does.
+func ExampleNew() {
+	sender, err := smtpsender.New("smtp.example.com", "Acme <codes@example.com>", &smtpsender.Options{
+		Username: "codes@example.com",
+		Password: os.Getenv("SMTP_PASSWORD"),
+		Support:  "help@example.com",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := sender.Ping(ctx); err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = verifier
+}
+
+// A relay on the same machine may be spoken to in clear text.
+func ExampleNew_loopback() {
+	relay := &smtptest.Sink{} // stands in for a relay on this host
+	stop, err := relay.Listen()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+
+	sender, err := smtpsender.New(relay.Addr, "Acme <codes@example.com>", &smtpsender.Options{TLS: smtpsender.InsecureLoopback})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+	to, err := otp.ParseEmail("mike@example.org")
+	if err != nil {
+		log.Fatal(err)
+	}
+	now := time.Now()
+	err = sender.Send(context.Background(), otp.Message{
+		ID: "5NQ2M7", To: to, Code: "042137", Purpose: "login", SentAt: now, ExpiresAt: now.Add(10 * time.Minute),
+	})
+	var failed *otp.SendError
+	if errors.As(err, &failed) {
+		log.Fatal(failed.Stage, failed.Temporary)
+	}
+	fmt.Println(relay.Mails()[0].To)
+	// Output: mike@example.org
+}
+
+// The built-in letter has a choice of its own.
+func ExampleNew_letter() {
+	words, err := letter.New(&letter.Options{SubjectWithCode: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sender, err := smtpsender.New("smtp.example.com", "codes@example.com", &smtpsender.Options{Letter: words, Brand: "Acme"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+func ExampleParseURL() {
+	host, opts, err := smtpsender.ParseURL("smtps://codes%40example.com:p%2Fw@smtp.example.com")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(host, opts.Username, opts.TLS)
+	fmt.Println(opts) // without the password
+	// Output:
+	// smtp.example.com:465 codes@example.com ImplicitTLS
+	// Options{TLS: ImplicitTLS, Login: true, HelloName: , Brand: }
+}
+
+// freshToken stands in for an OAuth 2.0 token source.
+func freshToken(context.Context) (string, error) { return "token", nil }
+
+// Auth is asked for each new connection, so a token may be short-lived.
+func ExampleOptions_oauthbearer() {
+	opts := &smtpsender.Options{
+		Auth: func(ctx context.Context) (sasl.Client, error) {
+			token, err := freshToken(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: "codes@example.com", Token: token}), nil
+		},
+	}
+	sender, err := smtpsender.New("smtp.example.com", "codes@example.com", opts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+// xoauth2 is the mechanism that some large providers ask for in place of
+// OAUTHBEARER.
+type xoauth2 struct{ username, token string }
+
+func (x xoauth2) Start() (mechanism string, response []byte, err error) {
+	return "XOAUTH2", []byte("user=" + x.username + "\x01auth=Bearer " + x.token + "\x01\x01"), nil
+}
+
+// Next is called only when the login failed: the server says why.
+func (x xoauth2) Next([]byte) ([]byte, error) { return nil, errors.New("xoauth2: refused") }
+
+func ExampleOptions_xoauth2() {
+	relay := &smtptest.Sink{Users: map[string]string{"codes@example.com": "token"}, Mechanisms: []string{"XOAUTH2"}}
+	stop, err := relay.Listen()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stop()
+
+	sender, err := smtpsender.New(relay.Addr, "codes@example.com", &smtpsender.Options{
+		TLS: smtpsender.InsecureLoopback, // for the example: use TLS
+		Auth: func(ctx context.Context) (sasl.Client, error) {
+			token, err := freshToken(ctx)
+			return xoauth2{"codes@example.com", token}, err
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+	fmt.Println(sender.Ping(context.Background()))
+	// Output: <nil>
+}
+
+// Mails in German where the reader's language is not known, with words and
+// templates of the application's own from a folder.
+func ExampleOptions_letter() {
+	words, err := letter.New(&letter.Options{Files: os.DirFS("mail"), Locale: "de"})
+	if err != nil {
+		log.Fatal(err) // it names the file and the key that are wrong
+	}
+	sender, err := smtpsender.New("smtp.example.com", "Acme <codes@example.com>", &smtpsender.Options{Letter: words})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+// A test server without TLS on this machine, such as Mailpit.
+func ExampleNew_development() {
+	sender, err := smtpsender.New("localhost:1025", "Acme <codes@example.com>", &smtpsender.Options{
+		TLS: smtpsender.InsecureLoopback, // accepted for this machine only
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}

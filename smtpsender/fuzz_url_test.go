@@ -1,0 +1,43 @@
+package smtpsender_test
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/smtpsender"
+)
+
+// What ParseSMTPURL accepts NewSMTPSender accepts, and what it refuses it does not repeat.
+func FuzzParseURL(f *testing.F) {
+	for _, rest := range []string{"@mail.acme.example", "@mail.acme.example:465", "@[::1]:587", "@[fe80::1%25eth0]:25", "@::1", "@host:0", "@host:99999", "@host:465/", "@host?x", "@host#", "@a@b", "@-", "", "@%", "@h:%34", "@\x00"} {
+		f.Add("smtps", "login", "p@ss:/?#[]%", rest)
+		f.Add("smtp", "", "plain", rest)
+	}
+	f.Add("SMTPS", "u", "", "@host")
+	f.Add("http", "u", "p", "@host")
+	f.Add("", "%zz", "%zz", "@host:\n")
+	f.Fuzz(func(t *testing.T, scheme, user, password, rest string) {
+		const mark = "qX7mark7Xq" // in no text of ours
+		for _, raw := range []string{scheme + "://" + user + ":" + mark + password + rest, scheme + ":" + mark + password + rest, rest} {
+			host, opts, err := smtpsender.ParseURL(raw)
+			if err != nil {
+				require.NotContains(t, err.Error(), mark)
+				require.Empty(t, host)
+				require.Nil(t, opts)
+				continue
+			}
+			sender, err := smtpsender.New(host, "from@acme.example", opts)
+			require.NoError(t, err, "%q", host)
+			require.NotContains(t, sender.String()+opts.String(), mark+password)
+			require.NoError(t, sender.Close())
+		}
+		if user == "" || password == "" {
+			return
+		}
+		_, opts, err := smtpsender.ParseURL("smtps://" + url.UserPassword(user, password).String() + "@mail.acme.example")
+		require.NoError(t, err)
+		require.Equal(t, [2]string{user, password}, [2]string{opts.Username, opts.Password}, "percent-encoding brings back every sign")
+	})
+}

@@ -1,0 +1,327 @@
+package smtpsender
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/emersion/go-sasl"
+
+	"github.com/go-mailotp/otp/otpmail"
+)
+
+// TLSMode selects how a [Sender] secures its connections. No mode uses TLS only
+// if the server offers it, because an attacker between the two can remove the
+// offer.
+type TLSMode int
+
+const (
+	// ImplicitTLS speaks TLS from the first byte, on port 465. It is the
+	// default and what RFC 8314 section 3 recommends.
+	ImplicitTLS TLSMode = iota
+
+	// StartTLS begins in clear text, on port 587, and requires STARTTLS before
+	// anything else. Nothing is sent to a server that does not offer it.
+	StartTLS
+
+	// InsecureLoopback sends everything in clear text, also the password, and
+	// connects only to this machine. Use it for development and for a relay on
+	// the same host.
+	InsecureLoopback
+)
+
+// String returns the name of the mode.
+func (m TLSMode) String() string {
+	switch m {
+	case ImplicitTLS:
+		return "ImplicitTLS"
+	case StartTLS:
+		return "StartTLS"
+	case InsecureLoopback:
+		return "InsecureLoopback"
+	}
+	return "TLSMode(" + strconv.Itoa(int(m)) + ")"
+}
+
+// The defaults of [Options].
+const (
+	// DefaultMaxConns is the default of Options.MaxConns.
+	DefaultMaxConns = 4
+	// DefaultMaxPerConn is the default of Options.MaxPerConn.
+	DefaultMaxPerConn = 100
+	// DefaultIdleTimeout is the default of Options.IdleTimeout.
+	DefaultIdleTimeout = 60 * time.Second
+	// DefaultConnectTimeout is the default of Options.ConnectTimeout.
+	DefaultConnectTimeout = 10 * time.Second
+	// DefaultTimeout is the default of Options.Timeout.
+	DefaultTimeout = 30 * time.Second
+)
+
+// Options configure a [Sender]; [New] copies them. The zero value has every
+// default, and a negative number is an error. Options hold a password: fmt, slog
+// and encoding/json print them without it, but package fmt cannot do so for a
+// value in an unexported field.
+type Options struct {
+	// TLS selects how connections are secured: [ImplicitTLS], [StartTLS], or
+	// [InsecureLoopback] for a relay on this machine. Any other value is an
+	// error. Default: ImplicitTLS.
+	TLS TLSMode
+
+	// TLSConfig is for servers with private certificates; it is cloned. An
+	// empty ServerName becomes the host, and the minimum version is at least
+	// TLS 1.2. InsecureSkipVerify is obeyed, and then anyone between you and
+	// the server can read codes and password. It is an error together with
+	// InsecureLoopback. Default: nil, the system's root certificates.
+	TLSConfig *tls.Config
+
+	// Username and Password log in with SASL PLAIN or, if only that is
+	// offered, LOGIN. Set both, or leave both empty for no authentication.
+	// Control characters are an error.
+	Username, Password string
+
+	// Auth makes the SASL client for each new connection, for example one for
+	// OAUTHBEARER with a fresh token; ctx ends with the connection's timeout.
+	// Any number of goroutines may call it at once. It is an error together
+	// with Username. Default: nil.
+	Auth func(ctx context.Context) (sasl.Client, error)
+
+	// HelloName is the name for EHLO: a domain name, or an IP address in
+	// brackets. Anything else is an error. Default: the host's name if it is
+	// fully qualified, else the connection's local address in brackets.
+	HelloName string
+
+	// Brand is the name under which the mail is written; Vars["brand"] of a
+	// request takes precedence. Six digits in a row are an error, since they
+	// look like a code. Default: the name in from, else its domain.
+	Brand string
+
+	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
+	// one is an error. Default: empty, no Reply-To field.
+	ReplyTo string
+
+	// Support tells readers where to ask questions: an address or a telephone
+	// number. Six digits in a row are an error (write a number with spaces),
+	// and so are web addresses. Default: empty, not shown.
+	Support string
+
+	// Letter writes the words of the mail. Default: nil, the built-in words of
+	// package letter in the reader's language.
+	Letter otpmail.Renderer
+
+	// Sign, if set, signs each mail with DKIM: see the field of the same name
+	// in [otpmail.Options]. Default: nil, not signed.
+	Sign func(ctx context.Context, mail []byte) ([]byte, error)
+
+	// MaxConns is the maximum number of open connections; further sends wait.
+	// Default: [DefaultMaxConns].
+	MaxConns int
+
+	// MaxPerConn is the number of mails after which a connection is replaced;
+	// many servers reject more than 100. Default: [DefaultMaxPerConn].
+	MaxPerConn int
+
+	// IdleTimeout is how long an unused connection is kept. Default:
+	// [DefaultIdleTimeout].
+	IdleTimeout time.Duration
+
+	// ConnectTimeout limits dialing, TLS, greeting and login together.
+	// Default: [DefaultConnectTimeout].
+	ConnectTimeout time.Duration
+
+	// Timeout limits a whole Send or Ping, including waiting for a connection
+	// and retries; an earlier deadline of the context takes precedence.
+	// Default: [DefaultTimeout].
+	Timeout time.Duration
+}
+
+// String describes the options without password, login and certificates.
+func (o Options) String() string {
+	return fmt.Sprintf("Options{TLS: %v, Login: %t, HelloName: %s, Brand: %s}",
+		o.TLS, o.Username != "" || o.Auth != nil, o.HelloName, o.Brand)
+}
+
+// Format prints what String returns, whatever the verb.
+func (o Options) Format(f fmt.State, _ rune) { io.WriteString(f, o.String()) }
+
+// LogValue logs what String returns.
+func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// MarshalJSON encodes what String returns.
+func (o Options) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
+
+// withDefaults returns a checked copy with every default filled in, except
+// those that follow from host and from.
+func (o Options) withDefaults() (Options, error) {
+	if o.TLS < ImplicitTLS || o.TLS > InsecureLoopback {
+		return o, fmt.Errorf("Options.TLS: unknown mode %d", int(o.TLS))
+	}
+	if o.TLS == InsecureLoopback && o.TLSConfig != nil {
+		return o, errors.New("Options.TLSConfig: must be nil with InsecureLoopback")
+	}
+	if (o.Username == "") != (o.Password == "") {
+		return o, errors.New("Options.Username and Options.Password: set both or neither")
+	}
+	if o.Auth != nil && o.Username != "" {
+		return o, errors.New("Options.Auth and Options.Username: set only one of them")
+	}
+	// RFC 4616 section 2: NUL separates the fields of PLAIN.
+	if strings.ContainsFunc(o.Username+o.Password, unicode.IsControl) {
+		return o, errors.New("Options.Username or Options.Password: contains a control character")
+	}
+	for name, negative := range map[string]bool{
+		"MaxConns": o.MaxConns < 0, "MaxPerConn": o.MaxPerConn < 0, "IdleTimeout": o.IdleTimeout < 0,
+		"ConnectTimeout": o.ConnectTimeout < 0, "Timeout": o.Timeout < 0,
+	} {
+		if negative {
+			return o, fmt.Errorf("Options.%s: must not be negative", name)
+		}
+	}
+	if o.HelloName == "" {
+		if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") && validHost(name) {
+			o.HelloName = name
+		}
+	} else if !validHello(o.HelloName) {
+		return o, errors.New("Options.HelloName: neither a domain name nor an address in brackets")
+	}
+	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
+	o.MaxPerConn = cmp.Or(o.MaxPerConn, DefaultMaxPerConn)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, DefaultIdleTimeout)
+	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, DefaultConnectTimeout)
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	return o, nil
+}
+
+// tlsConfig returns the configuration for host, nil for clear text.
+func (o Options) tlsConfig(host string) (*tls.Config, error) {
+	if o.TLS == InsecureLoopback {
+		return nil, nil
+	}
+	cfg := &tls.Config{}
+	if o.TLSConfig != nil {
+		cfg = o.TLSConfig.Clone()
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	if cfg.MaxVersion != 0 && cfg.MaxVersion < cfg.MinVersion {
+		return nil, errors.New("Options.TLSConfig: MaxVersion is below TLS 1.2")
+	}
+	return cfg, nil
+}
+
+// ParseURL reads the server and the login from one string, for example an
+// environment variable: smtps://user:password@host:465 uses TLS from the first
+// byte, and smtp://user:password@host:587 requires STARTTLS. You may omit the
+// port, and user and password together. Percent-encode characters in user and
+// password that have a meaning in a URL. A path, a query or anything else is an
+// error. Errors never repeat the URL, because it holds the password.
+//
+// The host is returned as "host:port" for [New].
+func ParseURL(rawURL string) (host string, opts *Options, err error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Opaque != "" || u.Host == "" {
+		return "", nil, errors.New("smtpsender: URL: want the form smtps://user:password@host:port, with special characters in the password percent-encoded")
+	}
+	if u.Path != "" || strings.ContainsAny(rawURL, "?#") {
+		return "", nil, errors.New("smtpsender: URL: must end after the port")
+	}
+	opts = &Options{}
+	defaultPort := "465"
+	switch u.Scheme {
+	case "smtps":
+	case "smtp":
+		opts.TLS = StartTLS
+		defaultPort = "587"
+	default:
+		return "", nil, errors.New("smtpsender: URL: scheme must be smtps or smtp")
+	}
+	if u.User != nil {
+		opts.Username = u.User.Username()
+		opts.Password, _ = u.User.Password()
+		if opts.Username == "" || opts.Password == "" {
+			return "", nil, errors.New("smtpsender: URL: needs both user and password, or neither")
+		}
+	}
+	name, port, err := splitHost(u.Host, defaultPort)
+	if err != nil {
+		return "", nil, errors.New("smtpsender: URL: invalid host or port")
+	}
+	return net.JoinHostPort(name, port), opts, nil
+}
+
+// splitHost parses "host", "host:port", "[::1]" or "::1".
+func splitHost(s, defaultPort string) (host, port string, err error) {
+	if strings.Contains(s, "://") {
+		return "", "", errors.New("host: is a URL, use ParseURL for it")
+	}
+	host, port, err = net.SplitHostPort(s)
+	if err != nil {
+		host, port = s, defaultPort
+		if inner, ok := strings.CutPrefix(s, "["); ok {
+			host = strings.TrimSuffix(inner, "]")
+		}
+	}
+	if port == "" {
+		return "", "", errors.New("host: needs a port, as in host:25")
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return "", "", errors.New("host: port must be a number from 1 to 65535")
+	}
+	if _, err := netip.ParseAddr(host); err != nil && !validHost(host) {
+		return "", "", errors.New("host: neither a host name nor an IP address")
+	}
+	return host, port, nil
+}
+
+// validHost reports whether s is made like a DNS name; underscores too, since
+// container networks have them.
+func validHost(s string) bool {
+	if len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, func(r rune) bool {
+			return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '_'
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// validHello reports whether s is a domain name or an address literal
+// (RFC 5321 section 4.1.3).
+func validHello(s string) bool {
+	inner, ok := strings.CutPrefix(s, "[")
+	if !ok {
+		return validHost(s)
+	}
+	inner, ok = strings.CutSuffix(inner, "]")
+	addr, err := netip.ParseAddr(strings.TrimPrefix(inner, "IPv6:"))
+	return ok && err == nil && addr.Zone() == "" && addr.Is6() == strings.HasPrefix(inner, "IPv6:")
+}
+
+// isLoopback reports whether a host is this machine by its name; what the name
+// resolves to is checked again at each dial.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return strings.EqualFold(host, "localhost")
+	}
+	return addr.Unmap().IsLoopback()
+}

@@ -1,0 +1,232 @@
+// Package smtpsender sends codes over SMTP, with TLS, authentication and a
+// small pool of connections.
+//
+//	sender, err := smtpsender.New("smtp.example.com", "Example <login@example.com>",
+//		&smtpsender.Options{Username: "login", Password: os.Getenv("SMTP_PASSWORD")})
+//	...
+//	defer sender.Close()
+//	verifier, err := otp.NewVerifier(store, sender, nil)
+//
+// [ParseURL] reads server and login from one environment variable, and
+// [Sender.Ping] checks them when the program starts. Package otpmail makes the
+// mails.
+package smtpsender
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+	"unicode/utf8"
+
+	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/safetext"
+	"github.com/go-mailotp/otp/internal/smtpclient"
+	"github.com/go-mailotp/otp/otpmail"
+)
+
+// Sender is an [otp.Sender] that mails codes through one SMTP server, over a
+// small pool of connections that it opens when needed. It is safe for
+// concurrent use. Call Close when you no longer need it.
+type Sender struct {
+	server   string
+	composer *otpmail.Composer
+	timeout  time.Duration
+	pool     *smtpclient.Pool
+}
+
+var _ otp.Sender = (*Sender)(nil)
+
+// New returns a sender that uses the server at host, a name or an IP address
+// with or without ":port". The default port is 465 for [ImplicitTLS] and 587
+// for [StartTLS]; [InsecureLoopback] has none. Mails come from the address in
+// from, "a@b.c" or "Name <a@b.c>". A nil opts means every default.
+//
+// New composes one mail as a trial, so that options from which no mail can be
+// made are an error here. It does not connect: see [Sender.Ping].
+func New(host, from string, opts *Options) (*Sender, error) {
+	s, err := newSender(host, from, opts)
+	if err != nil {
+		return nil, fmt.Errorf("smtpsender: %w", err)
+	}
+	return s, nil
+}
+
+func newSender(host, from string, opts *Options) (*Sender, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	defaultPort := map[TLSMode]string{ImplicitTLS: "465", StartTLS: "587"}[o.TLS]
+	name, port, err := splitHost(host, defaultPort)
+	if err != nil {
+		return nil, err
+	}
+	if o.TLS == InsecureLoopback && !isLoopback(name) {
+		return nil, errors.New("host: InsecureLoopback allows only a loopback address, such as 127.0.0.1 or localhost")
+	}
+	tlsConfig, err := o.tlsConfig(name)
+	if err != nil {
+		return nil, err
+	}
+	composer, err := otpmail.New(from, &otpmail.Options{
+		Brand:   o.Brand,
+		ReplyTo: o.ReplyTo,
+		Support: o.Support,
+		Letter:  o.Letter,
+		Sign:    o.Sign,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Sender{server: net.JoinHostPort(name, port), composer: composer, timeout: o.Timeout}
+	s.pool = smtpclient.NewPool(smtpclient.Config{
+		Addr:           s.server,
+		TLS:            tlsConfig,
+		StartTLS:       o.TLS == StartTLS,
+		Hello:          o.HelloName,
+		Auth:           authFunc(o.Username, o.Password, o.Auth),
+		ConnectTimeout: o.ConnectTimeout,
+		MaxConns:       o.MaxConns,
+		MaxPerConn:     o.MaxPerConn,
+		IdleTimeout:    o.IdleTimeout,
+		Backoff:        time.Second,
+	})
+	return s, nil
+}
+
+// Send mails m. It returns nil once the server has accepted the mail, else an
+// *[otp.SendError]:
+//
+//   - Temporary is false only if the server rejected this mail permanently (5yz
+//     to MAIL, RCPT or DATA; a 5yz to the greeting or the login says nothing
+//     about the recipient), if it does not offer SMTPUTF8 for an address that
+//     needs it, or if no mail can be made of m.
+//   - MaybeSent is true if the connection or ctx ended after the last byte of
+//     the mail and before the server's answer.
+//   - Stage is one of compose, sign, connect, tls, hello, auth, mail, rcpt and
+//     data.
+//   - A reply of the server is in the chain as a *smtp.SMTPError of
+//     github.com/emersion/go-smtp, without the code and the whole address.
+//
+// Until it has written any content, Send retries after a 4yz reply or a lost
+// connection, at most twice and within its timeout. While the server answers
+// 421 to new connections, sends share the open ones, and one send at a time
+// tries a new one: after one second, two, and so on up to 30. After
+// [Sender.Close], Send fails.
+func (s *Sender) Send(ctx context.Context, m otp.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	mail, err := s.composer.Compose(ctx, m)
+	if err != nil {
+		return err
+	}
+	env := smtpclient.Envelope{From: mail.From.Address, To: mail.To, UTF8: !isASCII(mail.To)}
+	return sendError(s.pool.Send(ctx, env, mail.Raw), m)
+}
+
+// Ping opens a connection, secures it and logs in, and keeps the connection for
+// the next Send. Use it at start-up to check host, certificate and password.
+// Its error is an *[otp.SendError].
+func (s *Sender) Ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return sendError(s.pool.Ping(ctx), otp.Message{})
+}
+
+// Close closes the unused connections and returns; sends in progress finish
+// and close theirs. It may be called more than once and always returns nil.
+func (s *Sender) Close() error {
+	s.pool.Close()
+	return nil
+}
+
+// String names the server and the address that mails come from.
+func (s *Sender) String() string {
+	return fmt.Sprintf("smtpsender.Sender{%s, from %s}", s.server, s.composer.From().Address)
+}
+
+// Format prints what String returns, whatever the verb.
+func (s *Sender) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+
+// LogValue logs what String returns.
+func (s *Sender) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalJSON encodes what String returns.
+func (s *Sender) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
+
+// authFunc returns how a connection logs in, or nil if it does not. Only the
+// function holds the password, where no fmt verb finds it.
+func authFunc(username, password string, custom func(context.Context) (sasl.Client, error)) func(context.Context, func(string) bool) (sasl.Client, error) {
+	switch {
+	case custom != nil:
+		return func(ctx context.Context, _ func(string) bool) (sasl.Client, error) {
+			client, err := custom(ctx)
+			if err == nil && client == nil {
+				err = errors.New("Options.Auth returned no client")
+			}
+			return client, err
+		}
+	case username != "":
+		return func(_ context.Context, offered func(string) bool) (sasl.Client, error) {
+			switch {
+			case offered(sasl.Plain):
+				return sasl.NewPlainClient("", username, password), nil
+			case offered(sasl.Login):
+				return sasl.NewLoginClient(username, password), nil
+			}
+			return nil, errors.New("server offers neither AUTH PLAIN nor LOGIN")
+		}
+	}
+	return nil
+}
+
+// sendError converts err, which may be nil, into an *otp.SendError.
+func sendError(err error, m otp.Message) error {
+	var e *smtpclient.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &otp.SendError{Temporary: !e.Permanent, MaybeSent: e.MaybeSent, Stage: e.Stage, Err: clean(e.Err, m)}
+}
+
+// clean makes err safe to log, whatever the server said, and keeps what
+// errors.As finds in it.
+func clean(err error, m otp.Message) error {
+	var reply *smtp.SMTPError
+	if errors.As(err, &reply) {
+		safe := &smtp.SMTPError{Code: reply.Code, Message: masked(reply.Message, m)}
+		if e := reply.EnhancedCode; max(e[0], e[1], e[2]) <= 999 && min(e[0], e[1], e[2]) >= 0 { // RFC 3463 section 2
+			safe.EnhancedCode = e
+		}
+		return safe
+	}
+	if text := masked(err.Error(), m); text != err.Error() {
+		return &safetext.Error{Text: text, Err: err}
+	}
+	return err
+}
+
+// masked returns text without the code and the whole address of m.
+func masked(text string, m otp.Message) string {
+	return safetext.Text(text, m.Code, m.To.String(), m.To.Masked())
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,220 @@
+package otp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-mailotp/otp/internal/ledger"
+	"github.com/go-mailotp/otp/internal/seal"
+	"github.com/go-mailotp/otp/otpevent"
+)
+
+// record is what a transaction changes: what is remembered about an address or
+// a client.
+type record interface {
+	Repair(now ledger.Ms) (repaired bool)
+	Append([]byte) []byte
+	TTL(now ledger.Ms) time.Duration
+}
+
+// action is what a decision does with a record.
+type action int
+
+const (
+	keep   action = iota // change nothing
+	write                // store the changed record
+	remove               // delete the record
+)
+
+// transaction is one atomic change of what the store holds under a key.
+type transaction struct {
+	key    seal.Key
+	held   []byte // what the store is thought to hold, tried first; nil: load it
+	record record
+
+	// read fills record from what the store holds, nil for nothing.
+	read func(raw []byte, now ledger.Ms) error
+
+	// decide changes record and says what to do with it. Its error is the
+	// caller's answer; it is returned only after the change has been stored.
+	decide func(now ledger.Ms) (action, error)
+}
+
+// maxTries bounds lost races. Each lost race is somebody else's write, and
+// budgets bound the writes in a window: with the defaults 64 always suffice. One
+// more is for a held value that was out of date.
+const maxTries = 1 + 64 + 1
+
+var errRaces = errors.New("otp: store: too many lost races for one key")
+
+// transact loads a record, decides, and swaps the result in; if the swap loses a
+// race, it starts again. A refusal is written only if the clock had to be
+// repaired. transact returns what the store was last seen to hold, or nil.
+func (c *core) transact(ctx context.Context, t transaction) (last []byte, err error) {
+	name := t.key.String()
+	held := t.held
+	var written []byte
+	var answer error
+	for range maxTries {
+		raw, loaded := held, held == nil
+		held = nil
+		if loaded {
+			if raw, err = c.load(ctx, name); err != nil {
+				return nil, err
+			}
+			if written != nil && bytes.Equal(raw, written) {
+				return written, answer // the swap was ours and only its reply was lost
+			}
+		}
+		now, err := c.now()
+		if err != nil {
+			return nil, err
+		}
+		if err := t.read(raw, now); err != nil {
+			return nil, err
+		}
+		repaired := t.record.Repair(now)
+		what, err := t.decide(now)
+		if what == keep && repaired {
+			what = write
+		}
+		var ttl time.Duration
+		switch what {
+		case keep:
+			if !loaded {
+				continue // a refusal is not told before a load confirms it
+			}
+			return raw, err
+		case write:
+			written, ttl = c.encode(t.key, t.record), t.record.TTL(now)
+		case remove:
+			written = nil
+		}
+		answer = err
+		swapped, err := c.store.CompareAndSwap(ctx, name, raw, written, ttl)
+		if err != nil {
+			return nil, fmt.Errorf("otp: store: swap: %w", err) // stored or not, the answer is not told
+		}
+		if swapped {
+			return written, answer
+		}
+	}
+	return nil, errRaces
+}
+
+// missing is what it means that there is no ledger.
+type missing bool
+
+const (
+	isNew     missing = true  // start one
+	isUnknown missing = false // ErrUnknown
+)
+
+// ledgers are empty ones. What decide is given must not be kept beyond it.
+var ledgers = sync.Pool{New: func() any { return new(ledger.Ledger) }}
+
+// update changes the ledger of an address. A Send always loads: its duration
+// must not reveal whether the address was here before.
+func (v *Verifier) update(ctx context.Context, key seal.Key, absent missing, decide func(*ledger.Ledger, ledger.Ms) (action, error)) error {
+	l := ledgers.Get().(*ledger.Ledger)
+	defer func() {
+		l.Reset()
+		ledgers.Put(l)
+	}()
+	t := transaction{
+		key:    key,
+		record: l,
+		read:   func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
+		decide: func(now ledger.Ms) (action, error) { return decide(l, now) },
+	}
+	if absent == isUnknown {
+		t.held = v.core.cache.take(key)
+	}
+	last, err := v.core.transact(ctx, t)
+	v.core.cache.put(key, last)
+	return err
+}
+
+// load reads the ledger of a challenge, and the time.
+func (v *Verifier) load(ctx context.Context, key seal.Key) (l *ledger.Ledger, now ledger.Ms, err error) {
+	raw, err := v.core.load(ctx, key.String())
+	if err != nil {
+		return nil, 0, err
+	}
+	if now, err = v.core.now(); err != nil {
+		return nil, 0, err
+	}
+	l = new(ledger.Ledger)
+	return l, now, v.read(ctx, l, key, isUnknown, raw, now)
+}
+
+// read fills l from what the store holds.
+func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, absent missing, raw []byte, now ledger.Ms) error {
+	plain, lost, err := v.core.decode(key, raw)
+	if err != nil {
+		return err
+	}
+	if lost {
+		v.observe(ctx, otpevent.UnknownKey, key, &ledger.Challenge{})
+	}
+	switch {
+	case raw != nil && !lost:
+		return l.Decode(plain)
+	case absent == isUnknown:
+		return ErrUnknown
+	case lost:
+		*l = *ledger.Lost(now)
+	default:
+		l.Reset()
+	}
+	return nil
+}
+
+// plains are buffers for encodings that are about to be sealed.
+var plains = sync.Pool{New: func() any { return new([]byte) }}
+
+// encode seals a record.
+func (c *core) encode(key seal.Key, r record) []byte {
+	buffer := plains.Get().(*[]byte)
+	defer plains.Put(buffer)
+	plain := r.Append((*buffer)[:0])
+	defer clear(plain) // it holds codes and addresses
+	*buffer = plain
+	return c.keys.Seal(key, plain)
+}
+
+// decode opens what encode sealed: nil for nothing, or for what was lost together
+// with the secret under which it was sealed.
+func (c *core) decode(key seal.Key, raw []byte) (plain []byte, lost bool, err error) {
+	if raw == nil {
+		return nil, false, nil
+	}
+	plain, err = c.keys.Open(key, raw)
+	if errors.Is(err, seal.ErrUnknownKey) {
+		return nil, true, nil
+	}
+	return plain, false, err
+}
+
+// load reads what the store holds, nil for nothing.
+func (c *core) load(ctx context.Context, name string) ([]byte, error) {
+	raw, err := c.store.Load(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("otp: store: load: %w", err)
+	}
+	return raw, nil
+}
+
+// now reads the clock. A time that a ledger cannot hold is an error before
+// anything is written.
+func (c *core) now() (ledger.Ms, error) {
+	now := c.clock().UnixMilli()
+	if !ledger.ValidTime(now) {
+		return 0, errors.New("otp: Options.Now: returned an out-of-range time")
+	}
+	return now, nil
+}

@@ -1,0 +1,818 @@
+package otp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otpevent"
+)
+
+// Each test holds one rule of how guesses, sends and time are counted, as
+// seen from outside.
+
+// Rule 1, B6: what is no guess is not counted, and spellings of one guess are one.
+func TestRule1_countedBeforeTold(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	ch, code := r.ask(otp.Request{To: bob})
+	for _, input := range []string{"", "12345", "1234567", "Your code is " + code, "BCDF GHJK MNPQ RS"} {
+		_, err := r.Check(ctx, ch.ID, input)
+		require.ErrorIs(t, err, otp.ErrMalformed, "%q", input)
+	}
+	_, err := r.For("pay").Check(ctx, ch.ID, testkit.WrongCode(code)) // other purpose
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	got, err := r.Status(ctx, ch.ID)
+	require.NoError(t, err)
+	require.Equal(t, 5, got.GuessesLeft)
+
+	bad := testkit.WrongCode(code)
+	for left := 4; left >= 0; left-- {
+		got, err = r.Check(ctx, ch.ID, bad)
+		require.ErrorIs(t, err, otp.ErrCode)
+		require.Equal(t, left, got.GuessesLeft)
+	}
+	for _, input := range []string{bad, code, code[:3] + " " + code[3:], code + " ", code + "\n"} {
+		got, err = r.Check(ctx, ch.ID, input)
+		require.ErrorIs(t, err, otp.ErrExhausted)
+		require.Equal(t, "b***@example.com", got.Masked)
+	}
+	_, err = r.Status(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrExhausted)
+	require.True(t, otp.NeedsResend(err))
+}
+
+// Rule 1: the shape of the other kind of code is malformed, and comes with the
+// challenge.
+func TestRule1_otherShape(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	ch, _ := r.ask(otp.Request{To: bob})
+	got, err := r.Check(ctx, ch.ID, "BCDF-GHJK-MNPQ-RS")
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	require.Equal(t, ch, got)
+}
+
+// Rule 3, B3: neither resending nor a new challenge, expiry or success resets
+// the count of wrong guesses.
+func TestRule3_nothingResetsTheCount(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide, Guesses: 5})
+	ch, code := r.ask(otp.Request{To: bob})
+	for range 4 {
+		_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
+		require.ErrorIs(t, err, otp.ErrCode)
+	}
+	again, err := r.Resend(ctx, ch.ID)
+	require.NoError(t, err)
+	require.Equal(t, 1, again.GuessesLeft)
+	_, err = r.Check(ctx, ch.ID, testkit.WrongCode(code))
+	require.ErrorIs(t, err, otp.ErrCode)
+	_, err = r.Check(ctx, ch.ID, code)
+	require.ErrorIs(t, err, otp.ErrExhausted)
+
+	// A success in between, an expired challenge, another purpose and another
+	// spelling (B8): five more wrong guesses and the lane is spent.
+	ch, code = r.ask(otp.Request{To: bob})
+	_, err = r.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+	pay := r.For("pay:1")
+	for _, to := range []string{"BOB@example.com", "bob+a@example.com", "bob+b@EXAMPLE.com", "bOb@example.com", bob} {
+		ch, err = pay.Send(ctx, otp.Request{To: to})
+		require.NoError(t, err)
+		_, err = pay.Check(ctx, ch.ID, testkit.WrongCode(r.last().Code))
+		require.ErrorIs(t, err, otp.ErrCode)
+		r.clock.Add(11 * time.Minute) // it expires
+	}
+	ch, code = r.ask(otp.Request{To: bob})
+	require.True(t, ch.Strong)
+	require.Regexp(t, `^[0-9B-DF-HJ-NP-TV-Z]{14}$`, code)
+}
+
+// Rule 3: only time frees wrong guesses: a day, and thirty for the thirty.
+func TestRule3_windows(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide, Guesses: 10})
+	burn := func() (answered int) {
+		for {
+			ch, code := r.ask(otp.Request{To: bob})
+			if ch.Strong {
+				return answered
+			}
+			for {
+				_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
+				if !errors.Is(err, otp.ErrCode) {
+					break
+				}
+				answered++
+			}
+			r.clock.Add(time.Second)
+		}
+	}
+	start := r.clock.Now()
+	require.Equal(t, 10, burn())
+	first := r.clock.Now()
+	r.clock.Add(24*time.Hour - first.Sub(start) - time.Millisecond)
+	require.Zero(t, burn())
+	r.clock.Add(2 * time.Second)
+	require.Equal(t, 10, burn())
+	r.clock.Add(24 * time.Hour)
+	require.Equal(t, 10, burn())
+	r.clock.Add(24 * time.Hour)
+	require.Zero(t, burn(), "30 in 30 days are spent")
+	r.clock.Add(30*24*time.Hour - r.clock.Now().Sub(start) + time.Minute)
+	require.Equal(t, 10, burn(), "the first ten are out of the window")
+}
+
+// Rule 4, B10: guessing locks nobody out.
+func TestRule4_escalation(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	victim, victimCode := r.ask(otp.Request{To: bob})
+	known := r.device(bob)
+	mine, mineCode := r.ask(otp.Request{To: bob, Device: known})
+	ids, codes := r.askAll(2, otp.Request{To: bob}) // the stranger's
+	for i := range 9 {
+		_, err := r.Check(ctx, ids[i/5], testkit.WrongCode(codes[i/5]))
+		require.ErrorIs(t, err, otp.ErrCode)
+	}
+	_, err := r.Status(ctx, victim.ID)
+	require.NoError(t, err, "nine wrong guesses of a stranger change nothing")
+	_, err = r.Check(ctx, ids[1], testkit.WrongCode(codes[1])) // the tenth
+	require.ErrorIs(t, err, otp.ErrCode)
+
+	got, err := r.Check(ctx, victim.ID, victimCode)
+	require.ErrorIs(t, err, otp.ErrEscalated)
+	require.True(t, otp.NeedsResend(err))
+	require.Equal(t, 5, got.GuessesLeft)
+	_, err = r.Status(ctx, victim.ID)
+	require.ErrorIs(t, err, otp.ErrEscalated)
+	_, err = r.Check(ctx, mine.ID, mineCode) // the known lane is not touched
+	require.NoError(t, err)
+
+	strong, err := r.Resend(ctx, victim.ID)
+	require.NoError(t, err)
+	require.NotEqual(t, victim.ID, strong.ID)
+	require.True(t, strong.Strong)
+	code := r.last().Code
+	require.Len(t, code, 14)
+	for range 4 { // its own guesses, which the address does not count
+		_, err = r.Check(ctx, strong.ID, testkit.WrongCode(code))
+		require.ErrorIs(t, err, otp.ErrCode)
+	}
+	_, err = r.Check(ctx, strong.ID, "123456")
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	_, err = r.Check(ctx, strong.ID, strings.ToLower(code[:4]+"-"+code[4:]))
+	require.NoError(t, err)
+	r.kinds()
+}
+
+// Rule 4: wrong guesses at strong codes do not count against the address.
+func TestRule4_strongDoesNotCount(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide, WrongGuesses: []otp.Limit{{N: 1, Per: time.Hour}}})
+	ch, code := r.ask(otp.Request{To: bob})
+	_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
+	require.ErrorIs(t, err, otp.ErrCode)
+	r.clock.Add(59 * time.Minute)
+	ch, code = r.ask(otp.Request{To: bob})
+	require.True(t, ch.Strong)
+	for range 5 {
+		_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
+		require.ErrorIs(t, err, otp.ErrCode)
+	}
+	_, err = r.Check(ctx, ch.ID, code)
+	require.ErrorIs(t, err, otp.ErrExhausted)
+	r.clock.Add(time.Minute)
+	ch, _ = r.ask(otp.Request{To: bob})
+	require.False(t, ch.Strong, "only the short guess counted")
+}
+
+// Rule 5: a live challenge is mailed again as it is.
+func TestRule5_resendSameCode(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	ch, code := r.ask(otp.Request{To: bob, Locale: "de", Vars: map[string]string{"a": "b"}})
+	first := r.last()
+	_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
+	require.ErrorIs(t, err, otp.ErrCode)
+
+	_, err = r.Resend(ctx, ch.ID)
+	var limit *otp.LimitError
+	require.ErrorAs(t, err, &limit)
+	require.ErrorIs(t, err, otp.ErrLimited)
+	require.Equal(t, time.Minute, limit.RetryAfter)
+	r.clock.Add(time.Minute)
+	got, err := r.Resend(ctx, ch.ID)
+	require.NoError(t, err)
+	require.Equal(t, ch.ID, got.ID)
+	require.Equal(t, ch.ExpiresAt, got.ExpiresAt)
+	require.Equal(t, ch.SentAt, got.SentAt)
+	require.Equal(t, ch.Reference, got.Reference)
+	require.Equal(t, 4, got.GuessesLeft)
+	require.True(t, got.ResendAt.Equal(r.clock.Now().Add(time.Minute)))
+	second := r.last()
+	require.Equal(t, code, second.Code)
+	require.NotEqual(t, first.ID, second.ID)
+	require.Equal(t, 9, second.Minutes(), "the mail says what is left")
+	require.Equal(t, "de", second.Locale)
+	require.Equal(t, first.Vars, second.Vars)
+
+	r.clock.Add(8 * time.Minute) // 60 s left: still the same
+	got, err = r.Resend(ctx, ch.ID)
+	require.NoError(t, err)
+	require.Equal(t, ch.ID, got.ID)
+	_, err = r.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+}
+
+// Rule 5: with less than a minute left, or expired, a new one is opened; the
+// old one still works while it lives. An hour after the deadline it is gone.
+func TestRule5_resendNewCode(t *testing.T) {
+	for name, after := range map[string]time.Duration{
+		"a minute less a moment left": 9*time.Minute + time.Millisecond,
+		"expired":                     10 * time.Minute,
+		"long expired":                70*time.Minute - time.Millisecond,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, otp.Options{Sends: wide})
+			v := r.For("pay:1")
+			ch, err := v.Send(ctx, otp.Request{To: "bob+x@example.com", Locale: "de", Vars: map[string]string{"a": "b"}})
+			require.NoError(t, err)
+			code := r.last().Code
+			_, err = v.Check(ctx, ch.ID, testkit.WrongCode(code))
+			require.ErrorIs(t, err, otp.ErrCode)
+			r.clock.Add(after)
+			got, err := v.Resend(ctx, ch.ID)
+			require.NoError(t, err)
+			require.NotEqual(t, ch.ID, got.ID)
+			require.Equal(t, 5, got.GuessesLeft)
+			require.True(t, got.ExpiresAt.Equal(r.clock.Now().Add(10*time.Minute)))
+			m := r.last()
+			require.Equal(t, "bob+x@example.com", m.To.String())
+			require.Equal(t, "pay:1", m.Purpose)
+			require.Equal(t, "de", m.Locale)
+			require.Equal(t, map[string]string{"a": "b"}, m.Vars)
+			if after < 10*time.Minute {
+				_, err = v.Check(ctx, ch.ID, code)
+				require.NoError(t, err, "the old code lives on")
+			} else {
+				_, err = v.Check(ctx, ch.ID, code)
+				require.ErrorIs(t, err, otp.ErrExpired)
+			}
+			_, err = v.Check(ctx, got.ID, m.Code)
+			require.NoError(t, err)
+		})
+	}
+	r := newRig(t, otp.Options{})
+	ch, code := r.ask(otp.Request{To: bob})
+	r.clock.Add(70 * time.Minute)
+	_, err := r.Resend(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	_, err = r.Check(ctx, ch.ID, code)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+}
+
+// Rule 5: a new challenge by resend charges the client and asks Admit again;
+// mailing the same one does neither.
+func TestRule5_resendRemembersClientAndLane(t *testing.T) {
+	admitted := 0
+	admit := true
+	r := newRig(t, otp.Options{
+		Sends: wide, ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}},
+		Admit: func(_ context.Context, to otp.Address) (bool, error) {
+			require.Equal(t, bob, to.String())
+			admitted++
+			return admit, nil
+		},
+	})
+	device := r.device(bob)
+	admitted = 0
+	ch, _ := r.ask(otp.Request{To: bob, Client: "192.0.2.1"})
+	r.clock.Add(2 * time.Second)
+	_, err := r.Resend(ctx, ch.ID)
+	require.NoError(t, err)
+	require.Equal(t, 1, admitted)
+	r.clock.Add(10 * time.Minute)
+	ch, err = r.Resend(ctx, ch.ID) // the second start
+	require.NoError(t, err)
+	require.Equal(t, 2, admitted)
+	r.clock.Add(10 * time.Minute)
+	_, err = r.Resend(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrLimited)
+	require.Equal(t, 2, admitted)
+	_, err = r.Send(ctx, otp.Request{To: "carol@example.com", Client: "192.0.2.1"})
+	require.ErrorIs(t, err, otp.ErrLimited)
+
+	known, _ := r.ask(otp.Request{To: bob, Client: "192.0.2.1", Device: device}) // draws no start
+	r.clock.Add(10 * time.Minute)
+	known, err = r.Resend(ctx, known.ID)
+	require.NoError(t, err, "the lane is remembered")
+	admit = false
+	sent := r.sent()
+	r.clock.Add(10 * time.Minute)
+	_, err = r.Resend(ctx, known.ID)
+	require.NoError(t, err)
+	require.Equal(t, sent, r.sent(), "Admit said no: a decoy")
+}
+
+// Rule 5: a challenge that is passed while its resend is under way is not renewed.
+func TestRule5_passedMeanwhile(t *testing.T) {
+	var pass func()
+	r := newRig(t, otp.Options{Admit: func(context.Context, otp.Address) (bool, error) {
+		if pass != nil {
+			pass()
+		}
+		return true, nil
+	}})
+	ch, code := r.ask(otp.Request{To: bob})
+	r.clock.Add(9*time.Minute + 30*time.Second)
+	pass = func() {
+		_, err := r.Check(ctx, ch.ID, code)
+		require.NoError(t, err)
+	}
+	got, err := r.Resend(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	require.Zero(t, got)
+	require.Equal(t, 1, r.sent())
+}
+
+// Rule 6: a stranger's Send never cancels the owner's challenge.
+func TestRule6_independent(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: wide})
+	ids, codes := r.askAll(3, otp.Request{To: bob})
+	for _, i := range []int{1, 0, 2} {
+		_, err := r.Check(ctx, ids[i], codes[i])
+		require.NoError(t, err)
+	}
+}
+
+// Rule 8, B11: expiry is the verifier's, at the deadline, by purpose.
+func TestRule8_expiry(t *testing.T) {
+	c := testkit.NewClock()
+	store := otp.NewMemoryStore(nil) // real time: its own expiry never comes
+	r := newRigOn(t, otp.Options{Sends: wide, Purposes: map[string]otp.PurposeOptions{"prove": {TTL: 24 * time.Hour}}}, c, store)
+	for _, tt := range []struct {
+		v   *otp.Verifier
+		ttl time.Duration
+	}{{r.Verifier, 10 * time.Minute}, {r.For("prove:x"), 24 * time.Hour}} {
+		for _, late := range []bool{false, true} {
+			ch, err := tt.v.Send(ctx, otp.Request{To: bob})
+			require.NoError(t, err)
+			require.Equal(t, int(tt.ttl/time.Minute), r.last().Minutes())
+			c.Add(tt.ttl - time.Millisecond)
+			if late {
+				c.Add(time.Millisecond)
+			}
+			got, err := tt.v.Check(ctx, ch.ID, r.last().Code)
+			if late {
+				require.ErrorIs(t, err, otp.ErrExpired)
+				require.Equal(t, ch.ID, got.ID)
+				_, err = tt.v.Status(ctx, ch.ID)
+				require.ErrorIs(t, err, otp.ErrExpired)
+			} else {
+				require.NoError(t, err)
+			}
+		}
+	}
+}
+
+// Rule 8, B12: a clock that is behind the one that sent verifies nothing.
+func TestRule8_clockBack(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	ch, code := r.ask(otp.Request{To: bob})
+	r.clock.Add(-time.Minute - time.Millisecond)
+	r.kinds()
+	for _, call := range []func() (otp.Challenge, error){
+		func() (otp.Challenge, error) { return r.Check(ctx, ch.ID, code) },
+		func() (otp.Challenge, error) { return r.Status(ctx, ch.ID) },
+		func() (otp.Challenge, error) { return r.Resend(ctx, ch.ID) },
+	} {
+		got, err := call()
+		require.Error(t, err)
+		require.Zero(t, got)
+		for _, sentinel := range []error{otp.ErrUnknown, otp.ErrExpired, otp.ErrCode, otp.ErrLimited} {
+			require.NotErrorIs(t, err, sentinel)
+		}
+		require.Contains(t, r.kinds(), otpevent.ClockBack)
+	}
+	r.clock.Add(time.Millisecond) // a minute is allowed
+	_, err := r.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+}
+
+// Rule 8: an event of the future counts as now, once, even where the answer
+// is a refusal.
+func TestRule8_clockRepair(t *testing.T) {
+	c := testkit.NewClock()
+	store := &countingStore{Store: otp.NewMemoryStore(nil)}
+	r := newRigOn(t, otp.Options{Sends: []otp.Limit{{N: 1, Per: time.Second}}, WrongGuesses: []otp.Limit{{N: 1, Per: time.Hour}}}, c, store)
+	here, hereCode := r.ask(otp.Request{To: bob})
+	c.Add(5 * time.Minute) // a node five minutes ahead
+	ahead, aheadCode := r.ask(otp.Request{To: bob})
+	_, err := r.Check(ctx, ahead.ID, testkit.WrongCode(aheadCode))
+	require.ErrorIs(t, err, otp.ErrCode)
+	c.Add(-4*time.Minute - 59*time.Second)
+
+	before := store.calls()
+	got, err := r.Status(ctx, here.ID)
+	require.ErrorIs(t, err, otp.ErrEscalated)
+	require.True(t, got.ResendAt.Equal(c.Now().Add(time.Second)), "the send of the future counts as one of now")
+	require.Equal(t, [2]int{before[0] + 1, before[1]}, store.calls(), "Status writes nothing")
+	before = store.calls()
+	_, err = r.Check(ctx, here.ID, hereCode)
+	require.ErrorIs(t, err, otp.ErrEscalated)
+	require.Equal(t, [2]int{before[0], before[1] + 1}, store.calls(), "the repair is written")
+	_, err = r.Check(ctx, here.ID, hereCode)
+	require.ErrorIs(t, err, otp.ErrEscalated)
+	require.Equal(t, [2]int{before[0] + 1, before[1] + 1}, store.calls(), "once")
+	c.Add(time.Hour)
+	ch, _ := r.ask(otp.Request{To: bob})
+	require.False(t, ch.Strong, "the guess was counted as of the repair")
+}
+
+// Rule 8: a node a month ahead leaves nothing behind that stays for a month.
+func TestRule8_monthAhead(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	r.clock.Add(30 * 24 * time.Hour)
+	ahead, _ := r.ask(otp.Request{To: bob, Client: "c"})
+	r.clock.Add(-30 * 24 * time.Hour)
+	_, err := r.Send(ctx, otp.Request{To: bob, Client: "c"})
+	var limit *otp.LimitError
+	require.ErrorAs(t, err, &limit)
+	require.Equal(t, time.Minute, limit.RetryAfter)
+	r.clock.Add(time.Minute)
+	ch, code := r.ask(otp.Request{To: bob, Client: "c"})
+	_, err = r.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+	_, err = r.Check(ctx, ahead.ID, code)
+	require.Error(t, err)
+}
+
+// Rule 13: at most twelve live challenges a lane, none of which is dropped.
+func TestRule13_liveChallenges(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Millisecond}}, WrongGuesses: []otp.Limit{{N: 100, Per: time.Hour}}})
+	device := r.device(bob)
+	ids, codes := r.askAll(12, otp.Request{To: bob})
+	_, err := r.Send(ctx, otp.Request{To: bob})
+	var limit *otp.LimitError
+	require.ErrorAs(t, err, &limit)
+	require.Equal(t, 10*time.Minute-12*time.Millisecond, limit.RetryAfter, "until the first expires")
+	r.askAll(12, otp.Request{To: bob, Device: device}) // strangers do not crowd out the known
+	for range 5 {
+		_, err = r.Check(ctx, ids[3], testkit.WrongCode(codes[3]))
+		require.ErrorIs(t, err, otp.ErrCode)
+	}
+	r.ask(otp.Request{To: bob}) // a dead one makes room
+	for _, i := range []int{0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11} {
+		_, err = r.Check(ctx, ids[i], codes[i])
+		require.NoError(t, err, "challenge %d", i)
+	}
+}
+
+// Rule 13: the largest requests there are still fit the store's 16 KiB.
+func TestRule13_largest(t *testing.T) {
+	c := testkit.NewClock()
+	store := &sizeStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})}
+	long := strings.Repeat("d", 63)
+	to := strings.Repeat("a", 60) + "@" + long + "." + long + "." + strings.Repeat("d", 61) + ".com"
+	require.Len(t, to, 254)
+	vars := map[string]string{}
+	for i := range 170 { // many short names cost the most
+		vars[string(rune(0x4e00+i))] = ""
+	}
+	r := newRigOn(t, otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Millisecond}}, WrongGuesses: []otp.Limit{{N: 100, Per: time.Hour}}, Guesses: 10}, c, store)
+	device := r.device(to)
+	v := r.For(strings.Repeat("p", 128))
+	for _, d := range []string{"", device} {
+		opened := 0
+		for range 200 {
+			c.Add(time.Second)
+			ch, err := v.Send(ctx, otp.Request{To: to, Vars: vars, Device: d, Client: "c", Locale: "zh-Hant-TW,zh-Hans-CN,sr-Latn-RS"})
+			if err != nil {
+				require.ErrorIs(t, err, otp.ErrLimited)
+				c.Add(time.Minute)
+				continue
+			}
+			opened++
+			_, err = v.Check(ctx, ch.ID, testkit.WrongCode(r.last().Code))
+			require.Error(t, err)
+		}
+		require.Greater(t, opened, 20)
+	}
+	require.LessOrEqual(t, store.largest, 16<<10)
+	require.Greater(t, store.largest, 10<<10, "the test means to fill it")
+}
+
+// Rule 13: a live challenge is not dropped for its size either.
+func TestRule13_largeLive(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Millisecond}}})
+	req := otp.Request{To: strings.Repeat("a", 60) + "@example.com", Vars: map[string]string{"k": strings.Repeat("v", 511)}}
+	var ids, codes []string
+	for {
+		ch, err := r.Send(ctx, req)
+		if err != nil {
+			var limit *otp.LimitError
+			require.ErrorAs(t, err, &limit)
+			require.Equal(t, 10*time.Minute-time.Duration(len(ids))*time.Millisecond, limit.RetryAfter, "until the first expires")
+			break
+		}
+		ids, codes = append(ids, ch.ID), append(codes, r.last().Code)
+		r.clock.Add(time.Millisecond)
+	}
+	require.Less(t, len(ids), 12, "size is the limit here")
+	r.clock.Add(10*time.Minute - time.Duration(len(ids))*time.Millisecond)
+	newest, newestCode := r.ask(req) // in the place of the first
+	_, err := r.Check(ctx, ids[0], codes[0])
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	_, err = r.Check(ctx, newest.ID, newestCode)
+	require.NoError(t, err)
+	for i := 1; i < len(ids); i++ {
+		_, err := r.Check(ctx, ids[i], codes[i])
+		require.NoError(t, err)
+	}
+}
+
+type sizeStore struct {
+	otp.Store
+	largest int
+}
+
+func (s *sizeStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	s.largest = max(s.largest, len(new))
+	return s.Store.CompareAndSwap(ctx, key, old, new, ttl)
+}
+
+// Rule 14, C12: hosts of one IPv6 network, ports and spellings are one client.
+func TestRule14_client(t *testing.T) {
+	for _, same := range [][]string{
+		{"192.0.2.1", "192.0.2.1:80", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80"},
+		{"2001:db8:1:2::1", "2001:db8:1:2:ffff::", "[2001:db8:1:2::3]:443", "[2001:db8:1:2::3]", "2001:db8:1:2::4%eth0"},
+		{"device-7", "device-7"},
+	} {
+		r := newRig(t, otp.Options{ClientStarts: []otp.Limit{{N: 1, Per: time.Hour}}})
+		r.ask(otp.Request{To: bob, Client: same[0]})
+		for i, client := range same {
+			_, err := r.Send(ctx, otp.Request{To: fmt.Sprintf("a%d@example.com", i), Client: client})
+			require.ErrorIs(t, err, otp.ErrLimited, client)
+		}
+		for i, client := range []string{"192.0.2.2", "2001:db8:1:3::1", "device-8", ""} {
+			r.ask(otp.Request{To: fmt.Sprintf("b%d@example.com", i), Client: client})
+		}
+	}
+}
+
+// Rule 9, C2, B18: a decoy costs the same store work, uses the same budgets,
+// and gives the same answers and resends as a real challenge, but no mail and
+// no way in.
+func TestRule9_decoy(t *testing.T) {
+	type answer struct {
+		err    error
+		masked string
+		left   int
+		strong bool
+		resend time.Duration
+		calls  [2]int
+	}
+	play := func(admit bool) (answers []answer, mails int) {
+		c := testkit.NewClock()
+		store := &countingStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})}
+		r := newRigOn(t, otp.Options{
+			Generator: &fixedGenerator{otp.Digits(6), []string{"123456"}},
+			Admit:     func(context.Context, otp.Address) (bool, error) { return admit, nil },
+		}, c, store)
+		var ch otp.Challenge
+		note := func(got otp.Challenge, err error) {
+			if limit := (*otp.LimitError)(nil); errors.As(err, &limit) {
+				err = otp.ErrLimited
+				answers = append(answers, answer{resend: limit.RetryAfter})
+			}
+			a := answer{err: err, masked: got.Masked, left: got.GuessesLeft, strong: got.Strong, calls: store.calls()}
+			if !got.ResendAt.IsZero() {
+				a.resend = got.ResendAt.Sub(c.Now())
+			}
+			answers = append(answers, a)
+			if err == nil {
+				ch = got
+			}
+		}
+		note(r.Send(ctx, otp.Request{To: bob, Client: "c"}))
+		note(r.Send(ctx, otp.Request{To: bob, Client: "c"})) // limited
+		for range 3 {
+			note(r.Check(ctx, ch.ID, "654321"))
+		}
+		c.Add(time.Minute)
+		note(r.Resend(ctx, ch.ID))
+		for range 3 {
+			note(r.Check(ctx, ch.ID, "654321"))
+		}
+		note(r.Status(ctx, ch.ID))
+		c.Add(time.Minute)
+		note(r.Resend(ctx, ch.ID)) // exhausted: a new one
+		for range 6 {
+			note(r.Check(ctx, ch.ID, "654321"))
+		}
+		c.Add(time.Minute)
+		note(r.Resend(ctx, ch.ID)) // escalated: a strong one
+		note(r.Check(ctx, ch.ID, "BCDFGHJKMNPQRS"))
+		note(r.Check(ctx, ch.ID, "654321"))
+		c.Add(10 * time.Minute)
+		note(r.Check(ctx, ch.ID, "BCDFGHJKMNPQRS"))
+		return answers, r.sent()
+	}
+	genuine, mails := play(true)
+	require.Equal(t, 4, mails)
+	decoy, mails := play(false)
+	require.Zero(t, mails)
+	require.Equal(t, genuine, decoy)
+}
+
+// Rule 9: even the code that was made for it does not pass a decoy.
+func TestRule9_neverPassed(t *testing.T) {
+	admit := false
+	r := newRig(t, otp.Options{
+		Generator: &fixedGenerator{otp.Digits(6), []string{"123456"}},
+		Admit:     func(context.Context, otp.Address) (bool, error) { return admit, nil },
+	})
+	ch, err := r.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	_, err = r.Check(ctx, ch.ID, "123456")
+	require.ErrorIs(t, err, otp.ErrCode)
+	require.Equal(t, []otpevent.Kind{otpevent.Asked, otpevent.Decoy, otpevent.Wrong}, r.kinds())
+
+	// An account made meanwhile: the next challenge is real.
+	admit = true
+	r.clock.Add(10 * time.Minute)
+	ch, err = r.Resend(ctx, ch.ID)
+	require.NoError(t, err)
+	_, err = r.Check(ctx, ch.ID, r.last().Code)
+	require.NoError(t, err)
+}
+
+// What reviewers tried, and what they found, each kept as a test.
+
+// skewed returns two verifiers on one store whose clocks differ by a minute,
+// and a way to count the mails.
+func skewed(t *testing.T, opts otp.Options) (r *rig, ahead, behind *otp.Verifier) {
+	r = newRig(t, opts)
+	at := func(d time.Duration) *otp.Verifier {
+		o := opts
+		o.Secrets, o.Now = [][]byte{secret("A")}, func() time.Time { return r.clock.Now().Add(d) }
+		v, err := otp.NewVerifier(r.store, rigSender{r}, &o)
+		require.NoError(t, err)
+		return v
+	}
+	return r, at(30 * time.Second), at(-30 * time.Second)
+}
+
+// Rule 8: while the clocks agree to a minute, repairing them opens no window
+// early, neither of sends, of starts nor of guesses.
+func TestSkew(t *testing.T) {
+	r, ahead, behind := skewed(t, otp.Options{})
+	for range 5 {
+		ahead.Send(ctx, otp.Request{To: bob})
+		behind.Send(ctx, otp.Request{To: bob})
+		r.clock.Add(10 * time.Millisecond)
+	}
+	require.Equal(t, 1, r.sent())
+
+	r, ahead, behind = skewed(t, otp.Options{ClientStarts: []otp.Limit{{N: 1, Per: time.Minute}}})
+	for i := range 5 {
+		ahead.Send(ctx, otp.Request{To: fmt.Sprintf("a%d@example.com", i), Client: "c"})
+		behind.Send(ctx, otp.Request{To: fmt.Sprintf("b%d@example.com", i), Client: "c"})
+	}
+	require.Equal(t, 1, r.sent())
+
+	r, ahead, behind = skewed(t, otp.Options{Sends: wide, Guesses: 10, WrongGuesses: []otp.Limit{{N: 1, Per: time.Minute}}})
+	ch, err := ahead.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	told := 0
+	for range 10 {
+		for _, v := range []*otp.Verifier{ahead, behind} {
+			if _, err := v.Check(ctx, ch.ID, testkit.WrongCode(r.last().Code)); errors.Is(err, otp.ErrCode) {
+				told++
+			}
+		}
+		r.clock.Add(time.Millisecond)
+	}
+	require.Equal(t, 1, told)
+}
+
+// Rule 7: a send that is reserved under the time of a faster clock is the one
+// that is given back.
+func TestSkew_refund(t *testing.T) {
+	r, ahead, behind := skewed(t, otp.Options{Sends: []otp.Limit{{N: 2, Per: time.Hour}}})
+	_, err := ahead.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	r.fail = always(refusedForNow)
+	_, err = behind.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, otp.ErrSend)
+	r.fail = nil
+	_, err = behind.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err, "given back")
+	_, err = behind.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, otp.ErrLimited, "but only that one")
+}
+
+// Rule 8: a clock of no possible time writes nothing that others cannot read.
+func TestOddClock(t *testing.T) {
+	for _, odd := range []time.Time{time.Date(40000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(1<<60, 0), time.Unix(-1<<60, 0)} {
+		r := newRigOn(t, otp.Options{Sends: wide}, testkit.NewClock(), otp.NewMemoryStore(nil))
+		ch, code := r.ask(otp.Request{To: bob})
+		now := r.clock.Now()
+		r.clock.Set(odd)
+		_, err := r.Send(ctx, otp.Request{To: bob})
+		require.Error(t, err)
+		for _, call := range []func(context.Context, string) (otp.Challenge, error){
+			r.Status, r.Resend, func(ctx context.Context, id string) (otp.Challenge, error) { return r.Check(ctx, id, code) },
+		} {
+			got, err := call(ctx, ch.ID)
+			require.ErrorContains(t, err, "Options.Now")
+			require.Zero(t, got)
+		}
+		r.clock.Set(now)
+		_, err = r.Check(ctx, ch.ID, code)
+		require.NoError(t, err)
+	}
+}
+
+// Verifiers with different Options on one store do not prune each other's
+// counts: each holds to its own limits over all that happened.
+func TestDifferentOptions(t *testing.T) {
+	c := testkit.NewClock()
+	store := otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})
+	usual := newRigOn(t, otp.Options{}, c, store)
+	short := newRigOn(t, otp.Options{ // forgets nothing, though its windows are short
+		Sends:        []otp.Limit{{N: 100, Per: time.Second}},
+		WrongGuesses: []otp.Limit{{N: 100, Per: time.Second}},
+		ClientStarts: []otp.Limit{{N: 100, Per: time.Second}},
+		Guesses:      10,
+	}, c, store)
+	for range 2 {
+		ch, code := short.ask(otp.Request{To: bob, Client: "c"})
+		require.Equal(t, 10, ch.GuessesLeft)
+		for range 5 {
+			_, err := usual.Check(ctx, ch.ID, testkit.WrongCode(code)) // the challenge's own ten
+			require.ErrorIs(t, err, otp.ErrCode)
+		}
+		c.Add(2 * time.Minute)
+	}
+	ch, code := short.ask(otp.Request{To: bob, Client: "c"})
+	require.False(t, ch.Strong)
+	_, err := usual.Check(ctx, ch.ID, code)
+	require.ErrorIs(t, err, otp.ErrEscalated, "ten wrong guesses by its count")
+	_, err = short.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+	for range 8 {
+		short.ask(otp.Request{To: bob, Client: "c"})
+		c.Add(2 * time.Second)
+	}
+	_, err = usual.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, otp.ErrLimited)
+	c.Add(23*time.Hour + 50*time.Minute)
+	for range 2 { // what it writes keeps the others' events
+		short.ask(otp.Request{To: bob})
+		c.Add(time.Second)
+	}
+	ch, err = usual.Send(ctx, otp.Request{To: bob})
+	require.ErrorIs(t, err, otp.ErrLimited, "eleven in the day")
+	require.Zero(t, ch)
+	c.Add(25 * time.Hour)
+	ch, _ = usual.ask(otp.Request{To: bob})
+	require.False(t, ch.Strong, "the ten are out of the day")
+}
+
+// A6: how long a guess takes does not tell how much of it is right. Printed,
+// not asserted: machines are noisy.
+func TestTiming(t *testing.T) {
+	c := testkit.NewClock()
+	r := newRigOn(t, otp.Options{
+		Sends: wide, Guesses: 10, WrongGuesses: []otp.Limit{{N: 100, Per: time.Second}},
+		Generator: &fixedGenerator{otp.Digits(6), []string{"555555"}}, Observer: discard{},
+	}, c, otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now}))
+	guesses := []string{"000000", "500000", "555000", "555550"}
+	spent := make([]time.Duration, len(guesses))
+	n := 2000
+	if testing.Short() {
+		n = 50
+	}
+	for range n {
+		ch, _ := r.ask(otp.Request{To: bob})
+		for i, guess := range guesses {
+			start := time.Now()
+			_, err := r.Check(ctx, ch.ID, guess)
+			spent[i] += time.Since(start)
+			require.ErrorIs(t, err, otp.ErrCode)
+		}
+		c.Add(11 * time.Minute)
+		r.mails = nil
+	}
+	for i, guess := range guesses {
+		t.Log(guess, fmt.Sprintf("%.3f of the first", float64(spent[i])/float64(spent[0])))
+	}
+}
+
+// discard is an Observer that looks away.
+type discard struct{}
+
+func (discard) Observe(context.Context, otp.Event) {}

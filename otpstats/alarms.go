@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// look shows the watch what is new in the events, of all processes, and stores and
-// tells what it finds.
+// look feeds new events of all processes to the watch, then stores and reports
+// what it finds.
 func (s *Stats) look(ctx context.Context) error {
 	for {
 		n, err := s.read(ctx, "id > ? ORDER BY id LIMIT 5000", s.watch.last, func(e *event) {
 			s.watch.advance(e.time)
 			s.watch.feed(e)
 			if e.kind == kindVerified {
-				s.learn(e) // also what another process verifies has a place here
+				s.learn(e) // it may have been another process that verified it
 			}
 		})
 		if err != nil {
@@ -39,24 +39,20 @@ func (s *Stats) look(ctx context.Context) error {
 	return nil
 }
 
-// read shows events to f.
+// read calls f with each event.
 func (s *Stats) read(ctx context.Context, where string, arg any, f func(*event)) (n int, err error) {
 	latest := max(s.clock, s.opts.Now().UnixMilli()) + skew.Milliseconds()
-	rows, err := s.query(ctx, s.db, `SELECT id, time, kind, resend, strong, decoy, purpose, language, domain, app, address, client, age, wrongs FROM {p}events WHERE `+where, arg)
+	rows, err := s.query(ctx, s.db, "SELECT id, "+eventColumns+" FROM {p}events WHERE "+where, arg)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var e event
-		var resend, strong, decoy, k int64
-		var address, client sql.RawBytes
-		var id int64
-		if err := rows.Scan(&id, &e.time, &k, &resend, &strong, &decoy, &e.purpose, &e.language, &e.domain, &e.app, &address, &client, &e.age, &e.wrongs); err != nil {
+		e, id, err := scanEvent(rows)
+		if err != nil {
 			return n, err
 		}
-		e.kind, e.resend, e.strong, e.decoy, e.address, e.client = kind(k), resend > 0, strong > 0, decoy > 0, hashOf(address), hashOf(client)
-		if e.time <= latest { // else it was written when a clock was wrong
+		if e.time <= latest { // else it was written while a clock was wrong
 			f(&e)
 		}
 		s.watch.last = max(s.watch.last, id)
@@ -65,13 +61,14 @@ func (s *Stats) read(ctx context.Context, where string, arg any, f func(*event))
 	return n, rows.Err()
 }
 
-// report stores the beginning or the end of an anomaly. Of several processes, the one whose
-// row is kept tells; the row says so, in case the answer to the insert is lost.
+// report stores the beginning or the end of an anomaly. Of several processes, the
+// one whose row was kept calls OnAnomaly. It reads the row back to find out,
+// since the reply to the insert may have been lost.
 func (s *Stats) report(ctx context.Context, n news) error {
 	if !n.begins {
 		return s.finish(ctx, n.Anomaly)
 	}
-	// Nothing of an address that another process has forgotten since.
+	// Store nothing about an address that another process has erased since.
 	known := "1 = 1"
 	args := []any{string(n.Kind), n.Subject, n.Since.Unix(), n.Count, n.Seen, n.Usual, s.id}
 	if n.Kind == AddressSpread {
@@ -92,31 +89,33 @@ func (s *Stats) report(ctx context.Context, n news) error {
 		return err
 	}
 	if teller == s.id {
-		s.guard("OnAnomaly", func() { s.opts.OnAnomaly(n.Anomaly) })
+		s.guard("OnAnomaly", func() { s.opts.OnAnomaly(s.life, n.Anomaly) })
 	}
 	return nil
 }
 
-// finish stores and tells the end of an anomaly, with what was stored when it began.
+// finish stores and reports the end of an anomaly, with the numbers stored when
+// it began.
 func (s *Stats) finish(ctx context.Context, a Anomaly) error {
 	var since int64
 	err := s.db.QueryRowContext(ctx, s.sql.text("UPDATE {p}anomalies SET until = ? WHERE kind = ? AND subject = ? AND until = 0 AND since < ? RETURNING since, count, seen, usual"),
 		a.Until.Unix(), string(a.Kind), a.Subject, a.Until.Unix()).Scan(&since, &a.Count, &a.Seen, &a.Usual)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil // another process has told
+		return nil // another process has reported it
 	}
 	if err == nil {
 		a.Since = time.Unix(since, 0).UTC()
-		s.guard("OnCalm", func() { s.opts.OnCalm(a) })
+		s.guard("OnCalm", func() { s.opts.OnCalm(s.life, a) })
 	}
 	return err
 }
 
-// seedWatch gives the watch the last hour and what was usual before.
+// seedWatch feeds the watch the last hour and what was usual before.
 func (s *Stats) seedWatch(ctx context.Context, now time.Time) error {
 	w, minute := s.watch, now.Unix()/60
 	w.minute = minute
-	// What began while a clock was ahead would last until that time, and keep the next from being told.
+	// An anomaly that began while a clock was ahead would last until that time
+	// and hide the next one.
 	if _, err := s.exec(ctx, s.db, "UPDATE {p}anomalies SET until = since WHERE until = 0 AND since > ?", now.Add(skew).Unix()); err != nil {
 		return err
 	}
@@ -142,13 +141,13 @@ func (s *Stats) seedWatch(ctx context.Context, now time.Time) error {
 		return err
 	}
 	if minute-latest > delay {
-		w.excuse(latest - delay) // nobody could answer what was mailed before everything stopped
+		w.excuse(latest - delay) // while everything stood still, nobody could answer
 	}
 	w.last = max(w.last, last.Int64)
 	return nil
 }
 
-// seedPast takes what is usual from the roll-ups of four weeks.
+// seedPast computes what is usual from the roll-ups of four weeks.
 func (s *Stats) seedPast(ctx context.Context, now time.Time) error {
 	from := now.AddDate(0, 0, -28)
 	columns := []int{sent, neverRight}
@@ -164,7 +163,7 @@ func (s *Stats) seedPast(ctx context.Context, now time.Time) error {
 		if r.value == Other || r.tally[sent] == 0 {
 			continue
 		}
-		if len(s.watch.domains) == places[Domain] {
+		if len(s.watch.domains) == slotsOf[Domain] {
 			break
 		}
 		d := &domain{}
@@ -177,8 +176,8 @@ func (s *Stats) seedPast(ctx context.Context, now time.Time) error {
 	return s.seedUsual(ctx, scope{from: from, to: now, long: true})
 }
 
-// seedUsual takes the guesses and escalations of a usual day: the median of the days, since a day with
-// an attack is not usual.
+// seedUsual computes the guesses and escalations of a usual day: the median of
+// the days, since a day with an attack is not usual.
 func (s *Stats) seedUsual(ctx context.Context, sc scope) error {
 	days, err := s.sums(ctx, sc, []Dimension{Day}, []int{neverRight, answered, escalated})
 	if err != nil {
@@ -199,8 +198,9 @@ func (s *Stats) seedUsual(ctx context.Context, sc scope) error {
 	return nil
 }
 
-// Anomalies returns those that began or lasted in the range: those that last first, then the latest
-// first, at most 200 of each kind. Of the filter, only the range counts.
+// Anomalies returns the anomalies that began or lasted in the range of the
+// filter: first those that have not ended, then the others, the latest first. It
+// returns at most 200 of each kind, and ignores the rest of the filter.
 func (s *Stats) Anomalies(ctx context.Context, f Filter) ([]Anomaly, error) {
 	sc := s.scope(f, None)
 	all, err := s.anomalies(ctx, 200, "since < ? AND (until = 0 OR until >= ?)", sc.to.Unix(), sc.from.Unix())
@@ -209,8 +209,8 @@ func (s *Stats) Anomalies(ctx context.Context, f Filter) ([]Anomaly, error) {
 
 func (s *Stats) anomalies(ctx context.Context, most int, where string, args ...any) (all []Anomaly, err error) {
 	rows, err := s.query(ctx, s.db, `SELECT kind, subject, until, since, count, seen, usual FROM (
-			SELECT a.*, row_number() OVER (PARTITION BY kind ORDER BY (until = 0) DESC, since DESC, subject) AS place FROM {p}anomalies AS a WHERE `+where+`
-		) AS ranked WHERE place <= ? ORDER BY (until = 0) DESC, since DESC, kind, subject`, append(args, most)...)
+			SELECT a.*, row_number() OVER (PARTITION BY kind ORDER BY (until = 0) DESC, since DESC, subject) AS position FROM {p}anomalies AS a WHERE `+where+`
+		) AS ranked WHERE position <= ? ORDER BY (until = 0) DESC, since DESC, kind, subject`, append(args, most)...)
 	if err != nil {
 		return nil, err
 	}

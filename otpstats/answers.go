@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// upTo lists the columns from one until before another.
+// upTo lists the columns from one up to, but not including, another.
 func upTo(from, to int) (columns []int) {
 	for c := from; c < to; c++ {
 		columns = append(columns, c)
@@ -15,8 +15,9 @@ func upTo(from, to int) (columns []int) {
 	return columns
 }
 
-// Funnel counts what happened, one row for each value of the dimension that has any:
-// Hour and Day in the order of time, the others by Asked and Sent, the most first.
+// Funnel counts what happened, with one row for each value of the dimension that
+// has a count. Rows by Hour and Day are in order of time; others by Asked plus
+// Sent, the largest first.
 func (s *Stats) Funnel(ctx context.Context, f Filter, by Dimension) ([]FunnelRow, error) {
 	all, err := s.sums(ctx, s.scope(f, by), []Dimension{by}, upTo(0, countColumns))
 	if err != nil {
@@ -38,7 +39,8 @@ func (s *Stats) Funnel(ctx context.Context, f Filter, by Dimension) ([]FunnelRow
 	return rows, nil
 }
 
-// AnswerTimes tells how long people take from the opening of a challenge to the right answer.
+// AnswerTimes returns how long people take from the opening of a challenge to
+// the correct code.
 func (s *Stats) AnswerTimes(ctx context.Context, f Filter) (AnswerTimes, error) {
 	all, err := s.sums(ctx, s.scope(f, Day), []Dimension{Day}, upTo(ageColumn, ageColumn+ageBuckets))
 	if err != nil {
@@ -58,7 +60,7 @@ func (s *Stats) AnswerTimes(ctx context.Context, f Filter) (AnswerTimes, error) 
 	return times, nil
 }
 
-// total is the one sum of a range.
+// total returns the sum of a whole range.
 func (s *Stats) total(ctx context.Context, f Filter, columns []int) (tally, error) {
 	all, err := s.sums(ctx, s.scope(f, None), nil, columns)
 	if err != nil || len(all) == 0 {
@@ -67,7 +69,8 @@ func (s *Stats) total(ctx context.Context, f Filter, columns []int) (tally, erro
 	return all[0].tally, nil
 }
 
-// Guesses tells how many wrong guesses and resends come before a right answer.
+// Guesses returns how many wrong guesses and resends come before the correct
+// code.
 func (s *Stats) Guesses(ctx context.Context, f Filter) (Guesses, error) {
 	t, err := s.total(ctx, f, append(upTo(wrongColumn, tallyColumns), verified))
 	g := Guesses{Verified: t[verified]}
@@ -76,7 +79,7 @@ func (s *Stats) Guesses(ctx context.Context, f Filter) (Guesses, error) {
 	return g, wrap("guesses", err)
 }
 
-// GaveUp tells at which step people leave.
+// GaveUp returns at which step people give up.
 func (s *Stats) GaveUp(ctx context.Context, f Filter) (Steps, error) {
 	t, err := s.total(ctx, f, upTo(0, countColumns))
 	return Steps{
@@ -85,7 +88,8 @@ func (s *Stats) GaveUp(ctx context.Context, f Filter) (Steps, error) {
 	}, wrap("gave up", err)
 }
 
-// Dimensions returns the values that filters can choose in the range.
+// Dimensions returns the values that a filter can select in the range. It ignores
+// the rest of the filter.
 func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) {
 	sc := s.scope(Filter{From: f.From, To: f.To}, None)
 	var n Names
@@ -108,8 +112,9 @@ func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) {
 	return n, nil
 }
 
-// Abuse tells of guessing and flooding. The counts of guesses and escalations heed the whole
-// filter, all else only its range, and no further back than Options.KeepEvents.
+// Abuse returns numbers about guessing and flooding. The counts of guesses and
+// escalations use the whole filter. Everything else uses only its range, and goes
+// back no further than Options.KeepEvents.
 func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) {
 	sc := s.scope(f, Hour)
 	all, err := s.sums(ctx, sc, []Dimension{Hour}, []int{wrong, malformed, escalated})

@@ -9,28 +9,29 @@ import (
 	"strings"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// mail joins what a provider reports to the challenge.
+// mail connects the reports of providers with a challenge.
 type mail struct {
 	time      int64
 	challenge otp.Hash
 	provider  string
-	lost      int64 // 1 where it is lost and its challenge is not known yet, 2 where that is counted
+	lost      int64 // 1 if it is lost and its challenge not yet known, 2 once that is counted
 }
 
-// change is one transaction's view of what it touches.
+// change is what one transaction touches, in memory.
 type change struct {
 	challenges map[otp.Hash]*challenge
-	before     map[otp.Hash]*challenge // as they were; nil for new ones
+	before     map[otp.Hash]*challenge // their old state; new ones are missing
 	mails      map[otp.Hash]*mail
 	rollup     rollup
 	forgotten  []otp.Hash
 }
 
-// write stores a batch, in one transaction and once only: a batch whose commit was lost
-// on the way is known by its number.
-func (s *Stats) write(ctx context.Context, batch []record, number int64) error {
+// write stores a batch in one transaction, exactly once: if the reply to a
+// commit was lost, the number of the batch shows that it is already stored.
+func (s *Stats) write(ctx context.Context, batch []event, number int64) error {
 	ch := change{challenges: map[otp.Hash]*challenge{}, before: map[otp.Hash]*challenge{}, mails: map[otp.Hash]*mail{}, rollup: rollup{}}
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		n, err := s.exec(ctx, tx, `INSERT INTO {p}writers AS w (id, batch, time) VALUES (?, ?, ?) ON CONFLICT (id)
@@ -55,36 +56,23 @@ func (s *Stats) write(ctx context.Context, batch []record, number int64) error {
 	return err
 }
 
-func (s *Stats) insertEvents(ctx context.Context, tx *sql.Tx, batch []record) error {
+func (s *Stats) insertEvents(ctx context.Context, tx *sql.Tx, batch []event) error {
 	rows := make([][]any, 0, len(batch))
 	for i := range batch {
-		r := &batch[i]
-		if r.kind == kindMail || r.kind == kindForgotten {
-			continue
+		if e := &batch[i]; e.kind != kindMail && e.kind != kindForgotten {
+			rows = append(rows, e.row())
 		}
-		rows = append(rows, []any{
-			r.time, int64(r.kind), one(r.resend), one(r.strong), one(r.decoy), r.purpose, r.locale, r.domain, r.app,
-			blob(r.address), blob(r.client), blob(r.challenge), r.age.Milliseconds(), r.wrongs,
-		})
 	}
-	return s.insert(ctx, tx, `INSERT INTO {p}events (time, kind, resend, strong, decoy, purpose, language, domain, app, address, client, challenge, age, wrongs)`, rows, "")
+	return s.insert(ctx, tx, "INSERT INTO {p}events ("+eventColumns+")", rows, "")
 }
 
-// blob is a hash as it is stored, nil for none.
-func blob(h otp.Hash) []byte {
-	if h == (otp.Hash{}) {
-		return nil
-	}
-	return h[:]
-}
-
-// load reads the mails and challenges that the batch is about.
-func (s *Stats) load(ctx context.Context, tx *sql.Tx, ch *change, batch []record) error {
-	ids, messages := map[otp.Hash]bool{}, map[otp.Hash]bool{}
+// load reads the mails and challenges of the batch.
+func (s *Stats) load(ctx context.Context, tx *sql.Tx, ch *change, batch []event) error {
+	ids, mails := map[otp.Hash]bool{}, map[otp.Hash]bool{}
 	for i := range batch {
-		ids[batch[i].challenge], messages[batch[i].message] = true, true
+		ids[batch[i].challenge], mails[batch[i].mail] = true, true
 	}
-	err := s.loadAll(ctx, tx, messages, "SELECT id, time, challenge, provider, lost FROM {p}mails", func(rows *sql.Rows) error {
+	err := s.loadAll(ctx, tx, mails, "SELECT id, time, challenge, provider, lost FROM {p}mails", func(rows *sql.Rows) error {
 		var id, challenge []byte
 		m := &mail{}
 		err := rows.Scan(&id, &m.time, &challenge, &m.provider, &m.lost)
@@ -105,8 +93,6 @@ func (s *Stats) load(ctx context.Context, tx *sql.Tx, ch *change, batch []record
 	})
 }
 
-func hashOf(b []byte) (h otp.Hash) { copy(h[:], b); return h }
-
 // loadAll reads the rows with the ids.
 func (s *Stats) loadAll(ctx context.Context, tx *sql.Tx, ids map[otp.Hash]bool, text string, scan func(*sql.Rows) error) error {
 	delete(ids, otp.Hash{})
@@ -115,7 +101,7 @@ func (s *Stats) loadAll(ctx context.Context, tx *sql.Tx, ids map[otp.Hash]bool, 
 		all = append(all, id[:])
 	}
 	for some := range slices.Chunk(all, 500) {
-		rows, err := s.query(ctx, tx, text+" WHERE id IN "+marks(len(some)), some...)
+		rows, err := s.query(ctx, tx, text+" WHERE id IN "+placeholders(len(some)), some...)
 		if err != nil {
 			return err
 		}
@@ -151,52 +137,59 @@ func (c *challenge) row() []any {
 	}
 }
 
-// apply is one record, in memory.
-func (s *Stats) apply(ch *change, r *record) {
+// apply applies one event, in memory.
+func (s *Stats) apply(ch *change, e *event) {
 	var t tally
-	switch r.kind {
+	switch e.kind {
 	case kindForgotten:
-		ch.forgotten = append(ch.forgotten, r.address)
+		ch.forgotten = append(ch.forgotten, e.address)
 	case kindMail:
-		s.applyMail(ch, r)
+		s.applyMail(ch, e)
 	case kindAsked:
-		t[asked], t[resendAsked] = one(r.challenge == otp.Hash{}), one(r.challenge != otp.Hash{})
-		ch.rollup.add(r.time, r.values(), &t, 1)
+		t[asked], t[resendAsked] = b2i(e.challenge == otp.Hash{}), b2i(e.challenge != otp.Hash{})
+		ch.rollup.add(e.time, e.values(), &t, 1)
 	case kindLimited:
 		t[limited] = 1
-		ch.rollup.add(r.time, r.values(), &t, 1)
+		ch.rollup.add(e.time, e.values(), &t, 1)
 	case kindFailed, kindClockBack, kindUnknownKey:
 		t[failures] = 1
-		ch.rollup.add(r.time, r.values(), &t, 1)
+		ch.rollup.add(e.time, e.values(), &t, 1)
 	case kindSent, kindDecoy, kindSendFailed, kindRefused, kindSendLeft, kindVerified, kindWrong, kindMalformed, kindExpired, kindExhausted, kindEscalated:
-		c, known := ch.challenges[r.challenge]
+		c, known := ch.challenges[e.challenge]
 		if !known {
-			c = &challenge{id: r.challenge, opened: r.opened(), address: r.address, values: r.values(), age: -1}
-			// Without a challenge, for one that is over and gone, and for what tells nothing of
-			// its challenge, only the event counts.
-			if r.challenge == (otp.Hash{}) || r.age >= s.opts.Over || r.kind == kindMalformed && r.domain == "" {
-				c.apply(r)
+			c = &challenge{id: e.challenge, opened: e.opened(), address: e.address, values: e.values(), age: -1}
+			// Only the event counts if it has no challenge, if its challenge
+			// has expired and been deleted, or if it says nothing about its
+			// challenge.
+			if e.challenge == (otp.Hash{}) || e.age >= s.opts.Over.Milliseconds() || e.kind == kindMalformed && e.domain == "" {
+				c.apply(e)
 				c.mails, c.age = 0, -1
 				t = c.tally()
 				ch.rollup.add(c.opened, c.values, &t, 1)
 				return
 			}
-			ch.challenges[r.challenge] = c
+			ch.challenges[e.challenge] = c
 		}
-		c.apply(r)
-		if r.kind == kindSent && r.message != (otp.Hash{}) {
-			m := ch.mails[r.message]
-			if m == nil {
-				m = &mail{time: r.time}
-				ch.mails[r.message] = m
-			}
+		c.apply(e)
+		if e.kind == kindSent && e.mail != (otp.Hash{}) {
+			m := ch.mailOf(e)
 			m.challenge = c.id
 			c.join(m)
 		}
 	}
 }
 
-// join gives a challenge what is known of one of its mails.
+// mailOf returns the mail that e is about, new if need be.
+func (ch *change) mailOf(e *event) *mail {
+	m := ch.mails[e.mail]
+	if m == nil {
+		m = &mail{time: e.time}
+		ch.mails[e.mail] = m
+	}
+	return m
+}
+
+// join adds to a challenge what is known about one of its mails.
 func (c *challenge) join(m *mail) {
 	if c.provider == "" {
 		c.provider = m.provider
@@ -207,24 +200,18 @@ func (c *challenge) join(m *mail) {
 	}
 }
 
-func (s *Stats) applyMail(ch *change, r *record) {
-	m := ch.mails[r.message]
-	switch r.outcome {
-	case MailFailed:
+func (s *Stats) applyMail(ch *change, e *event) {
+	var m *mail
+	switch e.outcome {
+	case otpevent.MailFailed:
 		t := tally{failedTries: 1}
-		ch.rollup.add(r.time, values{provider: r.provider}, &t, 1)
+		ch.rollup.add(e.time, values{provider: e.provider}, &t, 1)
 		return
-	case MailSent, MailUnknown:
-		if m == nil {
-			m = &mail{time: r.time}
-			ch.mails[r.message] = m
-		}
-		m.provider = cmp.Or(m.provider, r.provider)
-	case MailRefused, MailExpired, MailDropped:
-		if m == nil {
-			m = &mail{time: r.time}
-			ch.mails[r.message] = m
-		}
+	case otpevent.MailSent, otpevent.MailUnknown:
+		m = ch.mailOf(e)
+		m.provider = cmp.Or(m.provider, e.provider)
+	case otpevent.MailRefused, otpevent.MailExpired, otpevent.MailDropped:
+		m = ch.mailOf(e)
 		m.lost = max(m.lost, 1)
 	default:
 		return
@@ -234,7 +221,7 @@ func (s *Stats) applyMail(ch *change, r *record) {
 	}
 }
 
-// save writes what has changed.
+// save writes the change.
 func (s *Stats) save(ctx context.Context, tx *sql.Tx, ch *change) error {
 	var rows [][]any
 	for id, c := range ch.challenges {
@@ -275,7 +262,8 @@ func (s *Stats) save(ctx context.Context, tx *sql.Tx, ch *change) error {
 
 var challengeUpsert = upsert("id", "", strings.Split(challengeColumns, ", ")[6:])
 
-// upsert sets the columns of a row that is there already, or adds to them.
+// upsert returns the clause that sets the columns of an existing row or, if
+// table is not empty, adds to them.
 func upsert(key, table string, columns []string) string {
 	sets := make([]string, len(columns))
 	for i, c := range columns {
@@ -287,63 +275,63 @@ func upsert(key, table string, columns []string) string {
 	return " ON CONFLICT (" + key + ") DO UPDATE SET " + strings.Join(sets, ", ")
 }
 
-// place is a row of the roll-ups.
-type place struct {
+// rollupKey identifies a row of the roll-ups.
+type rollupKey struct {
 	grain int
 	time  int64 // Unix seconds
 	values
 }
 
-type rollup map[place]*tally
+type rollup map[rollupKey]*tally
 
-// add counts in all the grains.
-func (ru rollup) add(ms int64, v values, t *tally, sign int64) {
+// add adds factor times t to the rows of all grains.
+func (ru rollup) add(ms int64, v values, t *tally, factor int64) {
 	hour := ms / hourMs * 3600
 	day := ms / dayMs * 86400
-	ru.addTo(place{grainAll, hour, v}, t, sign)
-	ru.addTo(place{grainPurposeLanguage, hour, values{purpose: v.purpose, language: v.language}}, t, sign)
-	ru.addTo(place{grainPurposeDomain, hour, values{purpose: v.purpose, domain: v.domain}}, t, sign)
-	ru.addTo(place{grainLanguageDomain, hour, values{language: v.language, domain: v.domain}}, t, sign)
-	for d, one := range [...]values{
+	ru.addTo(rollupKey{grainAll, hour, v}, t, factor)
+	ru.addTo(rollupKey{grainPurposeLanguage, hour, values{purpose: v.purpose, language: v.language}}, t, factor)
+	ru.addTo(rollupKey{grainPurposeDomain, hour, values{purpose: v.purpose, domain: v.domain}}, t, factor)
+	ru.addTo(rollupKey{grainLanguageDomain, hour, values{language: v.language, domain: v.domain}}, t, factor)
+	for d, only := range [...]values{
 		None: {}, Purpose: {purpose: v.purpose}, Language: {language: v.language}, Domain: {domain: v.domain},
 		Provider: {provider: v.provider}, App: {app: v.app},
 	} {
 		if d == int(Hour) || d == int(Day) {
 			continue
 		}
-		ru.addTo(place{grainHour + d, hour, one}, t, sign)
-		ru.addTo(place{grainDay + d, day, one}, t, sign)
+		ru.addTo(rollupKey{grainHour + d, hour, only}, t, factor)
+		ru.addTo(rollupKey{grainDay + d, day, only}, t, factor)
 	}
 }
 
-func (ru rollup) addTo(p place, t *tally, sign int64) {
-	sum := ru[p]
+func (ru rollup) addTo(k rollupKey, t *tally, factor int64) {
+	sum := ru[k]
 	if sum == nil {
 		sum = new(tally)
-		ru[p] = sum
+		ru[k] = sum
 	}
-	sum.add(t, sign)
+	sum.add(t, factor)
 }
 
-const rollupKey = "grain, time, purpose, language, domain, provider, app"
+const rollupKeyColumns = "grain, time, purpose, language, domain, provider, app"
 
 var (
-	rollupHead = "INSERT INTO {p}rollups AS r (" + rollupKey + ", " + strings.Join(columnNames[:], ", ") + ")"
-	rollupTail = upsert(rollupKey, "r", columnNames[:])
+	rollupHead = "INSERT INTO {p}rollups AS r (" + rollupKeyColumns + ", " + strings.Join(columnNames[:], ", ") + ")"
+	rollupTail = upsert(rollupKeyColumns, "r", columnNames[:])
 )
 
 func (s *Stats) addRollup(ctx context.Context, tx *sql.Tx, ru rollup) error {
-	keys := slices.SortedFunc(maps.Keys(ru), func(a, b place) int {
+	keys := slices.SortedFunc(maps.Keys(ru), func(a, b rollupKey) int {
 		return cmp.Or(cmp.Compare(a.grain, b.grain), cmp.Compare(a.time, b.time), cmp.Compare(a.purpose, b.purpose),
 			cmp.Compare(a.language, b.language), cmp.Compare(a.domain, b.domain), cmp.Compare(a.provider, b.provider), cmp.Compare(a.app, b.app))
 	})
 	var rows [][]any
-	for _, p := range keys {
-		t := ru[p]
+	for _, k := range keys {
+		t := ru[k]
 		if *t == (tally{}) {
 			continue
 		}
-		row := append(make([]any, 0, 7+tallyColumns), p.grain, p.time, p.purpose, p.language, p.domain, p.provider, p.app)
+		row := append(make([]any, 0, 7+tallyColumns), k.grain, k.time, k.purpose, k.language, k.domain, k.provider, k.app)
 		for _, n := range t {
 			row = append(row, n)
 		}

@@ -6,11 +6,12 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// values are those of the dimensions.
+// values has a value of each dimension.
 type values struct{ purpose, language, domain, provider, app string }
 
-// challenge is how one stands that is not over. What it adds to the roll-ups follows
-// from it alone: tally. A change takes back the old one and adds the new.
+// challenge is the state of a challenge until a day after it expired. What it
+// adds to the roll-ups follows from this state alone: tally. A change subtracts
+// the old tally and adds the new one.
 type challenge struct {
 	id      otp.Hash
 	opened  int64 // Unix milliseconds
@@ -19,15 +20,15 @@ type challenge struct {
 	mails, lost, again, decoys, failed           int64
 	wrong, malformed, expired, exhausted, strong int64
 	age                                          int64 // milliseconds until verified; -1 if it is not
-	ended                                        int64 // 1 once it is over: what comes later still joins it
+	ended                                        int64 // 1 once it expired; late events are still added
 }
 
-// apply is one event of the challenge.
-func (c *challenge) apply(r *record) {
-	switch r.kind {
+// apply adds one event to the challenge.
+func (c *challenge) apply(e *event) {
+	switch e.kind {
 	case kindSent:
 		c.mails++
-		if r.resend {
+		if e.resend {
 			c.again++
 		}
 	case kindDecoy:
@@ -36,7 +37,7 @@ func (c *challenge) apply(r *record) {
 		c.failed++
 	case kindVerified:
 		if c.age < 0 {
-			c.age = r.age.Milliseconds()
+			c.age = e.age
 		}
 	case kindWrong:
 		c.wrong++
@@ -51,16 +52,16 @@ func (c *challenge) apply(r *record) {
 	}
 }
 
-// tally is what the challenge adds to the roll-up of its hour.
+// tally returns what the challenge adds to the roll-up of its hour.
 func (c *challenge) tally() (t tally) {
 	right := c.age >= 0
-	mailed := c.mails > 0 || right // a failed mail that went out all the same
+	mailed := c.mails > 0 || right // a mail that failed may have gone out nevertheless
 	t[resends], t[failedMails] = c.again, c.failed+c.lost
 	t[wrong], t[malformed], t[expired], t[exhausted], t[escalated] = c.wrong, c.malformed, c.expired, c.exhausted, c.strong
-	t[decoys] = one(c.decoys > 0)
-	t[sent] = one(mailed)
+	t[decoys] = b2i(c.decoys > 0)
+	t[sent] = b2i(mailed)
 	typed := c.wrong > 0 || c.malformed > 0 || c.strong > 0
-	t[answered] = one(mailed && (right || typed))
+	t[answered] = b2i(mailed && (right || typed))
 	if right {
 		t[verified] = 1
 		t[ageColumn+ageBucket(time.Duration(c.age)*time.Millisecond)] = 1
@@ -80,11 +81,4 @@ func (c *challenge) tally() (t tally) {
 		}
 	}
 	return t
-}
-
-func one(is bool) int64 {
-	if is {
-		return 1
-	}
-	return 0
 }

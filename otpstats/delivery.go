@@ -2,7 +2,7 @@ package otpstats
 
 import "math"
 
-// domain is what the rule for delivery knows of one.
+// domain is what the rule for delivery knows about a domain.
 type domain struct {
 	minutes [span]mailedMinute
 	latest  int64 // minute with a mail
@@ -13,18 +13,19 @@ type domain struct {
 type mailedMinute struct {
 	minute  int64
 	sent    int64 // mailed
-	quick   int64 // answered right at once
-	guessed int64 // guessed at, and not right so far
+	quick   int64 // answered correctly within quick
+	guessed int64 // guessed at, and not answered correctly so far
 }
 
-// tested is of how many the rule wants an answer.
+// tested returns how many challenges the rule expects an answer for.
 func (m *mailedMinute) tested() int64 { return max(m.sent-m.guessed, m.quick) }
 
-// mailed changes a minute of a domain. Minutes that the ring has no more place for are the past.
+// mailed changes a minute of a domain. Minutes that leave the ring become the
+// past.
 func (w *watch) mailed(name string, minute int64, change func(*mailedMinute)) {
 	d := w.domains[name]
 	if d == nil {
-		if len(w.domains) >= 2*places[Domain] && !w.forgetDomain(minute) {
+		if len(w.domains) >= 2*slotsOf[Domain] && !w.forgetDomain(minute) {
 			return
 		}
 		d = &domain{}
@@ -46,8 +47,9 @@ func (w *watch) mailed(name string, minute int64, change func(*mailedMinute)) {
 	change(m)
 }
 
-// forgetDomain lets go of the domain with the smallest past among those without a mail in the last
-// hour, and too little of a past for a verdict: names that strangers make up are some of those.
+// forgetDomain deletes the domain with the smallest past among those that had no
+// mail in the last hour and have too small a past for a verdict. Names that
+// strangers invented are among those. It reports whether there was one.
 func (w *watch) forgetDomain(minute int64) bool {
 	least := ""
 	for name, d := range w.domains {
@@ -62,7 +64,7 @@ func (w *watch) forgetDomain(minute int64) bool {
 	return least != ""
 }
 
-// excuse lets no mail from a minute on tell against its domain.
+// excuse expects no answer to the mails from a minute on.
 func (w *watch) excuse(from int64) {
 	for _, d := range w.domains {
 		for i := range d.minutes {
@@ -80,10 +82,11 @@ func (w *watch) delivery(name string, d *domain) {
 	if name == Other || name == "" || d.past.sent < float64(r.MinPast) {
 		return
 	}
-	// The worst of the stretches that end now, or the shortest that has enough mails.
+	// Look at all stretches that end now, and judge by the most significant one
+	// that fires, or else by the shortest one with enough mails.
 	verdict, worst := unknown, Anomaly{}
 	var n, k int64
-	certain := 0.0
+	highest := 0.0
 	for back := int64(0); back < 60; back++ {
 		minute := w.minute - delay - back
 		if m := &d.minutes[minute%span]; m.minute == minute {
@@ -93,22 +96,25 @@ func (w *watch) delivery(name string, d *domain) {
 			continue
 		}
 		share, usual, z := compare(k, n, d.past.quick, d.past.sent)
-		is := quiet
+		v := quiet
 		switch {
 		case share < usual*(1-r.Drop) && z >= r.Z:
-			is = fires
+			v = fires
 		case share < usual*(1-r.Drop/2) && z >= r.Z/2:
-			is = loud
+			v = loud
 		}
-		if verdict == unknown || is == fires && z > certain {
-			verdict, certain, worst = is, z, Anomaly{Count: n, Seen: share, Usual: usual}
+		if verdict == unknown || v == fires && z > highest {
+			verdict, highest, worst = v, z, Anomaly{Count: n, Seen: share, Usual: usual}
 		}
 	}
 	w.judge(key, verdict, worst)
 }
 
-// compare says how far k of n is below pastK of pastN, in standard errors: the root of the
-// G statistic of the two shares, which holds for small numbers too. Above the past, and without numbers, it is 0.
+// compare returns the shares k/n and pastK/pastN, and how significantly the first
+// is below the second: z is the signed root of the G statistic, the likelihood
+// ratio test that both shares are equal. By chance alone it exceeds a value about
+// as often as a standard normal variable does, also for small n. It is 0 if the
+// share is not below the past or if there are no numbers.
 func compare(k, n int64, pastK, pastN float64) (share, past, z float64) {
 	if n == 0 || pastN == 0 {
 		return 0, 0, 0

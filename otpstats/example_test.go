@@ -28,13 +28,13 @@ var (
 )
 
 func TestREADME(t *testing.T) {
-	// A module of its own, since relay is one.
+	// It is in another module, since it needs relay.
 	providers, err := os.ReadFile("../examples/analytics/example_test.go")
 	require.NoError(t, err)
 	readme.Check(t, examples+boards+string(providers), readme.Blocks(t, "go"))
 }
 
-// Events into a file of SQLite, and the funnel of a week.
+// Events in a SQLite file, and the funnel of a week.
 func ExampleOpen() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "otpstats")
@@ -51,9 +51,11 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	stats, err := otpstats.Open(ctx, db, otpstats.SQLite, &otpstats.Options{
-		Key:       key,
-		OnError:   func(err error) { log.Print(err) },
-		OnAnomaly: func(a otpstats.Anomaly) { log.Printf("%s %s: %.2f, usually %.2f", a.Kind, a.Subject, a.Seen, a.Usual) },
+		Key:     key,
+		OnError: func(_ context.Context, err error) { log.Print(err) },
+		OnAnomaly: func(_ context.Context, a otpstats.Anomaly) {
+			log.Printf("%s %s: %.2f, usually %.2f", a.Kind, a.Subject, a.Seen, a.Usual)
+		},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -90,7 +92,7 @@ func ExampleOpen() {
 
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err = stats.Close(ctx) // writes what waits; before db.Close
+	err = stats.Close(ctx) // writes all queued events; call it before db.Close
 
 	if err != nil {
 		log.Fatal(err)

@@ -1,6 +1,7 @@
 package otpstats
 
-// workMinute is what was done in one minute, what of it failed, and whose callers did not wait.
+// workMinute counts the calls of one minute: those that failed, those that were
+// done, and those whose caller left before the end.
 type workMinute struct{ minute, failed, done, left int64 }
 
 // worked counts an event for the rule for failures.
@@ -22,7 +23,8 @@ func (w *watch) worked(k kind, minute int64) {
 	}
 }
 
-// failing is the rule for calls that the system fails, and mails that no sender takes.
+// failing is the rule for calls that the system fails and mails that no sender
+// accepts.
 func (w *watch) failing() {
 	r := w.rules.Failures
 	var failed, done, left int64
@@ -31,7 +33,7 @@ func (w *watch) failing() {
 			failed, done, left = failed+m.failed, done+m.done, left+m.left
 		}
 	}
-	if left > done { // people close pages; where most do, something hangs
+	if left > done { // people close pages; if most do, something hangs
 		failed += left
 	}
 	share := float64(failed) / float64(max(1, failed+done))

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 )
 
@@ -51,14 +51,14 @@ func TestRules_failing(t *testing.T) {
 		s.see(1001, test.failed, test.kind, event{})
 		s.see(1001, test.done, kindSent, event{})
 		s.see(test.later, test.next, test.kind, event{})
-		began, _ := s.told(1050)
+		began, _ := s.anomalies(1050)
 		require.Equal(t, test.told, len(began) == 1, name)
 		if test.told {
 			a := s.news[0].Anomaly
 			require.Equal(t, Failing, a.Kind)
 			require.EqualValues(t, test.failed+test.next, a.Count, name)
 			require.InDelta(t, float64(a.Count)/float64(int(a.Count)+test.done), a.Seen, 1e-9, name)
-			_, ended := s.told(1100)
+			_, ended := s.anomalies(1100)
 			require.Len(t, ended, 1, name)
 		}
 	}
@@ -66,7 +66,7 @@ func TestRules_failing(t *testing.T) {
 		s := newScene(t, Rules{})
 		s.see(1001, 10, kindFailed, event{})
 		s.see(1001, 41, k, event{})
-		began, _ := s.told(1050)
+		began, _ := s.anomalies(1050)
 		require.NotContains(t, kindsOf(s.news), Failing, "%d is work that was done: %v", k, began)
 	}
 	_, err := Rules{Failures: FailureRule{Share: 1.01}}.filled()
@@ -118,7 +118,7 @@ func TestFailing_mails(t *testing.T) {
 			return &otp.SendError{Temporary: true, Stage: "data", Err: ctx.Err()}
 		}
 		return fail
-	}), &otp.Options{Observer: s, Now: func() time.Time { return s.now }})
+	}), &otp.Options{Observer: s, Now: s.now})
 	require.NoError(t, err)
 	for n := range 10 {
 		if n == 5 {
@@ -139,45 +139,43 @@ func TestFailing_mails(t *testing.T) {
 	require.Equal(t, Counts{Asked: 10, FailedMails: 10}, rows[0].Counts)
 }
 
-// A store that is down is told, counted, and over when it answers again; callers who left are none of it.
+// A store that is down is reported and counted, until it answers again; callers
+// who left early do not count.
 func TestFailing(t *testing.T) {
-	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-	var told, calm []Anomaly
-	s := standing(t, filepath.Join(t.TempDir(), "stats.db"), &now, Options{
-		OnAnomaly: func(a Anomaly) { told = append(told, a) }, OnCalm: func(a Anomaly) { calm = append(calm, a) },
+	c := newClock()
+	var found, calm []Anomaly
+	s := openStats(t, sqltest.SQLite(t), c, Options{
+		OnAnomaly: func(_ context.Context, a Anomaly) { found = append(found, a) },
+		OnCalm:    func(_ context.Context, a Anomaly) { calm = append(calm, a) },
 	})
-	fail := func(n int, err error) {
-		for range n {
-			s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: now, Purpose: "login", Err: err})
-		}
-	}
 	later := func(d time.Duration) {
-		require.NoError(t, s.Flush(t.Context())) // then nobody reads the clock
-		now = now.Add(d)
+		require.NoError(t, s.Flush(t.Context()))
+		c.Add(d)
 		require.NoError(t, s.Flush(t.Context()))
 	}
+	left := fmt.Errorf("otp: load: %w", context.Canceled)
 	for range 50 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: now.Add(-20 * time.Minute)})
-	}
-	for range 50 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: now.Add(-20 * time.Minute), Purpose: "login", Err: fmt.Errorf("otp: load: %w", context.Canceled)})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: c.Now().Add(-20 * time.Minute)})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: c.Now().Add(-20 * time.Minute), Purpose: "login", Err: left})
 	}
 	later(time.Minute)
-	require.Empty(t, told)
-	fail(12, errors.New("otp: load: connection refused"))
+	require.Empty(t, found)
+	for range 12 {
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: c.Now(), Purpose: "login", Err: errors.New("otp: load: connection refused")})
+	}
 	later(time.Minute)
-	require.Len(t, told, 1)
-	require.Equal(t, Anomaly{Kind: Failing, Since: now.Truncate(time.Minute), Count: 12, Seen: 1, Usual: .2}, told[0])
+	require.Len(t, found, 1)
+	require.Equal(t, Anomaly{Kind: Failing, Since: c.Now().Truncate(time.Minute), Count: 12, Seen: 1, Usual: .2}, found[0])
 	rows, err := s.Funnel(t.Context(), Filter{}, Purpose)
 	require.NoError(t, err)
 	require.Len(t, rows, 2)
 	require.EqualValues(t, 12, rows[0].Failures+rows[1].Failures)
 	require.Empty(t, calm)
 	later(time.Hour)
-	require.Len(t, told, 1)
+	require.Len(t, found, 1)
 	require.Len(t, calm, 1)
 	until := calm[0].Until
-	require.True(t, until.After(told[0].Since))
+	require.True(t, until.After(found[0].Since))
 	calm[0].Until = time.Time{}
-	require.Equal(t, told, calm, "as it began")
+	require.Equal(t, found, calm, "as it began")
 }

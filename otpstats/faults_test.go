@@ -17,7 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -30,10 +32,10 @@ func TestMain(m *testing.M) {
 
 // child writes until it is killed, and says how many challenges it knows to be written.
 func child(path string) {
-	p := newFile(path)
-	db, err := sql.Open(p.driver, p.dsn)
+	d := sqltest.SQLiteFile(path)
+	db, err := sql.Open(d.Driver, d.DSN)
 	if err == nil {
-		s, err := otpstats.Open(context.Background(), db, p.dialect(), &otpstats.Options{Key: key, Batch: 7, Interval: time.Millisecond})
+		s, err := otpstats.Open(context.Background(), db, dialect(d), &otpstats.Options{Key: key, Batch: 7, Interval: time.Millisecond})
 		for n := 0; err == nil; n++ {
 			tell(s, ask(int(time.Now().UnixNano()), time.Now(), "a.example"))
 			if n%20 == 19 {
@@ -49,9 +51,10 @@ func child(path string) {
 // What was written is there after a kill, all of it and once: a challenge that stands
 // goes on, and roll-ups and events agree.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "stats.db")
 	written := int64(0)
-	for range 4 {
+	for range testkit.Rounds(2, 4) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "OTPSTATS_TEST_CHILD="+path)
 		out, err := cmd.StdoutPipe()
@@ -71,15 +74,15 @@ func TestKill(t *testing.T) {
 		}
 		cmd.Wait()
 	}
-	p, c := newFile(path), newClock()
+	d, c := sqltest.SQLiteFile(path), newClock()
 	c.Set(time.Now().Add(10 * time.Hour))
-	s := open(t, p, c, otpstats.Options{})
+	s := open(t, d, c, otpstats.Options{})
 	flush(t, s)
 	n := total(t, s, otpstats.Filter{})
 	require.GreaterOrEqual(t, n.Verified, written)
 	require.Equal(t, n.Over, n.Sent)
 	var events, right int64
-	db := openAt(t, p)
+	db := d.Open(t)
 	require.NoError(t, db.QueryRow("SELECT sum(kind = 3), sum(kind = 6) FROM otp_stats_events").Scan(&events, &right))
 	require.Equal(t, events, n.Sent)
 	require.Equal(t, right, n.Verified)
@@ -88,11 +91,14 @@ func TestKill(t *testing.T) {
 // While the database is down checks go on, OnError hears of it, and what waited is
 // written when it is back.
 func TestPostgreSQL_down(t *testing.T) {
+	testkit.Long(t)
+	t.Parallel()
 	server := servers.StartPostgres(t)
-	servers.Wait(t, "PostgreSQL to start", func() error { return ping(server.URL) })
+	database := sqltest.Database{Driver: "pgx", DSN: server.URL}
+	servers.Wait(t, "PostgreSQL to start", database.Ping)
 	var failures atomic.Int64
 	failed := make(chan error, 1000)
-	s := open(t, place{"pgx", server.URL}, nil, otpstats.Options{Queue: 100, Batch: 10, OnError: func(err error) {
+	s := open(t, database, nil, otpstats.Options{Queue: 100, Batch: 10, OnError: func(_ context.Context, err error) {
 		failures.Add(1)
 		select {
 		case failed <- err:
@@ -110,7 +116,7 @@ func TestPostgreSQL_down(t *testing.T) {
 	}
 	require.Positive(t, s.Dropped())
 	server.Restart(t)
-	servers.Wait(t, "PostgreSQL to start", func() error { return ping(server.URL) })
+	servers.Wait(t, "PostgreSQL to start", database.Ping)
 	flush(t, s)
 	n := total(t, s, otpstats.Filter{})
 	require.EqualValues(t, 2, n.Verified)
@@ -121,9 +127,9 @@ func TestPostgreSQL_down(t *testing.T) {
 func TestWrite_panics(t *testing.T) {
 	c := newClock()
 	var heard []error
-	s := open(t, engines[0].make(t), c, otpstats.Options{
-		OnAnomaly: func(otpstats.Anomaly) { panic("no") },
-		OnError:   func(err error) { heard = append(heard, err); panic("neither") },
+	s := open(t, sqltest.SQLite(t), c, otpstats.Options{
+		OnAnomaly: func(context.Context, otpstats.Anomaly) { panic("no") },
+		OnError:   func(_ context.Context, err error) { heard = append(heard, err); panic("neither") },
 	})
 	guess(s, 1, 30, c.Now())
 	c.Add(5 * time.Minute)
@@ -137,12 +143,12 @@ func TestWrite_panics(t *testing.T) {
 
 // A commit whose answer is lost on the way is not made twice.
 func TestWrite_lostCommit(t *testing.T) {
-	p := engines[0].make(t)
-	f := &flaky{dsn: p.dsn, driver: openAt(t, p).Driver()}
+	d := sqltest.SQLite(t)
+	f := &flaky{dsn: d.DSN, driver: d.Open(t).Driver()}
 	db := sql.OpenDB(f)
 	defer db.Close()
 	var errs atomic.Int64
-	s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: key, OnError: func(error) { errs.Add(1) }})
+	s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: key, OnError: func(context.Context, error) { errs.Add(1) }})
 	require.NoError(t, err)
 	for n := range 10 {
 		f.lose.Store(n%2 == 0)
@@ -158,13 +164,13 @@ func TestWrite_lostCommit(t *testing.T) {
 
 // An anomaly is told although the answer to its insert is lost.
 func TestReport_lostAnswer(t *testing.T) {
-	p, c := engines[0].make(t), newClock()
-	f := &flaky{dsn: p.dsn, driver: openAt(t, p).Driver()}
+	d, c := sqltest.SQLite(t), newClock()
+	f := &flaky{dsn: d.DSN, driver: d.Open(t).Driver()}
 	db := sql.OpenDB(f)
 	defer db.Close()
 	told := 0
 	s, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{
-		Key: key, Now: c.Now, Interval: time.Hour, OnAnomaly: func(otpstats.Anomaly) { told++ },
+		Key: key, Now: c.Now, Interval: time.Hour, OnAnomaly: func(context.Context, otpstats.Anomaly) { told++ },
 	})
 	require.NoError(t, err)
 	defer s.Close(context.Background())
@@ -231,12 +237,15 @@ func (tx flakyTx) Commit() error {
 	return err
 }
 
-// Options that make no sense, and databases that are none.
+// Invalid options and databases are rejected, by the name of the option.
 func TestOpen_refuses(t *testing.T) {
-	db := openAt(t, engines[0].make(t))
+	db := sqltest.SQLite(t).Open(t)
 	for name, o := range map[string]otpstats.Options{
 		"Key":         {Key: key[:15]},
-		"negative":    {Key: key, Queue: -1},
+		"Queue":       {Key: key, Queue: -1},
+		"Batch":       {Key: key, Batch: -1},
+		"Interval":    {Key: key, Interval: -1},
+		"Over":        {Key: key, Over: -1},
 		"KeepEvents":  {Key: key, KeepEvents: time.Hour},
 		"KeepRollups": {Key: key, KeepRollups: 24 * time.Hour},
 		"Prefix":      {Key: key, Prefix: `x"; DROP TABLE`},
@@ -245,10 +254,11 @@ func TestOpen_refuses(t *testing.T) {
 		"Window":      {Key: key, Rules: otpstats.Rules{Clients: otpstats.SpreadRule{Window: 2 * time.Hour}}},
 	} {
 		_, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &o)
-		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, "otpstats: Options.")
+		require.ErrorContains(t, err, name+": ")
 	}
 	_, err := otpstats.Open(t.Context(), nil, otpstats.SQLite, &otpstats.Options{Key: key})
-	require.ErrorContains(t, err, "no database")
+	require.ErrorContains(t, err, "db is nil")
 	_, err = otpstats.Open(t.Context(), db, 9, &otpstats.Options{Key: key})
 	require.ErrorContains(t, err, "dialect")
 	_, err = otpstats.Open(t.Context(), db, otpstats.SQLite, nil)
@@ -257,20 +267,19 @@ func TestOpen_refuses(t *testing.T) {
 	require.ErrorContains(t, err, "missing_")
 }
 
-// The tables can be made from Schema, in a schema and with a prefix of one's own.
+// The tables can be created from Schema, in another schema and with another prefix.
 func TestSchema(t *testing.T) {
-	for _, e := range engines {
-		p := e.make(t)
+	eachEngine(t, func(t *testing.T, d sqltest.Database) {
 		prefix := "main.otp_"
-		if p.driver == "pgx" {
-			db := openAt(t, p)
+		if d.Driver == "pgx" {
+			db := d.Open(t)
 			var schema string
 			require.NoError(t, db.QueryRow("SELECT current_schema()").Scan(&schema))
 			prefix = schema + ".otp_"
 		}
-		text, err := otpstats.Schema(p.dialect(), prefix)
+		text, err := otpstats.Schema(dialect(d), prefix)
 		require.NoError(t, err)
-		db := openAt(t, p)
+		db := d.Open(t)
 		for range 2 { // again changes nothing
 			for _, statement := range strings.SplitAfter(text, ";\n") {
 				if strings.TrimSpace(statement) != "" {
@@ -280,7 +289,7 @@ func TestSchema(t *testing.T) {
 			}
 		}
 		db.SetMaxOpenConns(1) // one connection is enough
-		s, err := otpstats.Open(t.Context(), db, p.dialect(), &otpstats.Options{Key: key, Prefix: prefix, Unmigrated: true})
+		s, err := otpstats.Open(t.Context(), db, dialect(d), &otpstats.Options{Key: key, Prefix: prefix, Unmigrated: true})
 		require.NoError(t, err)
 		tell(s, ask(1, time.Now(), "a.example"))
 		flush(t, s)
@@ -289,5 +298,5 @@ func TestSchema(t *testing.T) {
 		_, err = s.Abuse(t.Context(), otpstats.Filter{})
 		require.NoError(t, err)
 		require.NoError(t, s.Close(t.Context()))
-	}
+	})
 }

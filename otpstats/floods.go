@@ -2,10 +2,12 @@ package otpstats
 
 import "github.com/go-mailotp/otp"
 
-// spreads are subjects with the others that each was seen with, and the minute.
+// spreads has, for each subject, the others it was seen with and in which minute
+// it was last.
 type spreads map[otp.Hash]map[otp.Hash]int64
 
-// add remembers twice the limit of the rule: more would tell nothing and fill the memory.
+// add remembers up to twice the limit of the rule: more would add no information
+// and cost memory.
 func (s spreads) add(one, other otp.Hash, minute, limit int64) {
 	if one == (otp.Hash{}) || other == (otp.Hash{}) {
 		return
@@ -23,10 +25,11 @@ func (s spreads) add(one, other otp.Hash, minute, limit int64) {
 	}
 }
 
-// makeRoom lets go of one that tells little, so that many of those hide nobody.
+// makeRoom deletes a subject that was seen with at most one other, so that many
+// of those cannot hide one that matters.
 func (s spreads) makeRoom() bool {
 	looked := 0
-	for one, others := range s { // begins anywhere
+	for one, others := range s { // in random order
 		if len(others) <= 1 {
 			delete(s, one)
 			return true
@@ -38,7 +41,8 @@ func (s spreads) makeRoom() bool {
 	return false
 }
 
-// spread is the rule for one client with many addresses, or the other way round.
+// spread is the rule for one client with many addresses, or one address with many
+// clients.
 func (w *watch) spread(kind AnomalyKind, all spreads, r SpreadRule) {
 	from := w.minute - minutesOf(r.Window)
 	for h, others := range all {

@@ -1,8 +1,8 @@
 package otpstats
 
 import (
+	"context"
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -10,37 +10,48 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// stage is a Stats over a file, whose clock a test moves by the minute.
+// stage is a Stats whose clock a test moves by the minute.
 type stage struct {
 	*Stats
-	t       *testing.T
-	path    string
-	now     time.Time
-	told    []Anomaly
-	hashes  *month
-	waiting []otp.Event
+	t        *testing.T
+	database sqltest.Database
+	clock    *testkit.Clock
+	found    []Anomaly
+	hashes   *month
+	waiting  []otp.Event
 }
 
-func newStage(t *testing.T) *stage {
-	s := &stage{t: t, path: filepath.Join(t.TempDir(), "stats.db"), now: time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC), hashes: newMonth(1)}
-	s.restart()
+func newStage(t *testing.T) *stage { return newStageOn(t, sqltest.Fast(t)) }
+
+func newStageOn(t *testing.T, d sqltest.Database) *stage {
+	s := &stage{t: t, database: d, clock: newClock(), hashes: newMonth(1)}
+	s.start()
 	return s
 }
 
-func (s *stage) restart() {
-	if s.Stats != nil {
-		require.NoError(s.t, s.Close(s.t.Context()))
-	}
-	s.Stats = standing(s.t, s.path, &s.now, Options{OnAnomaly: func(a Anomaly) { s.told = append(s.told, a) }})
+func (s *stage) start() {
+	s.Stats = openStats(s.t, s.database, s.clock, Options{OnAnomaly: func(_ context.Context, a Anomaly) { s.found = append(s.found, a) }})
 }
 
-// later moves the clock.
+func (s *stage) restart() {
+	require.NoError(s.t, s.Close(s.t.Context()))
+	s.start()
+}
+
+func (s *stage) now() time.Time { return s.clock.Now() }
+
+// later moves the clock and writes what was observed: after a long time before
+// that, too, as the writer would.
 func (s *stage) later(d time.Duration) {
-	require.NoError(s.t, s.Flush(s.t.Context())) // then nobody reads the clock
-	s.now = s.now.Add(d)
+	if d > time.Minute {
+		require.NoError(s.t, s.Flush(s.t.Context()))
+	}
+	s.clock.Add(d)
 	require.NoError(s.t, s.Flush(s.t.Context()))
 }
 
@@ -48,7 +59,7 @@ func (s *stage) observe(e otp.Event) { s.Observe(s.t.Context(), e) }
 
 // mailed is somebody who asks, and answers in the next minute with answers.
 func (s *stage) mailed(domain string) {
-	e := otp.Event{Kind: otpevent.Sent, Time: s.now, Domain: domain, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
+	e := otp.Event{Kind: otpevent.Sent, Time: s.now(), Domain: domain, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
 	s.observe(e)
 	s.waiting = append(s.waiting, e)
 }
@@ -63,7 +74,7 @@ func (s *stage) answers() {
 
 func (s *stage) guesses(n int) {
 	for range n {
-		s.observe(otp.Event{Kind: otpevent.Wrong, Time: s.now, AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash(), WrongGuesses: 1})
+		s.observe(otp.Event{Kind: otpevent.Wrong, Time: s.now(), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash(), WrongGuesses: 1})
 	}
 }
 
@@ -71,14 +82,14 @@ func (s *stage) guesses(n int) {
 // up take no place from one that grows.
 func TestDomains_full(t *testing.T) {
 	s := newStage(t)
-	for day := range 10 {
+	for day := range 2 {
 		for range 300 {
 			s.mailed("zebra.example")
 		}
-		for n := range 30 { // people with a domain of their own
+		for n := range 150 { // people with a domain of their own
 			s.mailed(fmt.Sprintf("family-%d-%d.example", day, n))
 		}
-		s.now = s.now.Add(time.Minute)
+		s.clock.Add(time.Minute)
 		s.answers()
 		s.later(24 * time.Hour)
 	}
@@ -89,11 +100,11 @@ func TestDomains_full(t *testing.T) {
 		}
 		s.later(time.Minute)
 	}
-	require.Len(t, s.told, 1)
-	require.Equal(t, "zebra.example", s.told[0].Subject)
+	require.Len(t, s.found, 1)
+	require.Equal(t, "zebra.example", s.found[0].Subject)
 
 	w := newScene(t, Rules{})
-	for n := range 2 * places[Domain] {
+	for n := range 2 * slotsOf[Domain] {
 		w.see(1001, 1, kindSent, event{domain: strconv.Itoa(n)})
 	}
 	for minute := range int64(24 * 60) {
@@ -103,9 +114,9 @@ func TestDomains_full(t *testing.T) {
 	for minute := range int64(40) {
 		w.see(2001+24*60+minute, 3, kindSent, event{domain: "new.example"})
 	}
-	began, _ := w.told(2001 + 24*60 + 40)
+	began, _ := w.anomalies(2001 + 24*60 + 40)
 	require.Len(t, began, 1)
-	require.LessOrEqual(t, len(w.domains), 2*places[Domain])
+	require.LessOrEqual(t, len(w.domains), 2*slotsOf[Domain])
 }
 
 // A real domain that is quiet at night keeps its past, however many names are made up meanwhile.
@@ -118,23 +129,23 @@ func TestDomains_quiet(t *testing.T) {
 		s.later(time.Minute)
 		s.answers()
 	}
-	s.later(time.Date(2026, 3, 2, 23, 56, 0, 0, time.UTC).Sub(s.now))
+	s.later(time.Date(2026, 3, 2, 23, 56, 0, 0, time.UTC).Sub(s.now()))
 	for day := range 3 { // on either side of midnight
 		s.later(2 * time.Minute)
-		for n := range places[Domain] {
-			s.observe(otp.Event{Kind: otpevent.Sent, Time: s.now, Domain: fmt.Sprintf("made-up-%d-%d.example", day, n), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()})
+		for n := range slotsOf[Domain] {
+			s.observe(otp.Event{Kind: otpevent.Sent, Time: s.now(), Domain: fmt.Sprintf("made-up-%d-%d.example", day, n), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()})
 		}
 	}
 	s.later(8 * time.Hour)
-	s.told = nil
+	s.found = nil
 	for range 60 {
 		for range 3 {
 			s.mailed("real.example")
 		}
 		s.later(time.Minute)
 	}
-	require.Len(t, s.told, 1)
-	require.Equal(t, "real.example", s.told[0].Subject)
+	require.Len(t, s.found, 1)
+	require.Equal(t, "real.example", s.found[0].Subject)
 }
 
 // As many clients as are remembered, with a request each, do not hide one with many.
@@ -144,7 +155,7 @@ func TestSpreads_full(t *testing.T) {
 		s.see(1001, 1, kindAsked, event{})
 	}
 	s.see(1010, 500, kindAsked, event{client: otp.Hash{9}})
-	began, _ := s.told(1015)
+	began, _ := s.anomalies(1015)
 	require.Len(t, began, 1)
 	require.Len(t, s.clients, maxPeople)
 }
@@ -154,15 +165,15 @@ func TestAnomalies_flood(t *testing.T) {
 	s := newStage(t)
 	s.guesses(60)
 	s.later(2 * time.Minute)
-	require.Len(t, s.told, 1)
+	require.Len(t, s.found, 1)
 	for range 3 * maxActive {
 		address := s.hashes.hash()
 		for client := range 8 {
-			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now, AddressHash: address, ClientHash: otp.Hash{1, byte(client)}})
+			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now(), AddressHash: address, ClientHash: otp.Hash{1, byte(client)}})
 		}
 	}
 	s.later(2 * time.Minute)
-	require.Len(t, s.told, 1+8+maxActive)
+	require.Len(t, s.found, 1+8+maxActive)
 	all, err := s.Anomalies(t.Context(), Filter{})
 	require.NoError(t, err)
 	kinds := map[AnomalyKind]int{}
@@ -180,10 +191,10 @@ func TestAnomalies_flood(t *testing.T) {
 		require.NotZero(t, a.Until, "%v", a)
 	}
 	require.Zero(t, s.watch.counts[AddressSpread])
-	s.told = nil
+	s.found = nil
 	s.guesses(60)
 	s.later(2 * time.Minute)
-	require.Len(t, s.told, 1, "another attack is told")
+	require.Len(t, s.found, 1, "another attack is told")
 }
 
 // A day with an attack does not make the next attack usual after a restart.
@@ -195,7 +206,7 @@ func TestRestart_usual(t *testing.T) {
 				s.mailed("a.example")
 			}
 			for range attack {
-				e := otp.Event{Kind: otpevent.Sent, Time: s.now, AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
+				e := otp.Event{Kind: otpevent.Sent, Time: s.now(), AddressHash: s.hashes.hash(), ChallengeHash: s.hashes.hash()}
 				s.observe(e)
 				e.Kind, e.Age, e.WrongGuesses = otpevent.Wrong, time.Second, 1
 				s.observe(e)
@@ -208,12 +219,12 @@ func TestRestart_usual(t *testing.T) {
 		day(attack)
 		s.later(24 * time.Hour)
 	}
-	require.Len(t, s.told, 1)
+	require.Len(t, s.found, 1)
 	s.later(4 * time.Hour)
 	s.restart()
 	day(30)
 	s.later(time.Minute)
-	require.Len(t, s.told, 2)
+	require.Len(t, s.found, 2)
 }
 
 // While everything stands still nobody can answer: that is no fault of the mail.
@@ -231,12 +242,12 @@ func TestRestart_excuses(t *testing.T) {
 	}
 	s.waiting = nil // ten wait for their mail
 	require.NoError(t, s.Flush(t.Context()))
-	s.now = s.now.Add(20 * time.Minute)
+	s.clock.Add(20 * time.Minute)
 	s.restart()
 	for range 15 {
 		minute()
 	}
-	require.Empty(t, s.told)
+	require.Empty(t, s.found)
 
 	// Nor is it when they had mistyped it, and type it right at last.
 	d := &domain{}
@@ -257,7 +268,7 @@ func TestClock_ahead(t *testing.T) {
 		s := newStage(t)
 		minute := func(guesses int) {
 			s.answers()
-			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now.Add(ahead), AddressHash: s.hashes.hash()})
+			s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now().Add(ahead), AddressHash: s.hashes.hash()})
 			for range 10 {
 				s.mailed("mail.example")
 			}
@@ -267,12 +278,12 @@ func TestClock_ahead(t *testing.T) {
 		for range 60 {
 			minute(0)
 		}
-		require.Empty(t, s.told)
+		require.Empty(t, s.found)
 		for range 10 {
 			minute(20)
 		}
-		require.Len(t, s.told, 1)
-		require.Equal(t, DistributedGuessing, s.told[0].Kind)
+		require.Len(t, s.found, 1)
+		require.Equal(t, DistributedGuessing, s.found[0].Kind)
 	}
 }
 
@@ -280,26 +291,25 @@ func TestClock_ahead(t *testing.T) {
 func TestAnomalies_clockAhead(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		s := newStage(t)
-		right := s.now.Add(5 * time.Minute)
+		right := s.now().Add(5 * time.Minute)
 		s.later(30 * 24 * time.Hour)
 		s.guesses(60)
 		s.later(2 * time.Minute)
-		require.Len(t, s.told, 1)
+		require.Len(t, s.found, 1)
 		if restart {
 			require.NoError(t, s.Close(t.Context()))
-			s.now = right
-			s.Stats = nil
-			s.restart()
+			s.clock.Set(right)
+			s.start()
 		} else {
-			s.now = right
+			s.clock.Set(right)
 		}
 		for range 10 {
 			s.later(time.Hour)
 		}
-		s.told = nil
+		s.found = nil
 		s.guesses(60)
 		s.later(2 * time.Minute)
-		require.Len(t, s.told, 1)
+		require.Len(t, s.found, 1)
 	}
 }
 
@@ -308,31 +318,30 @@ func TestAnomalies_clockBehind(t *testing.T) {
 	s := newStage(t)
 	s.guesses(60)
 	s.later(2 * time.Minute)
-	require.Len(t, s.told, 1)
+	require.Len(t, s.found, 1)
 	for _, year := range []int{-1, 1} {
 		require.NoError(t, s.Close(t.Context()))
-		s.now = s.now.AddDate(year, 0, 0)
-		s.Stats = nil
-		s.restart()
+		s.clock.Set(s.now().AddDate(year, 0, 0))
+		s.start()
 	}
 	all, err := s.Anomalies(t.Context(), Filter{})
 	require.NoError(t, err)
 	require.Len(t, all, 1)
-	require.Equal(t, s.told[0].Since, all[0].Since)
+	require.Equal(t, s.found[0].Since, all[0].Since)
 }
 
 // A run with a clock that was a year ahead takes nothing from Abuse.
 func TestAbuse_clockAhead(t *testing.T) {
 	s := newStage(t)
-	right := s.now
+	right := s.now()
 	s.later(365 * 24 * time.Hour)
-	s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now, AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash()})
+	s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now(), AddressHash: s.hashes.hash(), ClientHash: s.hashes.hash()})
 	s.later(2 * time.Hour)
 	require.NoError(t, s.Close(t.Context()))
-	s.now = right
-	s.restart()
+	s.clock.Set(right)
+	s.start()
 	for range 30 {
-		s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now, AddressHash: s.hashes.hash(), ClientHash: otp.Hash{1}})
+		s.observe(otp.Event{Kind: otpevent.Asked, Time: s.now(), AddressHash: s.hashes.hash(), ClientHash: otp.Hash{1}})
 	}
 	s.guesses(30)
 	s.later(5 * time.Hour)
@@ -345,14 +354,14 @@ func TestAbuse_clockAhead(t *testing.T) {
 // What cannot be stored of an anomaly keeps nothing from being deleted, and events that a failover has
 // lost none of those to come from the rules.
 func TestTend_goesOn(t *testing.T) {
-	s := newStage(t)
-	s.opts.KeepEvents, s.opts.OnError = 24*time.Hour, func(error) {}
+	s := newStageOn(t, sqltest.SQLite(t))
+	s.opts.KeepEvents, s.opts.OnError = 24*time.Hour, func(context.Context, error) {}
 	s.guesses(60)
 	require.NoError(t, s.Flush(t.Context()))
 	_, err := s.db.Exec("CREATE TRIGGER no BEFORE INSERT ON otp_stats_anomalies BEGIN SELECT raise(FAIL, 'no'); END")
 	require.NoError(t, err)
-	for range 30 * 4 {
-		s.now = s.now.Add(15 * time.Minute)
+	for range 30 {
+		s.clock.Add(time.Hour)
 		require.Error(t, s.Flush(t.Context()))
 	}
 	var n int
@@ -361,8 +370,8 @@ func TestTend_goesOn(t *testing.T) {
 	_, err = s.db.Exec("DROP TRIGGER no; UPDATE sqlite_sequence SET seq = 0")
 	require.NoError(t, err)
 	s.later(2 * time.Hour)
-	s.told = nil
+	s.found = nil
 	s.guesses(60)
 	s.later(2 * time.Minute)
-	require.Len(t, s.told, 1)
+	require.Len(t, s.found, 1)
 }

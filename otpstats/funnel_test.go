@@ -2,6 +2,7 @@ package otpstats_test
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
@@ -32,9 +35,9 @@ func naive(all []happening) []counted {
 	for _, h := range all {
 		c := counted{at: h.Time, by: [6]string{h.Purpose, base(h.Locale), h.Domain, "", h.app}}
 		switch {
-		case h.outcome == otpstats.MailFailed:
+		case h.outcome == otpevent.MailFailed:
 			list = append(list, counted{at: h.Time, by: [6]string{3: h.provider}, n: otpstats.Counts{FailedTries: 1}})
-		case h.outcome == otpstats.MailSent:
+		case h.outcome == otpevent.MailSent:
 			provider[h.message] = h.provider
 		case h.outcome != "":
 			provider[h.message], refused[h.message] = "", true
@@ -166,41 +169,38 @@ func naiveFunnel(list []counted, f otpstats.Filter, by otpstats.Dimension) map[r
 	return rows
 }
 
-// What the funnel says is what anybody counts who has all the events.
+// The funnel equals a naive count over all events.
 func TestFunnel_isTheNaiveCount(t *testing.T) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
-			for seed := range uint64(2) {
-				c := newClock()
-				start := c.Now()
-				m := newMaker(seed)
-				all := m.traffic(start, 50*time.Hour, 900)
-				p := e.make(t)
-				s := open(t, p, c, otpstats.Options{App: appOf, Batch: 200, Queue: 200_000, Interval: time.Hour})
-				for i, h := range all {
-					c.Set(h.Time)
-					h.tell(s)
-					if m.IntN(300) == 0 {
-						flush(t, s)
-					}
-					if i == len(all)/2 { // a restart in between
-						require.NoError(t, s.Close(t.Context()))
-						s = open(t, p, c, otpstats.Options{App: appOf, Batch: 100, Queue: 200_000, Interval: time.Hour})
-					}
-				}
-				c.Add(10 * time.Hour) // all are over
-				flush(t, s)
-				flush(t, s)
-				require.Zero(t, s.Dropped())
-				compareAll(t, s, naive(all), start)
-				for range 2 { // and again nothing counts twice
-					c.Add(5 * time.Hour)
+	eachEngine(t, func(t *testing.T, d sqltest.Database) {
+		for seed := range uint64(testkit.Rounds(1, 2)) {
+			c := newClock()
+			start, prefix := c.Now(), fmt.Sprintf("seed%d_", seed)
+			m := newMaker(seed)
+			all := m.traffic(start, 50*time.Hour, testkit.Rounds(400, 900))
+			s := open(t, d, c, otpstats.Options{Prefix: prefix, App: appOf, Batch: 200, Queue: 200_000, Interval: time.Hour})
+			for i, h := range all {
+				c.Set(h.Time)
+				h.tell(s)
+				if m.IntN(300) == 0 {
 					flush(t, s)
 				}
-				compareAll(t, s, naive(all), start)
+				if i == len(all)/2 { // a restart in between
+					require.NoError(t, s.Close(t.Context()))
+					s = open(t, d, c, otpstats.Options{Prefix: prefix, App: appOf, Batch: 100, Queue: 200_000, Interval: time.Hour})
+				}
 			}
-		})
-	}
+			c.Add(10 * time.Hour) // all are over
+			flush(t, s)
+			flush(t, s)
+			require.Zero(t, s.Dropped())
+			compareAll(t, s, naive(all), start)
+			for range 2 { // and again nothing counts twice
+				c.Add(5 * time.Hour)
+				flush(t, s)
+			}
+			compareAll(t, s, naive(all), start)
+		}
+	})
 }
 
 func compareAll(t *testing.T, s *otpstats.Stats, list []counted, start time.Time) {

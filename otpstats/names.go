@@ -11,27 +11,27 @@ const (
 	dayMs  = 24 * hourMs
 )
 
-// names bounds the values of a dimension for each day. Those that were verified have
-// places of their own, which strangers who make up new ones cannot take.
+// names bounds how many values of a dimension are stored per day. Values with a
+// verified challenge have slots that strangers who invent new ones cannot take.
 type names struct {
-	places int              // for the proven, and for the new ones of a day
-	proven map[string]int64 // the day when one was last verified
+	slots  int              // for the proven values, and again for the new ones of a day
+	proven map[string]int64 // the day when a value was last verified
 	today  map[string]bool
 	dayOf  int64
 }
 
-var places = map[Dimension]int{Purpose: 30, Language: 40, Domain: 250, Provider: 30, App: 30}
+var slotsOf = map[Dimension]int{Purpose: 30, Language: 40, Domain: 250, Provider: 30, App: 30}
 
 func newNames() map[Dimension]*names {
 	all := map[Dimension]*names{}
-	for d, n := range places {
-		all[d] = &names{places: n, proven: map[string]int64{}, today: map[string]bool{}}
+	for d, n := range slotsOf {
+		all[d] = &names{slots: n, proven: map[string]int64{}, today: map[string]bool{}}
 	}
 	return all
 }
 
-// bounded returns name, or Other if there is no place for it. right says that
-// it is that of a right answer.
+// bounded returns name, or Other if there is no slot for it. right says that
+// the name comes from a verified challenge.
 func (n *names) bounded(name string, day int64, right bool) string {
 	if name == "" || name == Other {
 		return name
@@ -47,14 +47,14 @@ func (n *names) bounded(name string, day int64, right bool) string {
 	if proven || n.today[name] {
 		return name
 	}
-	if len(n.today) >= n.places {
+	if len(n.today) >= n.slots {
 		return Other
 	}
 	n.today[name] = true
 	return name
 }
 
-// learn gives what was verified its places.
+// learn gives the names of a verified challenge their slots.
 func (s *Stats) learn(e *event) {
 	day := e.time / dayMs
 	for d, name := range map[Dimension]string{Purpose: e.purpose, Language: e.language, Domain: e.domain, App: e.app} {
@@ -62,9 +62,10 @@ func (s *Stats) learn(e *event) {
 	}
 }
 
-// room makes a place among the proven, if need be of one that was not verified for a week.
+// room reports whether there is a free slot for a proven name. If need be, it
+// takes the slot of one that was not verified for a week.
 func (n *names) room(day int64) bool {
-	if len(n.proven) < n.places {
+	if len(n.proven) < n.slots {
 		return true
 	}
 	for name, last := range n.proven {
@@ -76,7 +77,7 @@ func (n *names) room(day int64) bool {
 	return false
 }
 
-// clean makes a text fit for every database.
+// clean makes a text acceptable to every database.
 func clean(s string) string {
 	if len(s) > 128 {
 		return Other
@@ -94,7 +95,8 @@ func clean(s string) string {
 	return s
 }
 
-// language is the base language of a locale, or of the first in a list: "pt" of "pt-BR,en".
+// language returns the base language of a locale, or of the first one in a list:
+// "pt" for "pt-BR,en".
 func language(locale string) string {
 	end := strings.IndexAny(locale, ",;-_.@")
 	if end < 0 {
@@ -110,7 +112,7 @@ func language(locale string) string {
 	return base
 }
 
-// seedNames gives those of the last week their places.
+// seedNames gives the names of the last week their slots.
 func (s *Stats) seedNames(ctx context.Context, now time.Time) error {
 	today := now.UnixMilli() / dayMs
 	for d, n := range s.names {
@@ -129,9 +131,9 @@ func (s *Stats) seedNames(ctx context.Context, now time.Time) error {
 			day := last / 86400
 			switch {
 			case name == "" || name == Other:
-			case (right > 0 || d == Provider) && len(n.proven) < n.places:
+			case (right > 0 || d == Provider) && len(n.proven) < n.slots:
 				n.proven[name] = day
-			case day == today && len(n.today) < n.places:
+			case day == today && len(n.today) < n.slots:
 				n.today[name], n.dayOf = true, today
 			}
 		}

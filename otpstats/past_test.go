@@ -3,30 +3,38 @@ package otpstats
 import (
 	"context"
 	"database/sql"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// standing is a Stats over a file, with a clock that stands.
-func standing(t *testing.T, path string, now *time.Time, opts Options) *Stats {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)")
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	opts.Key, opts.Interval, opts.Now = make([]byte, 16), time.Hour, func() time.Time { return *now }
-	opts.OnError = func(err error) { t.Error(err) }
-	s, err := Open(t.Context(), db, SQLite, &opts)
+// newClock returns a clock that begins at noon on a Monday.
+func newClock() *testkit.Clock {
+	return testkit.NewClockAt(time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC))
+}
+
+// openStats opens stats that end with the test. Its writer must not fail, and
+// writes only on Flush and Close.
+func openStats(t *testing.T, d sqltest.Database, c *testkit.Clock, opts Options) *Stats {
+	opts.Key, opts.Interval, opts.Now = make([]byte, 16), time.Hour, c.Now
+	opts.OnError = func(_ context.Context, err error) { t.Error(err) }
+	dialect := SQLite
+	if d.Driver == "pgx" {
+		dialect = PostgreSQL
+	}
+	s, err := Open(t.Context(), d.Open(t), dialect, &opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { s.Close(context.Background()) })
 	return s
 }
 
-// add puts a tally into the roll-ups.
+// add adds a tally to the roll-ups.
 func (s *Stats) add(t *testing.T, at time.Time, v values, set map[int]int64) {
 	ru, n := rollup{}, tally{}
 	for column, value := range set {
@@ -38,8 +46,9 @@ func (s *Stats) add(t *testing.T, at time.Time, v values, set map[int]int64) {
 
 // After a restart the rules know what was usual in the last four weeks.
 func TestRestart_past(t *testing.T) {
-	path, now := filepath.Join(t.TempDir(), "stats.db"), time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-	s := standing(t, path, &now, Options{})
+	d, c := sqltest.SQLite(t), newClock()
+	s := openStats(t, d, c, Options{})
+	now := c.Now()
 	month := now.AddDate(0, 0, -28)
 	for _, at := range []time.Time{month.AddDate(0, 0, -1), month.AddDate(0, 0, 1), now} {
 		s.add(t, at, values{domain: "a.example"}, map[int]int64{
@@ -50,7 +59,7 @@ func TestRestart_past(t *testing.T) {
 	require.NoError(t, s.Close(t.Context()))
 	require.Zero(t, s.watch.minutes)
 
-	w := standing(t, path, &now, Options{}).watch
+	w := openStats(t, d, c, Options{}).watch
 	require.Len(t, w.domains, 1)
 	require.Equal(t, 180.0, w.domains["a.example"].past.sent)
 	require.Equal(t, 100.0, w.domains["a.example"].past.quick)
@@ -62,48 +71,48 @@ func TestRestart_past(t *testing.T) {
 }
 
 // An attack is found that began before a restart, also where more was written meanwhile than is read at once.
-// What is over and begins again is told again; each has its end.
+// One that ends and begins again is reported again; each has its end.
 func TestRestart_attack(t *testing.T) {
-	path, now := filepath.Join(t.TempDir(), "stats.db"), time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-	var told []Anomaly
-	opts := Options{OnAnomaly: func(a Anomaly) { told = append(told, a) }}
-	s, m := standing(t, path, &now, opts), newMonth(1)
+	d, c := sqltest.Fast(t), newClock()
+	var found []Anomaly
+	opts := Options{OnAnomaly: func(_ context.Context, a Anomaly) { found = append(found, a) }}
+	s, m := openStats(t, d, c, opts), newMonth(1)
 	guess := func(n int) {
 		for range n {
-			s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: now, AddressHash: m.hash(), ChallengeHash: m.hash(), WrongGuesses: 1})
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: c.Now(), AddressHash: m.hash(), ChallengeHash: m.hash(), WrongGuesses: 1})
 		}
 	}
 	look := func(d time.Duration) {
-		require.NoError(t, s.Flush(t.Context())) // then nobody reads the clock
-		now = now.Add(d)
+		require.NoError(t, s.Flush(t.Context()))
+		c.Add(d)
 		require.NoError(t, s.Flush(t.Context()))
 	}
 	restart := func() {
 		require.NoError(t, s.Close(t.Context()))
-		s = standing(t, path, &now, opts)
+		s = openStats(t, d, c, opts)
 	}
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: now})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: c.Now()})
 	}
 	guess(10)
 	look(5 * time.Minute)
-	require.Empty(t, told)
+	require.Empty(t, found)
 	restart()
 	guess(10)
 	look(time.Minute)
-	require.Len(t, told, 1)
+	require.Len(t, found, 1)
 	restart()
 	guess(5)
 	look(time.Minute)
-	require.Len(t, told, 1)
+	require.Len(t, found, 1)
 	look(time.Hour)
 	restart()
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: now})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: c.Now()})
 	}
 	guess(20)
 	look(time.Minute)
-	require.Len(t, told, 2)
+	require.Len(t, found, 2)
 	look(time.Hour)
 	stored, err := s.Anomalies(t.Context(), Filter{})
 	require.NoError(t, err)
@@ -115,14 +124,14 @@ func TestRestart_attack(t *testing.T) {
 
 // A restart reads no event a second time into what is usual.
 func TestRestart_once(t *testing.T) {
-	path, now := filepath.Join(t.TempDir(), "stats.db"), time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-	s := standing(t, path, &now, Options{})
+	d, c := sqltest.SQLite(t), newClock()
+	s := openStats(t, d, c, Options{})
 	for range 10 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Escalated, Time: now, ChallengeHash: otp.Hash{1}})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Escalated, Time: c.Now(), ChallengeHash: otp.Hash{1}})
 	}
-	require.NoError(t, s.Close(t.Context())) // then nobody reads the clock
-	now = now.Add(2 * time.Hour)
-	s = standing(t, path, &now, Options{})
+	require.NoError(t, s.Close(t.Context()))
+	c.Add(2 * time.Hour)
+	s = openStats(t, d, c, Options{})
 	require.NoError(t, s.Flush(t.Context()))
 	require.Zero(t, s.watch.escalated)
 	require.EqualValues(t, 10, s.watch.last)
@@ -130,8 +139,9 @@ func TestRestart_once(t *testing.T) {
 
 // Anomalies are those that began or lasted in the range.
 func TestAnomalies_range(t *testing.T) {
-	now := time.Date(2026, 3, 9, 12, 0, 0, 0, time.UTC)
-	s := standing(t, filepath.Join(t.TempDir(), "stats.db"), &now, Options{})
+	c := newClock()
+	now := c.Now()
+	s := openStats(t, sqltest.SQLite(t), c, Options{})
 	from, to := now.Add(-24*time.Hour), now.Add(-12*time.Hour)
 	for name, span := range map[string][2]time.Time{
 		"before":  {from.Add(-2 * time.Hour), from.Add(-time.Second)},
@@ -156,18 +166,18 @@ func TestAnomalies_range(t *testing.T) {
 	require.Equal(t, []string{"lasting", "out of", "within", "into", "around"}, names)
 }
 
-// The places of names: as many new ones a day, and for a week those that were verified.
-func TestNames_places(t *testing.T) {
-	n := &names{places: 2, proven: map[string]int64{}, today: map[string]bool{}}
+// The slots of names: as many for new ones a day, and for a week those that were verified.
+func TestNames_slots(t *testing.T) {
+	n := &names{slots: 2, proven: map[string]int64{}, today: map[string]bool{}}
 	require.Equal(t, "known", n.bounded("known", 10, true))
 	require.Equal(t, "", n.bounded("", 10, true))
 	require.Equal(t, "new", n.bounded("new", 10, false))
-	require.Equal(t, Other, n.bounded("newer", 10, false), "on its first day the known one has one of the places")
+	require.Equal(t, Other, n.bounded("newer", 10, false), "on its first day the known one has one of the slots")
 	require.Equal(t, "newer", n.bounded("newer", 11, false))
 	require.Equal(t, "newest", n.bounded("newest", 11, false))
 	require.Equal(t, Other, n.bounded("new", 11, false))
 	require.Equal(t, "known", n.bounded("known", 11, false))
-	require.Equal(t, Other, n.bounded("new", 10, false), "what is late has no places of its own")
+	require.Equal(t, Other, n.bounded("new", 10, false), "what is late has no slots of its own")
 	require.Equal(t, "second", n.bounded("second", 12, true))
 	require.Equal(t, "third", n.bounded("third", 12, true), "as a new one")
 	require.NotContains(t, n.proven, "third")
@@ -182,15 +192,17 @@ func TestNames_places(t *testing.T) {
 
 // After a restart they are the same.
 func TestNames_restart(t *testing.T) {
-	path, now := filepath.Join(t.TempDir(), "stats.db"), time.Date(2026, 3, 9, 12, 0, 0, 0, time.UTC)
-	s := standing(t, path, &now, Options{})
+	d, c := sqltest.SQLite(t), newClock()
+	c.Add(7 * 24 * time.Hour)
+	s := openStats(t, d, c, Options{})
+	now := c.Now()
 	s.add(t, now.AddDate(0, 0, -8), values{domain: "too old"}, map[int]int64{verified: 1, sent: 1})
 	s.add(t, now.AddDate(0, 0, -7), values{domain: "a week ago", provider: "one"}, map[int]int64{verified: 1, sent: 1})
 	s.add(t, now.AddDate(0, 0, -1), values{domain: "never right", provider: "two"}, map[int]int64{sent: 1})
 	s.add(t, now, values{domain: "new"}, map[int]int64{sent: 1})
 	s.add(t, now, values{domain: Other}, map[int]int64{verified: 5})
 	require.NoError(t, s.Close(t.Context()))
-	all := standing(t, path, &now, Options{}).names
+	all := openStats(t, d, c, Options{}).names
 	today := now.UnixMilli() / dayMs
 	require.Equal(t, map[string]int64{"a week ago": today - 7}, all[Domain].proven)
 	require.Equal(t, map[string]bool{"new": true}, all[Domain].today)

@@ -8,23 +8,26 @@ import (
 	"time"
 )
 
-// Filter chooses what a query looks at. Empty texts choose everything.
+// Filter selects what a query looks at. An empty string selects everything.
 type Filter struct {
-	// From and To are the range; From counts as its full hour and To as the end of its own.
-	// Zero To means now, zero From means seven days before To; a range that ends before it begins is empty. In ranges of more than
-	// 14 days they count as full days, in UTC, but where a query is by the hour.
+	// From and To are the range. From is rounded down to a full hour, and To is
+	// rounded up. A zero To means now, and a zero From means seven days before
+	// To. If To is before From, the range is empty. In ranges of more than 14
+	// days they are rounded to full days in UTC instead, except in queries by
+	// the hour.
 	From, To time.Time
 
-	// Purpose, Language, Domain, Provider and App are values as [Stats.Dimensions] gives them.
+	// Purpose, Language, Domain, Provider and App are values that
+	// [Stats.Dimensions] returned.
 	Purpose, Language, Domain, Provider, App string
 }
 
-// Dimension is what a funnel is told apart by.
+// Dimension is how a funnel is broken down.
 type Dimension int
 
 // The dimensions.
 const (
-	None     Dimension = iota // one row for all
+	None     Dimension = iota // a single row
 	Hour                      // full hours
 	Day                       // days, in UTC
 	Purpose                   // the kind of the purpose
@@ -34,137 +37,187 @@ const (
 	App                       // the client app, from Options.App
 )
 
-// Other is the value of a dimension for all that had no place of their own: the
-// number of names is bounded, so that strangers cannot fill the tables.
+// Other is the value that stands for all values of a dimension beyond its limit.
+// The number of values per day is limited so that strangers cannot fill the
+// tables.
 const Other = "(other)"
 
-// Counts say what happened. Those about challenges count in the hour in which the challenge was
-// opened, so that Verified is a part of Sent; Asked and Limited count in their own hour, and under no provider.
+// Counts are the numbers of a [FunnelRow]. Counts about challenges belong to the
+// hour in which the challenge was opened, so that Verified is a part of Sent. All
+// others belong to the hour of their event. Asked, ResendAsked, Limited and
+// Failures have no provider.
 type Counts struct {
-	Asked       int64 // calls of Send, and of Resend where the old challenge is over and a new one opens
-	ResendAsked int64 // other calls of Resend
-	Limited     int64 // asked, and a budget was spent: no mail
-	Sent        int64 // challenges with a mail that the sender took
-	Resends     int64 // further mails of a challenge
-	Decoys      int64 // decoys opened; not in Sent
-	FailedMails int64 // mails that did not go out
-	FailedTries int64 // attempts of a provider that failed, whether or not another took the mail
-	Failures    int64 // calls that the system failed: the store, Options.Admit, the generator, clocks, keys
-	Answered    int64 // challenges, mailed ones, for which a code was typed in time, right or wrong, or anything that is no code
-	Verified    int64 // challenges passed
-	Wrong       int64 // wrong guesses
-	Malformed   int64 // input that is no code
-	Expired     int64 // guesses after the deadline
-	Exhausted   int64 // guesses after the last
-	Escalated   int64 // guesses at a short code when only strong ones count
-	Over        int64 // mailed challenges that are over: passed, or given up for Options.Over
-	NoMail      int64 // of Over: the mail was lost later, in a queue
-	NoAnswer    int64 // of Over: mailed, and nothing typed but what came too late
-	NeverRight  int64 // of Over: something typed, and never the right code
+	// Asked is the number of calls of Send, and of Resend where the old
+	// challenge had expired and a new one was opened.
+	Asked int64
+	// ResendAsked is the number of other calls of Resend.
+	ResendAsked int64
+	// Limited is the number of calls that a rate limit rejected: no mail was
+	// sent.
+	Limited int64
+	// Sent is the number of challenges with a mail that the sender accepted.
+	Sent int64
+	// Resends is the number of further mails of these challenges.
+	Resends int64
+	// Decoys is the number of decoys opened. They are not part of Sent.
+	Decoys int64
+	// FailedMails is the number of mails that were not sent.
+	FailedMails int64
+	// FailedTries is the number of failed attempts of a provider, even if
+	// another provider accepted the mail.
+	FailedTries int64
+	// Failures is the number of calls that the system failed: the store,
+	// Options.Admit, the generator, clocks or keys.
+	Failures int64
+	// Answered is the number of mailed challenges for which something was typed
+	// before they expired: a correct code, a wrong one or malformed input.
+	Answered int64
+	// Verified is the number of challenges that were passed.
+	Verified int64
+	// Wrong is the number of wrong guesses.
+	Wrong int64
+	// Malformed is the number of inputs that do not look like a code.
+	Malformed int64
+	// Expired is the number of guesses after the deadline.
+	Expired int64
+	// Exhausted is the number of guesses after the last allowed one.
+	Exhausted int64
+	// Escalated is the number of guesses at a short code when only strong codes
+	// were accepted.
+	Escalated int64
+	// Over is the number of mailed challenges that ended: they were passed, or
+	// given up after Options.Over. NoMail, NoAnswer and NeverRight are parts of
+	// it.
+	Over int64
+	// NoMail is the number of challenges whose mail was lost later, in a queue.
+	NoMail int64
+	// NoAnswer is the number of challenges for which nothing was typed in time.
+	NoAnswer int64
+	// NeverRight is the number of challenges for which something was typed, but
+	// never the correct code.
+	NeverRight int64
 }
 
 // FunnelRow is one row of [Stats.Funnel].
 type FunnelRow struct {
-	Time  time.Time // for Hour and Day: their beginning, in UTC
-	Value string    // for the other dimensions; empty for none, or Other
+	Time  time.Time // by Hour or Day: its beginning, in UTC
+	Value string    // by another dimension: its value, Other, or empty if there is none
 	Counts
 }
 
-// Quantiles of the time from opening a challenge to its right answer. They come from
-// buckets of a tenth of a decade and are good to an eighth.
+// Quantiles describe the time from the opening of a challenge to its correct
+// code. They are computed from buckets, ten per decade, and are accurate to one
+// eighth.
 type Quantiles struct {
-	Count int64         // of right answers; with 0 the others are 0
-	P50   time.Duration // half were quicker
-	P90   time.Duration // nine of ten were
-	P99   time.Duration // 99 of 100 were
+	Count int64         // number of correct codes; if it is 0, the others are 0
+	P50   time.Duration // half were faster
+	P90   time.Duration // 90% were faster
+	P99   time.Duration // 99% were faster
 }
 
-// AnswerTimes is what [Stats.AnswerTimes] returns.
+// AnswerTimes is the result of [Stats.AnswerTimes].
 type AnswerTimes struct {
-	Quantiles                // of all
-	Days      []DayQuantiles // of the days with an answer, in their order
+	Quantiles                // of the whole range
+	Days      []DayQuantiles // of each day that has an answer, in order of time
 }
 
-// DayQuantiles are those of the challenges opened on one day.
+// DayQuantiles describe the challenges opened on one day.
 type DayQuantiles struct {
 	Day time.Time // its beginning, in UTC
 	Quantiles
 }
 
-// Guesses is what [Stats.Guesses] returns: of the challenges that were passed, how
-// many had i wrong guesses before, and how many had i resends. The last place also counts all beyond.
+// Guesses is the result of [Stats.Guesses].
 type Guesses struct {
-	Verified int64    // challenges that were passed
-	Wrong    [8]int64 // of those, by the wrong guesses before
-	Resends  [6]int64 // of those, by the resends before
+	// Verified is the number of challenges that were passed.
+	Verified int64
+	// Wrong counts them by the wrong guesses before: Wrong[i] had i of them,
+	// and Wrong[7] had 7 or more.
+	Wrong [8]int64
+	// Resends counts them by the resends before: Resends[i] had i of them, and
+	// Resends[5] had 5 or more.
+	Resends [6]int64
 }
 
-// Steps is what [Stats.GaveUp] returns: where people leave. Shares are of what
-// stands before them: NotMailed of Asked, the others of Over.
+// Steps is the result of [Stats.GaveUp]: where people give up. NotMailed is part
+// of Asked; NoAnswer, NeverRight and Verified are parts of Over.
 type Steps struct {
 	Asked      int64 // calls of Send
-	NotMailed  int64 // of those, without a mail: limited, failed, or a decoy
-	Over       int64 // mailed challenges that are over
-	NoAnswer   int64 // of those, with nothing typed in time; a mail lost in a queue counts here
-	NeverRight int64 // of those, with something typed and never right
-	Verified   int64 // of those, passed
+	NotMailed  int64 // without a mail: limited, failed, or a decoy
+	Over       int64 // mailed challenges that ended
+	NoAnswer   int64 // nothing was typed in time; includes mails that were lost in a queue
+	NeverRight int64 // something was typed, but never the correct code
+	Verified   int64 // passed
 }
 
-// FallenDomain is a mail domain with fewer right answers than it used to have.
-type FallenDomain struct {
-	Domain                 string    // of the addresses
-	From, To               time.Time // the worst stretch of the range
-	Sent, Verified         int64     // in that stretch, challenges that had their time
-	PastSent, PastVerified int64     // in the four weeks before the range and the rest of the range
-	Share, PastShare       float64   // Verified of Sent, PastVerified of PastSent
-	Z                      float64   // of the two-proportion test: how many standard errors Share is below PastShare
-}
-
-// Abuse is what [Stats.Abuse] returns.
+// Abuse is the result of [Stats.Abuse].
 type Abuse struct {
-	Hours     []AbuseHour // each hour of the range with a guess that was not right
-	Clients   []Spread    // clients that asked for many addresses, the widest first; at most 50
-	Addresses []Spread    // addresses that many clients asked for, the widest first; at most 50
+	// Hours are the hours of the range with a guess that was not correct.
+	Hours []AbuseHour
+	// Clients are at most 50 clients that asked for many addresses, those with
+	// the most addresses first.
+	Clients []Spread
+	// Addresses are at most 50 addresses that many clients asked for, those with
+	// the most clients first.
+	Addresses []Spread
 }
 
-// AbuseHour is what happened in one hour.
+// AbuseHour describes one hour.
 type AbuseHour struct {
-	Hour      time.Time // its beginning, in UTC
-	Wrong     int64     // wrong guesses
-	Usual     float64   // wrong guesses in the median hour of the range
-	Unsolved  int64     // addresses with wrong guesses in the hour and no right one
-	Escalated int64     // guesses refused since only strong codes count
-	Malformed int64     // input that is no code: digits where a strong code was mailed are a guesser's
-	High      bool      // Unsolved is Guessing.MinAddresses or more, and Wrong Guessing.Factor times Usual or more
+	// Hour is the beginning of the hour, in UTC.
+	Hour time.Time
+	// Wrong is the number of wrong guesses.
+	Wrong int64
+	// Usual is the number of wrong guesses in the median hour of the range.
+	Usual float64
+	// Unsolved is the number of addresses with only wrong guesses in the hour.
+	Unsolved int64
+	// Escalated is the number of guesses that were rejected because only strong
+	// codes were accepted.
+	Escalated int64
+	// Malformed is the number of inputs that do not look like a code. Digits
+	// where a strong code was mailed come from a guesser.
+	Malformed int64
+	// High says that Unsolved is at least Guessing.MinAddresses, and Wrong at
+	// least Guessing.Factor times Usual.
+	High bool
 }
 
-// Spread is one client and its addresses, or one address and its clients, in one hour.
+// Spread is a client and its addresses, or an address and its clients, in one
+// hour.
 type Spread struct {
-	Hour    time.Time // its beginning, in UTC
-	Subject string    // the stored hash: equal in every hour, see Stats.ClientSubject and AddressSubject
-	Count   int64     // how many different
-	Asked   int64     // how often
+	// Hour is the beginning of the hour, in UTC.
+	Hour time.Time
+	// Subject is the stored hash of the client or address. It is the same in
+	// every hour. See Stats.ClientSubject and AddressSubject.
+	Subject string
+	// Count is the number of different addresses or clients.
+	Count int64
+	// Asked is the number of calls.
+	Asked int64
 }
 
-// Names are the values that a filter can choose, those with the most traffic first; at most 200 of each.
+// Names are the values that a filter can select, those with the most traffic
+// first, at most 200 of each.
 type Names struct {
 	Purposes  []string // kinds
 	Languages []string // base languages
 	Domains   []string // of addresses
 	Providers []string // of mail
-	Apps      []string // of Options.App
+	Apps      []string // from Options.App
 }
 
-// scope is what a query reads: the rows from a time until before another.
+// scope is what a query reads: the rows from one time up to, but not including,
+// another.
 type scope struct {
 	Filter
 	from, to time.Time
-	long     bool // by the day
+	long     bool // by day
 }
 
 func (s *Stats) scope(f Filter, by Dimension) scope {
 	if f.To.IsZero() {
-		f.To = s.opts.Now().Add(1) // with the hour that begins now
+		f.To = s.opts.Now().Add(1) // so that an hour that begins now is included
 	}
 	if f.From.IsZero() {
 		f.From = f.To.AddDate(0, 0, -7)
@@ -177,19 +230,20 @@ func (s *Stats) scope(f Filter, by Dimension) scope {
 	for _, v := range []*string{&f.Purpose, &f.Language, &f.Domain, &f.Provider, &f.App} {
 		*v = clean(*v) // as they are stored
 	}
-	// Truncate counts from the year 1, whose hours and days are those of UTC.
+	// Truncate counts from the year 1 and therefore in hours and days of UTC.
 	return scope{f, f.From.UTC().Truncate(unit), f.To.UTC().Add(unit - 1).Truncate(unit), long}
 }
 
-// sum is one row of sums.
+// sum is one row of the result of sums.
 type sum struct {
 	time  int64 // Unix seconds
 	value string
 	tally tally
 }
 
-// sums adds up columns of the roll-ups, by at most one time and one other dimension. It
-// reads the rows of one dimension where the filter leaves it at that, since they are few.
+// sums adds up columns of the roll-ups, by at most one dimension of time and one
+// other. It reads the coarsest grain that has all dimensions of the filter, since
+// that has the fewest rows.
 func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []int) (all []sum, err error) {
 	at, value := "0", "''"
 	grain := grainHour
@@ -214,7 +268,7 @@ func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []in
 			at = "time - time % 86400"
 		default:
 			if value = dimensionColumns[d]; value == "" {
-				return nil, fmt.Errorf("no dimension has the number %d", d)
+				return nil, fmt.Errorf("invalid dimension %d", d)
 			}
 			if !slices.Contains(only, d) {
 				only = append(only, d)
@@ -259,8 +313,8 @@ func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []in
 	return all, rows.Err()
 }
 
-// groups is what a query groups by. Constants are none, but a query without any group
-// has a row also for nothing.
+// groups returns what a query groups by. PostgreSQL does not group by constants,
+// and a query without any group returns a row even if there is nothing to add up.
 func groups(at, value string) string {
 	var by []string
 	if at != "0" {

@@ -7,44 +7,60 @@ import (
 	"time"
 )
 
-// AnomalyKind says what is unusual.
+// AnomalyKind is a kind of [Anomaly].
 type AnomalyKind string
 
 // The kinds of anomaly.
 const (
-	// DeliveryFalling: fewer of the codes mailed to a domain come back than used to.
+	// DeliveryFalling means that fewer of the codes mailed to a domain come back
+	// than before.
 	DeliveryFalling AnomalyKind = "delivery_falling"
-	// DistributedGuessing: wrong guesses at many addresses, and none right.
+	// DistributedGuessing means wrong guesses at many addresses without a
+	// correct one.
 	DistributedGuessing AnomalyKind = "distributed_guessing"
-	// ClientSpread: one client asks for many addresses.
+	// ClientSpread means that one client asks for many addresses.
 	ClientSpread AnomalyKind = "client_spread"
-	// AddressSpread: many clients ask for one address.
+	// AddressSpread means that many clients ask for one address.
 	AddressSpread AnomalyKind = "address_spread"
-	// EscalationSpike: many guesses at addresses where only strong codes count.
+	// EscalationSpike means many guesses at addresses that accept only strong
+	// codes after too many wrong guesses.
 	EscalationSpike AnomalyKind = "escalation_spike"
-	// Failing: the sender takes no mails, or the system fails calls: the store, Options.Admit,
-	// the generator, clocks, keys. Behind a relay.Queue, which takes all, look at its reports.
+	// Failing means that the sender accepts no mail, or that the system fails
+	// calls: the store, Options.Admit, the generator, clocks or keys. A
+	// relay.Queue accepts every mail, so look at its reports as well.
 	Failing AnomalyKind = "failing"
 )
 
-// Anomaly is something unusual that begins, or has been.
+// Anomaly is something unusual that has begun, and may have ended.
 type Anomaly struct {
-	Kind    AnomalyKind `json:"kind"`           // what is unusual
-	Subject string      `json:"subject"`        // the domain, or the stored hash of the client (see Stats.ClientSubject) or address; empty for all traffic
-	Since   time.Time   `json:"since"`          // the minute in which it was found
-	Until   time.Time   `json:"until,omitzero"` // when it was over; zero while it lasts
-	Count   int64       `json:"count"`          // what was seen when it was found: mails sent, unsolved addresses, addresses, clients, escalations, failures
-	Seen    float64     `json:"seen"`           // the number that is unusual: the share, from 0 to 1, that was verified or failed, or Count
-	Usual   float64     `json:"usual"`          // what it is usually, or the limit
+	// Kind says what is unusual.
+	Kind AnomalyKind `json:"kind"`
+	// Subject is the domain, or the stored hash of the client or address (see
+	// Stats.ClientSubject). It is empty if the anomaly is about all traffic.
+	Subject string `json:"subject"`
+	// Since is the minute in which the anomaly was detected.
+	Since time.Time `json:"since"`
+	// Until is when the anomaly ended. It is zero while it lasts.
+	Until time.Time `json:"until,omitzero"`
+	// Count is what the rule counted at detection: mails sent, addresses
+	// without a correct code, addresses, clients, escalations or failures.
+	Count int64 `json:"count"`
+	// Seen is the unusual number: the share of codes verified or calls failed,
+	// from 0 to 1, or else Count.
+	Seen float64 `json:"seen"`
+	// Usual is what Seen usually is, or its limit.
+	Usual float64 `json:"usual"`
 }
 
-// Rules say what is an anomaly. They are evaluated for each minute of the time of
-// the events, over the events of all processes that write to the database. An anomaly is
-// told once and is over when its rule has been quiet for Calm. In each rule a negative number, and a
-// Window of less than a minute, is an error.
+// Rules decide what is an anomaly. They are evaluated for each minute of the time
+// of the events, over the events of all processes that write to the database. An
+// anomaly is reported once, and ends when its rule has been quiet for Calm.
+//
+// In every rule a negative number is an error, and so is a Window of less than a
+// minute or more than an hour.
 type Rules struct {
-	// Calm is how long a rule must be quiet for its anomaly to be over. 0 means 30
-	// minutes; less than a minute, and more than a day, is an error.
+	// Calm is how long a rule must be quiet before its anomaly ends. 0 means 30
+	// minutes; less than a minute or more than a day is an error.
 	Calm time.Duration
 
 	Delivery    DeliveryRule // for DeliveryFalling
@@ -55,69 +71,83 @@ type Rules struct {
 	Failures    FailureRule  // for Failing
 }
 
-// DeliveryRule compares, for each domain, the share of the mailed codes that were
-// answered right within two and a half minutes with the same share in the weeks before. Challenges with
-// wrong guesses only, and strong codes, are left out: a guesser opened them, or their mail arrived.
+// DeliveryRule compares, for each domain, the share of mailed codes that were
+// answered correctly within two and a half minutes with that share in the weeks
+// before. It ignores challenges with only wrong guesses, since their mail arrived
+// or a guesser opened them, and challenges with a strong code.
 type DeliveryRule struct {
-	Off     bool          // never
-	MinSent int64         // mails that a verdict needs, in the last hour at most. 0 means 8: fewer may be one person
-	MinPast int64         // mails that the past needs. 0 means 200
-	Drop    float64       // how much of the usual share must be gone, below 1. 0 means 0.3
-	Z       float64       // standard errors between the two shares. 0 means 5.5: by chance once in fifty million looks
-	Window  time.Duration // the shortest stretch looked at; so is each longer one, up to an hour. 0 means 10 minutes
+	// Off disables the rule.
+	Off bool
+	// MinSent is the minimum number of mails in the stretch that is judged. 0
+	// means 8: fewer may all belong to one person.
+	MinSent int64
+	// MinPast is the minimum number of mails in the past. 0 means 200.
+	MinPast int64
+	// Drop is the part of the usual share that must be missing. It is below 1.
+	// 0 means 0.3.
+	Drop float64
+	// Z is the significance that the fall must have: the signed root of the G
+	// statistic (the likelihood ratio test) of the two shares. Chance alone
+	// exceeds it about as often as a standard normal variable. 0 means 5.5,
+	// once in fifty million evaluations.
+	Z float64
+	// Window is the shortest stretch that is judged. The rule also judges every
+	// longer stretch up to an hour. 0 means 10 minutes.
+	Window time.Duration
 }
 
-// GuessingRule counts the addresses with wrong guesses and no right one in Window.
+// GuessingRule counts the addresses that had wrong guesses and no correct one in
+// Window.
 type GuessingRule struct {
-	Off          bool          // never
-	MinAddresses int64         // 0 means 20
-	Factor       float64       // how many times the usual. 0 means 4
-	Window       time.Duration // 0 means 10 minutes, 60 at most
+	Off          bool          // disables the rule
+	MinAddresses int64         // minimum number of addresses. 0 means 20
+	Factor       float64       // how many times the usual number is unusual. 0 means 4
+	Window       time.Duration // 0 means 10 minutes
 }
 
 // SpreadRule counts the different addresses that one client asked for, or the
-// different clients that asked for one address, in Window. Those with a right answer do
-// not count: the people of an office share a client, too.
+// different clients that asked for one address, in Window. Pairs with a correct
+// code do not count: people in one office share a client, for example.
 type SpreadRule struct {
-	Off    bool          // never
-	Limit  int64         // how many are unusual. 0 means 20 addresses, 8 clients
-	Window time.Duration // 0 means an hour, which is the most
+	Off    bool          // disables the rule
+	Limit  int64         // the number that is unusual. 0 means 20 addresses or 8 clients
+	Window time.Duration // 0 means an hour
 }
 
 // SpikeRule counts escalations in Window.
 type SpikeRule struct {
-	Off    bool          // never
-	Min    int64         // 0 means 20
-	Factor float64       // how many times the usual. 0 means 5
-	Window time.Duration // 0 means 10 minutes, 60 at most
+	Off    bool          // disables the rule
+	Min    int64         // minimum number of escalations. 0 means 20
+	Factor float64       // how many times the usual number is unusual. 0 means 5
+	Window time.Duration // 0 means 10 minutes
 }
 
-// FailureRule counts the failures in Window: mails that were not handed over, other than to refused
-// recipients, and calls that the system failed; those whose caller did not wait only where there are more
-// of them than of all that was done.
+// FailureRule counts failures in Window: mails that were not sent, except to
+// rejected recipients, and calls that the system failed. Calls whose caller left
+// before the end count only if there are more of them than of successful calls.
 type FailureRule struct {
-	Off    bool          // never
-	Min    int64         // 0 means 10
-	Share  float64       // of all that was done: mails, decoys, guesses and failures; at most 1. 0 means 0.2
-	Window time.Duration // 0 means 10 minutes, 60 at most
+	Off    bool          // disables the rule
+	Min    int64         // minimum number of failures. 0 means 10
+	Share  float64       // minimum part of all mails, decoys, guesses and failures, at most 1. 0 means 0.2
+	Window time.Duration // 0 means 10 minutes
 }
 
-// filled has the defaults.
+// filled returns the rules with their defaults, or an error for invalid values.
 func (r Rules) filled() (Rules, error) {
 	var errs []error
 	duration := func(name string, d *time.Duration, standard, most time.Duration) {
 		if *d = cmp.Or(*d, standard); *d < time.Minute || *d > most {
-			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s is not from a minute to %v", name, most))
+			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s: %v, want 1m to %v", name, *d, most))
 		}
 	}
 	count := func(name string, n *int64, standard int64) {
 		if *n = cmp.Or(*n, standard); *n < 0 {
-			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s is negative", name))
+			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s: %d is negative", name, *n))
 		}
 	}
 	factor := func(name string, x *float64, standard float64) {
 		if *x = cmp.Or(*x, standard); !(*x > 0) {
-			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s is not above 0", name))
+			errs = append(errs, fmt.Errorf("otpstats: Options.Rules.%s: %v, want more than 0", name, *x))
 		}
 	}
 	duration("Calm", &r.Calm, 30*time.Minute, 24*time.Hour)
@@ -139,8 +169,11 @@ func (r Rules) filled() (Rules, error) {
 	count("Failures.Min", &r.Failures.Min, 10)
 	factor("Failures.Share", &r.Failures.Share, 0.2)
 	duration("Failures.Window", &r.Failures.Window, 10*time.Minute, time.Hour)
-	if r.Delivery.Drop >= 1 || r.Failures.Share > 1 {
-		errs = append(errs, errors.New("otpstats: Options.Rules.Delivery.Drop is 1 or more, or Failures.Share more than 1"))
+	if r.Delivery.Drop >= 1 {
+		errs = append(errs, fmt.Errorf("otpstats: Options.Rules.Delivery.Drop: %v, want less than 1", r.Delivery.Drop))
+	}
+	if r.Failures.Share > 1 {
+		errs = append(errs, fmt.Errorf("otpstats: Options.Rules.Failures.Share: %v, want at most 1", r.Failures.Share))
 	}
 	return r, errors.Join(errs...)
 }

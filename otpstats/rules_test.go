@@ -42,8 +42,8 @@ func (s *scene) see(minute int64, n int, k kind, e event) {
 	}
 }
 
-// told are the minutes in which anomalies began and ended, until a minute.
-func (s *scene) told(until int64) (began, ended []int64) {
+// anomalies returns the minutes in which anomalies began and ended, until a minute.
+func (s *scene) anomalies(until int64) (began, ended []int64) {
 	for s.minute < until {
 		s.advance((s.minute + 1) * 60_000)
 	}
@@ -101,7 +101,7 @@ func TestRules_spread(t *testing.T) {
 				}
 			}
 			s.see(test.later, test.next, kindAsked, kind.event)
-			began, ended := s.told(1200)
+			began, ended := s.anomalies(1200)
 			require.Equal(t, test.began, began, "%s: %s", name, what)
 			require.Equal(t, test.ended, ended, "%s: %s", name, what)
 			require.Empty(t, s.clients, what)
@@ -141,7 +141,7 @@ func TestRules_guessing(t *testing.T) {
 		if test.one > 0 {
 			s.see(test.one, 1, kindWrong, event{wrongs: 1})
 		}
-		began, _ := s.told(1100)
+		began, _ := s.anomalies(1100)
 		require.Equal(t, test.told, len(began) == 1, name)
 	}
 }
@@ -157,7 +157,7 @@ func TestRules_guessingAgain(t *testing.T) {
 	for _, e := range all {
 		s.see(1020, 1, kindWrong, e)
 	}
-	began, _ := s.told(1100)
+	began, _ := s.anomalies(1100)
 	require.Equal(t, []int64{1021}, began)
 }
 
@@ -178,10 +178,10 @@ func TestRules_attackLasts(t *testing.T) {
 			}
 			show(s, minute, each)
 		}
-		began, ended := s.told(1400)
+		began, ended := s.anomalies(1400)
 		require.Len(t, began, 1, name)
 		require.Empty(t, ended, name)
-		_, ended = s.told(1500)
+		_, ended = s.anomalies(1500)
 		require.Len(t, ended, 1, name)
 		require.InDelta(t, 1437, ended[0], 4, name)
 	}
@@ -212,7 +212,7 @@ func TestRules_escalations(t *testing.T) {
 		s.minutes, s.pastEscalated = 1e6, test.past*1e6
 		s.see(1001, test.first, kindEscalated, event{})
 		s.see(test.later, test.next, kindEscalated, event{})
-		began, _ := s.told(1100)
+		began, _ := s.anomalies(1100)
 		require.Equal(t, test.told, len(began) == 1, name)
 	}
 	usual := newScene(t, Rules{})
@@ -220,12 +220,12 @@ func TestRules_escalations(t *testing.T) {
 		usual.see(1001+minute, 1, kindEscalated, event{})
 	}
 	usual.see(2441, 30, kindEscalated, event{})
-	began, _ := usual.told(2500)
+	began, _ := usual.anomalies(2500)
 	require.Empty(t, began)
 	again := newScene(t, Rules{})
 	again.see(1001, 20, kindEscalated, event{})
 	again.see(1001+2*span, 20, kindEscalated, event{})
-	began, _ = again.told(1200)
+	began, _ = again.anomalies(1200)
 	require.Equal(t, []int64{1002, 1002 + 2*span}, began)
 }
 
@@ -291,7 +291,7 @@ func TestRules_deliveryCounts(t *testing.T) {
 				test.show(s, minute)
 			}
 		}
-		s.told(1700)
+		s.anomalies(1700)
 		found := 0
 		for _, n := range s.news {
 			if n.Kind == DeliveryFalling {
@@ -329,10 +329,10 @@ func TestRules_deliveryUnknown(t *testing.T) {
 	s.domains["post.example"] = &domain{}
 	s.domains["post.example"].past.sent, s.domains["post.example"].past.quick = 2000, 1900
 	s.see(1001, 20, kindSent, event{domain: "post.example"})
-	began, ended = s.told(2400)
+	began, ended = s.anomalies(2400)
 	require.Equal(t, []int64{1005}, began)
 	require.Empty(t, ended)
-	_, ended = s.told(2600)
+	_, ended = s.anomalies(2600)
 	require.Equal(t, []int64{1064 + 24*60 - 1 + 30}, ended)
 }
 
@@ -341,7 +341,7 @@ func TestRules_pastFades(t *testing.T) {
 	s, d := newScene(t, Rules{}), &domain{}
 	d.past.sent, d.past.quick = 1000, 800
 	s.domains["post.example"] = d
-	s.told(1000 + 7*24*60)
+	s.anomalies(1000 + 7*24*60)
 	require.InDelta(t, 500, d.past.sent, 0.1)
 	require.InDelta(t, 400, d.past.quick, 0.1)
 }
@@ -349,10 +349,10 @@ func TestRules_pastFades(t *testing.T) {
 // New domains of each day do not fill the memory for ever.
 func TestWatch_domains(t *testing.T) {
 	s := newScene(t, Rules{})
-	for n := range 3 * places[Domain] {
+	for n := range 3 * slotsOf[Domain] {
 		s.see(1001, 1, kindSent, event{domain: strconv.Itoa(n)})
 	}
-	require.Len(t, s.domains, 2*places[Domain])
+	require.Len(t, s.domains, 2*slotsOf[Domain])
 }
 
 // Forget leaves nothing of the address with the rules, in the queue of what is to be told neither.
@@ -365,7 +365,7 @@ func TestWatch_forget(t *testing.T) {
 		s.see(1001, 1, kindAsked, event{address: h, client: client})
 		s.see(1001, 1, kindWrong, event{address: h})
 	}
-	s.told(1003)
+	s.anomalies(1003)
 	require.Len(t, s.news, 2)
 	s.forget(gone)
 	require.Len(t, s.news, 1)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -12,9 +11,9 @@ import (
 	"time"
 )
 
-// The grains of a roll-up: all dimensions together by the hour; none or one of
-// them (added to the number) by the hour and by the day; and by the hour the pairs that a
-// page with one filter asks for.
+// The grains of a roll-up. There are counts for all dimensions together by hour;
+// for none or one of them (its number is added) by hour and by day; and by hour
+// for the pairs that a page with one filter needs.
 const (
 	grainAll             = 0
 	grainHour            = 10
@@ -30,8 +29,8 @@ var dimensionColumns = map[Dimension]string{
 
 var prefixes = regexp.MustCompile(`^([A-Za-z0-9_]{1,40}\.)?[A-Za-z0-9_]{1,40}$`)
 
-// sqlText writes a text for a dialect: {p}name is a table, {i}name an index that
-// is made, {t}name its table, ? an argument.
+// sqlText translates text to a dialect: {p}name is a table, {i}name an index
+// being created, {t}name its table, and ? an argument.
 type sqlText struct {
 	dialect Dialect
 	prefix  string
@@ -64,13 +63,13 @@ func (q sqlText) text(text string) string {
 			text = text[i+1:]
 			continue
 		}
-		what, rest := text[i+1], text[i+len("{p}"):]
+		letter, rest := text[i+1], text[i+len("{p}"):]
 		end := strings.IndexFunc(rest, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
 		if end < 0 {
 			end = len(rest)
 		}
-		// The schema goes with the table in PostgreSQL, with the index in SQLite.
-		if !(what == 'i' && q.dialect == PostgreSQL || what == 't' && q.dialect == SQLite) {
+		// PostgreSQL names the schema with the table, SQLite with the index.
+		if !(letter == 'i' && q.dialect == PostgreSQL || letter == 't' && q.dialect == SQLite) {
 			b.WriteString(schema)
 		}
 		b.WriteString(`"` + prefix + rest[:end] + `"`)
@@ -78,9 +77,10 @@ func (q sqlText) text(text string) string {
 	}
 }
 
-// Schema returns the SQL that makes the tables and indexes where they are missing, for
-// those who migrate with a tool of their own: statements that end with a
-// semicolon. An empty prefix is the default one.
+// Schema returns the SQL statements, each ended by a semicolon, that create
+// missing tables and indexes. Use it with your own migration tool, together with
+// Options.Unmigrated. An empty prefix means the default one. It returns an error
+// for an invalid dialect or prefix; see [Options].
 func Schema(d Dialect, prefix string) (string, error) {
 	q, err := newText(d, prefix)
 	if err != nil {
@@ -94,10 +94,10 @@ func newText(d Dialect, prefix string) (sqlText, error) {
 		prefix = "otp_stats_"
 	}
 	if !prefixes.MatchString(prefix) {
-		return sqlText{}, errors.New("otpstats: Options.Prefix is not of [A-Za-z0-9_], nor two such with a dot")
+		return sqlText{}, fmt.Errorf("otpstats: Options.Prefix: invalid prefix %q, want up to 40 letters, digits or underscores, optionally after a schema and a dot", prefix)
 	}
 	if d != SQLite && d != PostgreSQL {
-		return sqlText{}, fmt.Errorf("otpstats: the dialect is otpstats.SQLite or otpstats.PostgreSQL, not %d", d)
+		return sqlText{}, fmt.Errorf("otpstats: invalid dialect %d, want otpstats.SQLite or otpstats.PostgreSQL", d)
 	}
 	return sqlText{d, prefix}, nil
 }
@@ -140,13 +140,14 @@ func (q sqlText) schema() []string {
 	return statements
 }
 
-// migrate makes what is missing.
+// migrate creates missing tables and indexes.
 func (s *Stats) migrate(ctx context.Context) error {
 	statements := s.sql.schema()
 	if s.sql.dialect == PostgreSQL {
-		// Two sessions that create one table at once collide in spite of IF NOT
-		// EXISTS, so they take turns; the number is arbitrary. A look at an index locks
-		// its table: behind the lock that each writer begins with, they cannot deadlock.
+		// Two sessions that create a table at the same time collide despite IF
+		// NOT EXISTS, so they take turns; the number is arbitrary. CREATE INDEX
+		// locks its table even if the index exists. The lock that each writer
+		// starts with comes first, so that they cannot deadlock.
 		statements = []string{"DO $migrate$ BEGIN PERFORM pg_advisory_xact_lock(7095311947);\n" +
 			s.sql.text("IF to_regclass('{p}writers') IS NOT NULL THEN LOCK TABLE {p}writers IN EXCLUSIVE MODE; END IF;\n") +
 			strings.Join(statements, ";\n") + ";\nEND $migrate$"}
@@ -177,36 +178,37 @@ func (s *Stats) exec(ctx context.Context, on runner, text string, args ...any) (
 	return result.RowsAffected()
 }
 
-// marks is a list of n arguments.
-func marks(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
+// placeholders is a list of n arguments.
+func placeholders(n int) string { return "(?" + strings.Repeat(", ?", n-1) + ")" }
 
-// insert writes rows of the same width.
+// insert writes rows of equal width.
 func (s *Stats) insert(ctx context.Context, tx *sql.Tx, head string, rows [][]any, tail string) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	one := marks(len(rows[0]))
-	if s.sql.dialect == SQLite { // reading the text of many rows takes longer than writing them
-		stmt, err := tx.PrepareContext(ctx, s.sql.text(head+" VALUES "+one+tail))
+	row := placeholders(len(rows[0]))
+	if s.sql.dialect == SQLite { // parsing a statement for many rows takes longer than writing them
+		stmt, err := tx.PrepareContext(ctx, s.sql.text(head+" VALUES "+row+tail))
 		if err != nil {
 			return err
 		}
 		defer stmt.Close()
-		for _, row := range rows {
-			// Watching a context costs the driver a goroutine for each row; tx ends with it.
-			if _, err := stmt.ExecContext(context.WithoutCancel(ctx), row...); err != nil {
+		for _, args := range rows {
+			// Watching a context costs the driver a goroutine for each row, and tx
+			// ends with the context anyway.
+			if _, err := stmt.ExecContext(context.WithoutCancel(ctx), args...); err != nil {
 				return cmp.Or(ctx.Err(), err)
 			}
 		}
 		return nil
 	}
-	for len(rows) > 0 { // each statement is a way to the server and back
-		n := min(len(rows), max(1, 4000/len(rows[0]))) // it takes 65535 arguments
+	for len(rows) > 0 { // each statement is a round trip to the server
+		n := min(len(rows), max(1, 4000/len(rows[0]))) // the protocol allows 65535 arguments
 		args := make([]any, 0, n*len(rows[0]))
-		for _, row := range rows[:n] {
-			args = append(args, row...)
+		for _, values := range rows[:n] {
+			args = append(args, values...)
 		}
-		if _, err := s.exec(ctx, tx, head+" VALUES "+one+strings.Repeat(", "+one, n-1)+tail, args...); err != nil {
+		if _, err := s.exec(ctx, tx, head+" VALUES "+row+strings.Repeat(", "+row, n-1)+tail, args...); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -214,8 +216,9 @@ func (s *Stats) insert(ctx context.Context, tx *sql.Tx, head string, rows [][]an
 	return nil
 }
 
-// update runs f in a transaction that no other writer of these tables is in: the row of
-// the writer "" is held throughout. One that hangs holds up the others, so each ends in a minute.
+// update runs f in a transaction that excludes all other writers of these
+// tables: it holds the lock on the row of the writer "" throughout. A
+// transaction that hangs blocks the others, so each ends after a minute.
 func (s *Stats) update(ctx context.Context, f func(tx *sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -225,7 +228,8 @@ func (s *Stats) update(ctx context.Context, f func(tx *sql.Tx) error) error {
 	}
 	defer tx.Rollback()
 	if s.sql.dialect == PostgreSQL {
-		// For the process that is frozen, or beyond a cut line: the server ends its transaction.
+		// If this process freezes or its connection is cut, the server ends
+		// the transaction.
 		if _, err := tx.ExecContext(ctx, "SELECT set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '30s', true)"); err != nil {
 			return err
 		}

@@ -8,16 +8,16 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// What a row of the spreads is about. Those of an hour are made when it is over, since
-// counts of different values cannot be added up.
+// The kinds of rows in the table of spreads. The rows of an hour are created once
+// it has ended, since counts of distinct values cannot be added up.
 const (
-	spreadDone     = iota // the hour is made
-	spreadClients         // a client and how many addresses
-	spreadAddress         // an address and how many clients
-	spreadUnsolved        // how many addresses with wrong guesses and no right one
+	spreadDone     = iota // the rows of this hour exist
+	spreadClients         // a client and its number of addresses
+	spreadAddress         // an address and its number of clients
+	spreadUnsolved        // the number of addresses with only wrong guesses
 )
 
-// The least that a spread has.
+// The minimum size of a spread.
 const (
 	minAddresses = 5
 	minClients   = 3
@@ -28,7 +28,8 @@ type spread struct {
 	Spread
 }
 
-// keepSpreads makes those of the hours that have been over for five minutes.
+// keepSpreads creates the rows of all hours that ended five minutes ago or
+// earlier.
 func (s *Stats) keepSpreads(ctx context.Context, now int64) error {
 	end := (now - 5*60000) / hourMs * hourMs
 	for {
@@ -54,10 +55,10 @@ func (s *Stats) keepSpreads(ctx context.Context, now int64) error {
 	}
 }
 
-// spreadsEnd is the first hour with events that is not made; -1 if there is none.
+// spreadsEnd returns the first hour that has events and no rows yet, or -1.
 func (s *Stats) spreadsEnd(ctx context.Context) (int64, error) {
 	var last, first sql.NullInt64
-	// Not those that were made while a clock was ahead.
+	// Ignore hours that were created while a clock was ahead.
 	err := s.db.QueryRowContext(ctx, s.sql.text("SELECT max(hour) FROM {p}spreads WHERE hour <= ?"), s.opts.Now().Unix()).Scan(&last)
 	if err != nil {
 		return 0, err
@@ -73,7 +74,7 @@ func (s *Stats) spreadsEnd(ctx context.Context) (int64, error) {
 	return first.Int64 / hourMs * hourMs, nil
 }
 
-// spreadsOf finds those of one hour in the events.
+// spreadsOf computes the spreads of one hour from the events.
 func (s *Stats) spreadsOf(ctx context.Context, from int64) (all []spread, err error) {
 	for _, q := range []struct {
 		kind int
@@ -112,7 +113,7 @@ func (s *Stats) spreadsOf(ctx context.Context, from int64) (all []spread, err er
 	return all, nil
 }
 
-// spreads are those of the hours of a range, kept or found.
+// spreads returns the spreads of a range, from the table or computed.
 func (s *Stats) spreads(ctx context.Context, from, to int64) (all []spread, err error) {
 	rows, err := s.query(ctx, s.db, "SELECT hour, kind, subject, count, asked FROM {p}spreads WHERE hour >= ? AND hour < ? AND kind > 0", from/1000, to/1000)
 	if err != nil {
@@ -136,7 +137,7 @@ func (s *Stats) spreads(ctx context.Context, from, to int64) (all []spread, err 
 	if err != nil || open < 0 {
 		return all, err
 	}
-	// More than a few hours are only open while the writer catches up.
+	// There are more than a few open hours only while the writer catches up.
 	for hour := max(open, from, to-6*hourMs); hour < to; hour += hourMs {
 		found, err := s.spreadsOf(ctx, hour)
 		if err != nil {

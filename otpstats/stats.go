@@ -15,10 +15,12 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Stats takes events and answers questions about them. It must be made by [Open] and is
-// safe for concurrent use. Several processes may use the same tables in PostgreSQL;
-// a file of SQLite is for one. The methods that answer return the errors of the database and
-// of their context, wrapped, and go on after [Stats.Close].
+// Stats stores events and answers questions about them. Create it with [Open].
+// It is safe for concurrent use. Several processes can share tables in
+// PostgreSQL; only one may use a SQLite file.
+//
+// The methods that answer questions return errors of the database and of their
+// context, wrapped. They keep working after [Stats.Close].
 type Stats struct {
 	db    *sql.DB
 	opts  Options
@@ -27,7 +29,7 @@ type Stats struct {
 	names map[Dimension]*names
 	watch *watch
 
-	queue    chan record
+	queue    chan event
 	overflow overflow
 	calls    chan call
 	dropped  atomic.Int64
@@ -39,39 +41,41 @@ type Stats struct {
 	end       context.CancelFunc
 	done      chan struct{} // closed when the writer has ended
 
-	// Of the writer alone.
+	// Only the writer uses these.
 	batches int64
 	clock   int64 // Unix milliseconds: all events before it are written
-	tended  int64 // the minute of clock that was last tended to
-	pruned  int64 // the hour
-	setBack bool  // the clock was, and the watch has to begin anew
+	tended  int64 // the minute of clock in which tend last did its full work
+	pruned  int64 // the hour of the last Prune
+	setBack bool  // the clock was set back, and the watch must be seeded again
 }
 
-// call is what the writer does between two batches.
+// call is work for the writer between two batches.
 type call struct {
 	ctx  context.Context
 	do   func(context.Context) error
 	done chan error
 }
 
-// ErrClosed is what Flush and Forget return after [Stats.Close].
+// ErrClosed is returned by Flush and Forget after [Stats.Close].
 var ErrClosed = errors.New("otpstats: closed")
 
-// wrap says what failed.
-func wrap(what string, err error) error {
+// wrap names the action that failed.
+func wrap(action string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("otpstats: %s: %w", what, err)
+	return fmt.Errorf("otpstats: %s: %w", action, err)
 }
 
-// Open makes the tables in db if need be, and starts the goroutine that writes, which
-// [Stats.Close] ends. The db stays the caller's, who closes it after that.
-// A context that ends later does not end the writer. It returns an error for options that
-// make no sense, among them nil, which have no Key, and the database's.
+// Open creates missing tables in db and starts the goroutine that writes. Call
+// [Stats.Close] to stop that goroutine, and close db after that: the caller
+// keeps ownership of it. The writer keeps running when ctx ends later.
+//
+// It returns an error if an option is invalid, if opts is nil (since Key is
+// required), or if the database fails.
 func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Stats, error) {
 	if db == nil {
-		return nil, errors.New("otpstats: no database")
+		return nil, errors.New("otpstats: Open: db is nil")
 	}
 	s := &Stats{db: db, id: rand.Text(), closing: make(chan struct{}), done: make(chan struct{}), calls: make(chan call)}
 	if opts != nil {
@@ -92,17 +96,17 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Stats, er
 	s.clock = s.opts.Now().UnixMilli()
 	if err := s.seed(ctx); err != nil {
 		if s.opts.Unmigrated {
-			err = fmt.Errorf("%w (with Options.Unmigrated the tables of Schema must be there)", err)
+			err = fmt.Errorf("%w (with Options.Unmigrated, create the tables of Schema first)", err)
 		}
 		return nil, wrap("open", err)
 	}
-	s.queue = make(chan record, s.opts.Queue)
+	s.queue = make(chan event, s.opts.Queue)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run()
 	return s, nil
 }
 
-// seed gives the names and the watch what the tables know at the clock's time.
+// seed initializes the names and the watch from the tables, as of s.clock.
 func (s *Stats) seed(ctx context.Context) error {
 	now := time.UnixMilli(s.clock)
 	s.names, s.watch = newNames(), newWatch(s.opts.Rules)
@@ -112,10 +116,10 @@ func (s *Stats) seed(ctx context.Context) error {
 	return s.seedWatch(ctx, now)
 }
 
-// fill sets the defaults and refuses what makes no sense.
+// fill sets the defaults and rejects invalid values.
 func (o *Options) fill() error {
 	if len(o.Key) < 16 {
-		return errors.New("otpstats: Options.Key has less than 16 bytes")
+		return fmt.Errorf("otpstats: Options.Key: %d bytes, want at least 16", len(o.Key))
 	}
 	o.Key = bytes.Clone(o.Key)
 	o.Queue, o.Batch = cmp.Or(o.Queue, 16384), cmp.Or(o.Batch, 1000)
@@ -123,32 +127,39 @@ func (o *Options) fill() error {
 	o.KeepEvents = cmp.Or(o.KeepEvents, 30*24*time.Hour)
 	o.KeepRollups = cmp.Or(o.KeepRollups, max(o.KeepEvents, 400*24*time.Hour))
 	switch {
-	case o.Queue < 0, o.Batch < 0, o.Interval < 0, o.Over < 0:
-		return errors.New("otpstats: Options.Queue, Batch, Interval or Over is negative")
+	case o.Queue < 0:
+		return fmt.Errorf("otpstats: Options.Queue: %d is negative", o.Queue)
+	case o.Batch < 0:
+		return fmt.Errorf("otpstats: Options.Batch: %d is negative", o.Batch)
+	case o.Interval < 0:
+		return fmt.Errorf("otpstats: Options.Interval: %v is negative", o.Interval)
+	case o.Over < 0:
+		return fmt.Errorf("otpstats: Options.Over: %v is negative", o.Over)
 	case o.KeepEvents < 24*time.Hour:
-		return errors.New("otpstats: Options.KeepEvents is less than a day")
+		return fmt.Errorf("otpstats: Options.KeepEvents: %v, want at least 24h", o.KeepEvents)
 	case o.KeepRollups < o.KeepEvents:
-		return errors.New("otpstats: Options.KeepRollups is less than KeepEvents")
+		return fmt.Errorf("otpstats: Options.KeepRollups: %v, want at least KeepEvents (%v)", o.KeepRollups, o.KeepEvents)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.OnError == nil {
-		o.OnError = func(error) {}
+		o.OnError = func(context.Context, error) {}
 	}
 	if o.OnAnomaly == nil {
-		o.OnAnomaly = func(Anomaly) {}
+		o.OnAnomaly = func(context.Context, Anomaly) {}
 	}
 	if o.OnCalm == nil {
-		o.OnCalm = func(Anomaly) {}
+		o.OnCalm = func(context.Context, Anomaly) {}
 	}
 	var err error
 	o.Rules, err = o.Rules.filled()
 	return err
 }
 
-// Observe takes an event and never waits. It is for [otp.Options].Observer.
-// An [otpevent.Forgotten] does what [Stats.Forget] does.
+// Observe queues an event and never blocks. Set the Stats as
+// [otp.Options].Observer. An [otpevent.Forgotten] has the effect of
+// [Stats.Forget].
 func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	k := kindOf(e.Kind)
 	if k == kindNone {
@@ -157,75 +168,87 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	if e.Err != nil {
 		k = failureOf(k, e.Err)
 	}
-	r := record{
-		kind: k, resend: e.Resend, strong: e.Strong, decoy: e.Decoy, time: e.Time.UnixMilli(), age: e.Age, wrongs: int64(e.WrongGuesses),
+	queued := event{
+		kind: k, resend: e.Resend, strong: e.Strong, decoy: e.Decoy, time: e.Time.UnixMilli(), age: e.Age.Milliseconds(), wrongs: int64(e.WrongGuesses),
 		address: e.AddressHash, client: e.ClientHash, challenge: e.ChallengeHash,
-		purpose: bounded(e.Purpose), locale: bounded(e.Locale), domain: e.Domain, mid: e.Message,
+		purpose: bounded(e.Purpose), language: bounded(e.Locale), domain: e.Domain, mailID: e.Message,
 	}
 	if s.opts.App != nil {
-		r.app = bounded(s.opts.App(ctx))
+		queued.app = bounded(s.opts.App(ctx))
 	}
-	s.put(&r)
+	s.enqueue(&queued)
 }
 
-// Mail says what became of a mail, by the ID in otp.Event.Message: for the functions that
-// relay.Failover and relay.Queue report to. It may come before or after the event of
-// the send, and never waits. Provider may be empty; outcome is one from [MailSent] to
-// [MailFailed], and of others OnError is told.
-func (s *Stats) Mail(message, provider, outcome string) {
-	s.put(&record{kind: kindMail, time: s.opts.Now().UnixMilli(), mid: message, provider: bounded(provider), outcome: bounded(outcome)})
+// Mail records what became of a mail; call it from the callbacks of
+// relay.Failover and relay.Queue. The message is the ID in otp.Event.Message.
+// The provider may be empty. Mail may come before or after the event of the
+// send, and it never blocks.
+//
+// An empty outcome, as in a relay.Attempt that passed over a resting provider,
+// is ignored. Any other value that package otpevent does not name is
+// reported to OnError.
+func (s *Stats) Mail(message, provider string, outcome otp.Outcome) {
+	if outcome == "" {
+		return
+	}
+	s.enqueue(&event{
+		kind: kindMail, time: s.opts.Now().UnixMilli(), mailID: message,
+		provider: bounded(provider), outcome: otp.Outcome(bounded(string(outcome))),
+	})
 }
 
-func (s *Stats) put(r *record) {
+func (s *Stats) enqueue(e *event) {
 	if s.closed.Load() {
 		s.dropped.Add(1)
 		return
 	}
 	select {
-	case s.queue <- *r:
+	case s.queue <- *e:
 	default:
-		if r.kind != kindForgotten || !s.overflow.put(r) {
+		if e.kind != kindForgotten || !s.overflow.put(e) {
 			s.dropped.Add(1)
 		}
 	}
 }
 
-// overflow takes what must not be lost when the queue is full: who is to be forgotten. It
-// comes after the queue, in which events of theirs may wait.
+// overflow holds requests to forget an address that found the queue full: they
+// must not be lost. They are handled after the queue, which may hold events of
+// that address.
 type overflow struct {
 	mu   sync.Mutex
-	list []record
+	list []event
 }
 
-func (o *overflow) put(r *record) bool {
+func (o *overflow) put(e *event) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.list) == 10_000 {
 		return false
 	}
-	o.list = append(o.list, *r)
+	o.list = append(o.list, *e)
 	return true
 }
 
-func (o *overflow) take() (list []record) {
+func (o *overflow) take() (list []event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	list, o.list = o.list, nil
 	return list
 }
 
-// Dropped is how many events were lost since Open: the queue was full, or Close had no
-// time for them.
+// Dropped returns how many events were lost since Open because the queue was
+// full or Close ran out of time.
 func (s *Stats) Dropped() int64 { return s.dropped.Load() }
 
-// Flush waits until all that was observed before the call is written and the rules have
-// seen it, so while the database is down until ctx ends. It returns the error of ctx,
-// [ErrClosed], or what failed beside the writing.
+// Flush waits until everything observed before the call is written and the
+// rules have seen it. If the database is down, it waits until ctx ends. It
+// returns the error of ctx, [ErrClosed], or the error of the work that follows
+// the write, such as evaluating the rules.
 func (s *Stats) Flush(ctx context.Context) error {
 	return s.call(ctx, func(ctx context.Context) error { return s.tend(ctx) })
 }
 
-// call has the writer do something when all that is in the queue is written.
+// call has the writer run do once everything in the queue is written.
 func (s *Stats) call(ctx context.Context, do func(context.Context) error) error {
 	c := call{ctx, do, make(chan error, 1)}
 	select {
@@ -245,9 +268,9 @@ func (s *Stats) call(ctx context.Context, do func(context.Context) error) error 
 	}
 }
 
-// Close writes what waits and ends the writer. When ctx ends first, the rest is
-// dropped and the error of ctx returned. Further events are dropped; questions are still
-// answered. It may be called more than once.
+// Close writes all queued events and stops the writer. If ctx ends first, the
+// rest is dropped and Close returns the error of ctx. Later events are dropped;
+// questions are still answered. Close may be called more than once.
 func (s *Stats) Close(ctx context.Context) error {
 	s.closeOnce.Do(func() {
 		s.closed.Store(true)

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
@@ -46,7 +48,7 @@ func total(t testing.TB, s *otpstats.Stats, f otpstats.Filter) otpstats.Counts {
 
 // Observe costs a check nothing to speak of, also with a name for the app.
 func TestObserve_allocatesNothing(t *testing.T) {
-	s := open(t, engines[0].make(t), nil, otpstats.Options{App: appOf, Queue: 100, Batch: 10_000, Interval: time.Hour}) // no batch is full
+	s := open(t, sqltest.SQLite(t), nil, otpstats.Options{App: appOf, Queue: 100, Batch: 10_000, Interval: time.Hour}) // no batch is full
 	e := ask(1, time.Now(), "a.example")[2]
 	ctx := context.WithValue(t.Context(), appKey{}, "web")
 	require.Zero(t, testing.AllocsPerRun(1000, func() { s.Observe(ctx, e.Event) }))
@@ -54,9 +56,9 @@ func TestObserve_allocatesNothing(t *testing.T) {
 
 // A full queue drops and counts, and holds nobody up. B17
 func TestObserve_fullQueue(t *testing.T) {
-	p := engines[0].make(t)
-	s := open(t, p, nil, otpstats.Options{Queue: 10, Batch: 1, OnError: func(error) {}})
-	db := openAt(t, p)
+	d := sqltest.SQLite(t)
+	s := open(t, d, nil, otpstats.Options{Queue: 10, Batch: 1, OnError: func(context.Context, error) {}})
+	db := d.Open(t)
 	tx, err := db.BeginTx(t.Context(), nil) // the writer must wait for the file
 	require.NoError(t, err)
 	_, err = tx.Exec(`DELETE FROM otp_stats_events`)
@@ -72,8 +74,8 @@ func TestObserve_fullQueue(t *testing.T) {
 
 // What is closed has written all, takes no more, and can be closed again.
 func TestClose(t *testing.T) {
-	p := engines[0].make(t)
-	s := open(t, p, nil, otpstats.Options{Interval: time.Hour})
+	d := sqltest.SQLite(t)
+	s := open(t, d, nil, otpstats.Options{Interval: time.Hour})
 	tell(s, ask(1, time.Now(), "a.example"))
 	require.NoError(t, s.Close(t.Context()))
 	require.NoError(t, s.Close(t.Context()))
@@ -84,14 +86,14 @@ func TestClose(t *testing.T) {
 	require.EqualValues(t, 3, s.Dropped())
 	require.EqualValues(t, 1, total(t, s, otpstats.Filter{}).Verified, "queries go on")
 	_, err := s.Funnel(t.Context(), otpstats.Filter{}, 99)
-	require.EqualError(t, err, "otpstats: funnel: no dimension has the number 99")
+	require.EqualError(t, err, "otpstats: funnel: invalid dimension 99")
 }
 
 // A database that does not answer does not keep Close beyond its context.
 func TestClose_givesUp(t *testing.T) {
-	p := engines[0].make(t)
-	s := open(t, p, nil, otpstats.Options{OnError: func(error) {}})
-	tx, err := openAt(t, p).BeginTx(t.Context(), nil)
+	d := sqltest.SQLite(t)
+	s := open(t, d, nil, otpstats.Options{OnError: func(context.Context, error) {}})
+	tx, err := d.Open(t).BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer tx.Rollback()
 	_, err = tx.Exec(`DELETE FROM otp_stats_events`)
@@ -105,100 +107,104 @@ func TestClose_givesUp(t *testing.T) {
 
 // Retention: single events go after KeepEvents, counts after KeepRollups, by the writer itself.
 func TestPrune(t *testing.T) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
-			p, c := e.make(t), newClock()
-			s := open(t, p, c, otpstats.Options{KeepEvents: 48 * time.Hour, KeepRollups: 240 * time.Hour})
-			db, start := openAt(t, p), c.Now()
-			rows := func(table string) (n int) {
-				require.NoError(t, db.QueryRow(`SELECT count(*) FROM otp_stats_`+table).Scan(&n))
-				return n
+	eachEngine(t, func(t *testing.T, d sqltest.Database) {
+		c := newClock()
+		s := open(t, d, c, otpstats.Options{KeepEvents: 48 * time.Hour, KeepRollups: 240 * time.Hour})
+		db, start := d.Open(t), c.Now()
+		rows := func(table string) (n int) {
+			require.NoError(t, db.QueryRow(`SELECT count(*) FROM otp_stats_`+table).Scan(&n))
+			return n
+		}
+		people := 2500 // Prune deletes 2000 rows of a table at a time
+		if d.Driver == "sqlite" {
+			people = testkit.Rounds(700, 2500) // at three events each
+		}
+		for n := range people {
+			tell(s, ask(n, c.Now(), "a.example"))
+			if n%500 == 0 {
+				flush(t, s)
 			}
-			for n := range 2500 { // more than a batch of the deletion
-				tell(s, ask(n, c.Now(), "a.example"))
-				if n%500 == 0 {
-					flush(t, s)
-				}
-			}
-			flush(t, s)
-			require.Equal(t, 7500, rows("events"))
-			c.Set(start.Add(46 * time.Hour))
-			flush(t, s)
-			c.Add(time.Hour)
-			flush(t, s)
-			require.Equal(t, 7500, rows("events"))
-			require.Zero(t, rows("challenges"), "all have been over for a day")
-			require.Zero(t, rows("mails"))
-			c.Set(start.Add(50 * time.Hour))
-			flush(t, s)
-			require.Equal(t, 7500, rows("events"), "the clock has jumped, and may come back")
-			for _, old := range []string{
-				"writers (id, batch, time) VALUES ('old', 1, 1)", "spreads (hour, kind, subject, count, asked) VALUES (3600, 1, 'old', 5, 5)",
-				"anomalies (kind, subject, until, since, count, seen, usual, teller) VALUES ('old', 'old', 7200, 3600, 1, 1, 1, '')",
-			} {
-				_, err := db.Exec("INSERT INTO otp_stats_" + old)
-				require.NoError(t, err)
-			}
-			c.Add(time.Hour)
-			flush(t, s)
-			require.Zero(t, rows("events"))
-			require.Zero(t, rows("writers WHERE id = 'old'"))
-			require.Equal(t, 1, rows("writers WHERE id = ''"), "the one that is locked stays")
-			require.Zero(t, rows("spreads WHERE subject = 'old'"))
-			require.Zero(t, rows("anomalies"))
-			require.EqualValues(t, 2500, total(t, s, otpstats.Filter{From: start}).Over)
-			require.NoError(t, s.Prune(t.Context(), start.Add(242*time.Hour)))
-			require.Zero(t, total(t, s, otpstats.Filter{From: start}))
-			require.NotZero(t, rows("rollups"), "the days go a day later")
-			require.NoError(t, s.Prune(t.Context(), start.Add(300*time.Hour)))
-			require.Zero(t, rows("rollups"))
-		})
-	}
+		}
+		flush(t, s)
+		require.Equal(t, 3*people, rows("events"))
+		c.Set(start.Add(46 * time.Hour))
+		flush(t, s)
+		c.Add(time.Hour)
+		flush(t, s)
+		require.Equal(t, 3*people, rows("events"))
+		require.Zero(t, rows("challenges"), "all have been over for a day")
+		require.Zero(t, rows("mails"))
+		c.Set(start.Add(50 * time.Hour))
+		flush(t, s)
+		require.Equal(t, 3*people, rows("events"), "the clock has jumped, and may come back")
+		for _, old := range []string{
+			"writers (id, batch, time) VALUES ('old', 1, 1)", "spreads (hour, kind, subject, count, asked) VALUES (3600, 1, 'old', 5, 5)",
+			"anomalies (kind, subject, until, since, count, seen, usual, teller) VALUES ('old', 'old', 7200, 3600, 1, 1, 1, '')",
+		} {
+			_, err := db.Exec("INSERT INTO otp_stats_" + old)
+			require.NoError(t, err)
+		}
+		c.Add(time.Hour)
+		flush(t, s)
+		require.Zero(t, rows("events"))
+		require.Zero(t, rows("writers WHERE id = 'old'"))
+		require.Equal(t, 1, rows("writers WHERE id = ''"), "the one that is locked stays")
+		require.Zero(t, rows("spreads WHERE subject = 'old'"))
+		require.Zero(t, rows("anomalies"))
+		require.EqualValues(t, people, total(t, s, otpstats.Filter{From: start}).Over)
+		require.NoError(t, s.Prune(t.Context(), start.Add(242*time.Hour)))
+		require.Zero(t, total(t, s, otpstats.Filter{From: start}))
+		require.NotZero(t, rows("rollups"), "the days go a day later")
+		require.NoError(t, s.Prune(t.Context(), start.Add(300*time.Hour)))
+		require.Zero(t, rows("rollups"))
+	})
 }
 
-// A challenge is given up when Options.Over and a minute have gone by, and counts once, whatever comes later.
-func TestSettle(t *testing.T) {
-	for _, e := range engines {
-		t.Run(e.name, func(t *testing.T) {
-			c := newClock()
-			s, start := open(t, e.make(t), c, otpstats.Options{Over: 2 * time.Hour}), c.Now()
-			all := ask(1, start, "a.example")
-			tell(s, all[:2])
-			c.Set(start.Add(2*time.Hour + 30*time.Second))
-			flush(t, s)
-			require.Zero(t, total(t, s, otpstats.Filter{}).Over, "its events may be under way")
-			c.Set(start.Add(3 * time.Hour))
-			flush(t, s)
-			all[2].Time, all[2].Age = c.Now(), 3*time.Hour
-			tell(s, all[2:])
-			flush(t, s)
-			counts := total(t, s, otpstats.Filter{})
-			require.Equal(t, []int64{1, 1, 0, 1}, []int64{counts.Sent, counts.Over, counts.NoAnswer, counts.Verified})
-		})
-	}
+// A challenge counts as given up after Options.Over and a minute, and counts once, whatever comes later.
+func TestCloseExpired(t *testing.T) {
+	eachEngine(t, func(t *testing.T, d sqltest.Database) {
+		c := newClock()
+		s, start := open(t, d, c, otpstats.Options{Over: 2 * time.Hour}), c.Now()
+		all := ask(1, start, "a.example")
+		tell(s, all[:2])
+		c.Set(start.Add(2*time.Hour + 30*time.Second))
+		flush(t, s)
+		require.Zero(t, total(t, s, otpstats.Filter{}).Over, "its events may be under way")
+		c.Set(start.Add(3 * time.Hour))
+		flush(t, s)
+		all[2].Time, all[2].Age = c.Now(), 3*time.Hour
+		tell(s, all[2:])
+		flush(t, s)
+		counts := total(t, s, otpstats.Filter{})
+		require.Equal(t, []int64{1, 1, 0, 1}, []int64{counts.Sent, counts.Over, counts.NoAnswer, counts.Verified})
+	})
 }
 
 // Erasure leaves no row of the address, by call or by event.
 func TestForget(t *testing.T) {
-	for _, e := range engines {
-		for _, how := range []string{"call", "event"} {
-			t.Run(e.name+" "+how, func(t *testing.T) {
-				p, c := e.make(t), newClock()
-				s := open(t, p, c, otpstats.Options{})
-				var others []happening
+	for how, forget := range map[string]func(t *testing.T, s *otpstats.Stats){
+		"call": func(t *testing.T, s *otpstats.Stats) { require.NoError(t, s.Forget(t.Context(), numbered('a', 7))) },
+		"event": func(t *testing.T, s *otpstats.Stats) {
+			s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: midnight.Add(4 * time.Hour), AddressHash: numbered('a', 7)})
+			flush(t, s)
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, d sqltest.Database) {
+				c := newClock()
+				s := open(t, d, c, otpstats.Options{})
 				for i := range 30 { // an address that many clients ask for, for hours
 					for hour := range 3 {
 						h := ask(7, c.Now().Add(time.Duration(i)*time.Minute+time.Duration(hour)*time.Hour), "a.example")[0]
 						h.ClientHash = numbered('c', i)
-						others = append(others, h)
+						h.tell(s)
 					}
 				}
-				tell(s, others)
 				c.Add(4 * time.Hour)
 				tell(s, ask(7, c.Now(), "a.example"))
 				tell(s, ask(8, c.Now(), "a.example"))
 				flush(t, s)
-				db := openAt(t, p)
+				db := d.Open(t)
 				rows := func() (n [4]int) {
 					for i, table := range []string{"events", "challenges WHERE address IS NOT NULL", "spreads WHERE kind = 2", "anomalies"} {
 						require.NoError(t, db.QueryRow(`SELECT count(*) FROM otp_stats_`+table).Scan(&n[i]))
@@ -207,27 +213,22 @@ func TestForget(t *testing.T) {
 				}
 				require.Equal(t, [4]int{96, 2, 3, 1}, rows())
 				tell(s, ask(7, c.Now(), "a.example")[:1]) // and one in the queue
-				if how == "call" {
-					require.NoError(t, s.Forget(t.Context(), numbered('a', 7)))
-				} else {
-					s.Observe(t.Context(), otp.Event{Kind: otpevent.Forgotten, Time: c.Now(), AddressHash: numbered('a', 7)})
-					flush(t, s)
-				}
+				forget(t, s)
 				require.Equal(t, [4]int{3, 1, 0, 0}, rows())
 				require.EqualValues(t, 2, total(t, s, otpstats.Filter{}).Verified, "counts stay")
 				require.NoError(t, s.Forget(t.Context(), otp.Hash{}), "nobody")
 				require.Equal(t, [4]int{3, 1, 0, 0}, rows())
 			})
-		}
+		})
 	}
 }
 
 // The file holds nothing that names a person. D1
 func TestPrivacy_file(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stats.db")
-	p := newFile(path)
+	d := sqltest.SQLiteFile(path)
 	var ids []string
-	s := open(t, p, nil, otpstats.Options{App: func(context.Context) string { return "the-app" }})
+	s := open(t, d, nil, otpstats.Options{App: func(context.Context) string { return "the-app" }})
 	seen := otp.ObserverFunc(func(ctx context.Context, e otp.Event) {
 		ids = append(ids, e.Masked, e.Message)
 		for _, h := range []otp.Hash{e.AddressHash, e.ClientHash, e.ChallengeHash} {
@@ -237,7 +238,7 @@ func TestPrivacy_file(t *testing.T) {
 	var mailed []string
 	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 		mailed = append(mailed, m.Code, m.ID)
-		s.Mail(m.ID, "provider-one", otpstats.MailSent)
+		s.Mail(m.ID, "provider-one", otpevent.MailSent)
 		return nil
 	})
 	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Observer: otp.MultiObserver(seen, s)})
@@ -270,13 +271,14 @@ func TestPrivacy_file(t *testing.T) {
 	}
 }
 
-// Strangers who make up names take no places from those who are verified.
+// Strangers who invent names take no slots from those who are verified.
 func TestNames_bounded(t *testing.T) {
-	p, c := engines[0].make(t), newClock()
-	s := open(t, p, c, otpstats.Options{Interval: time.Hour})
+	t.Parallel()
+	d, c := sqltest.Fast(t), newClock()
+	s := open(t, d, c, otpstats.Options{Interval: time.Hour})
 	tell(s, ask(1, c.Now(), "known.example"))
 	var flood []happening
-	for n := range 5000 {
+	for n := range testkit.Rounds(1000, 5000) {
 		h := ask(n, c.Now(), fmt.Sprintf("made-up-%d.example", n))[:2]
 		h[0].Locale = fmt.Sprintf("%c%c", 'a'+n%26, 'a'+n/26%26)
 		h[0].Purpose = strings.Repeat("\xff\x00p", n%20)
@@ -285,7 +287,7 @@ func TestNames_bounded(t *testing.T) {
 	tell(s, flood)
 	flush(t, s)
 	require.NoError(t, s.Close(t.Context()))
-	s = open(t, p, c, otpstats.Options{}) // a restart gives no new places
+	s = open(t, d, c, otpstats.Options{}) // a restart gives no new slots
 	tell(s, flood)
 	tell(s, ask(6000, c.Now(), "known.example"))
 	flush(t, s)

@@ -39,10 +39,10 @@ const (
 	tallyColumns = againColumn + againBuckets
 )
 
-// tally is what one row of a roll-up adds up.
+// tally has the counts of one row of a roll-up.
 type tally [tallyColumns]int64
 
-// columnNames are those of the table.
+// columnNames are the names in the table.
 var columnNames = func() (names [tallyColumns]string) {
 	copy(names[:], []string{
 		"asked", "resend_asked", "limited", "sent", "resends", "decoys", "failed_mails", "failed_tries", "failures", "answered", "verified",
@@ -60,9 +60,9 @@ var columnNames = func() (names [tallyColumns]string) {
 	return names
 }()
 
-func (t *tally) add(other *tally, sign int64) {
+func (t *tally) add(other *tally, factor int64) {
 	for i, n := range other {
-		t[i] += sign * n
+		t[i] += factor * n
 	}
 }
 
@@ -75,8 +75,8 @@ func (t *tally) counts() Counts {
 	}
 }
 
-// bounds are the upper ends of the buckets but the last: ten in a decade, from one
-// second to 2.8 hours.
+// bounds are the upper ends of all buckets but the last: ten per decade, from
+// one second to 2.8 hours.
 var bounds = func() (b [ageBuckets - 1]time.Duration) {
 	for i := range b {
 		b[i] = time.Duration(math.Round(math.Pow(10, float64(i)/10)*1000)) * time.Millisecond
@@ -84,7 +84,8 @@ var bounds = func() (b [ageBuckets - 1]time.Duration) {
 	return b
 }()
 
-// quickBuckets are those below quick: the answers of those whose mail came at once.
+// quickBuckets is the number of buckets below quick: the answers of people
+// whose mail arrived immediately.
 const quickBuckets = 23
 
 var quick = bounds[quickBuckets-1]
@@ -98,7 +99,8 @@ func ageBucket(age time.Duration) int {
 	return ageBuckets - 1
 }
 
-// quantile finds one in the buckets, as if the ages in each lay evenly on a logarithmic scale.
+// quantile returns the q quantile, as if the ages in each bucket were spread
+// evenly on a logarithmic scale.
 func quantile(buckets []int64, q float64) time.Duration {
 	var total, below int64
 	for _, n := range buckets {

@@ -13,11 +13,12 @@ import (
 	"github.com/go-mailotp/otp/otpstats"
 )
 
-// happening is an event or a report of a mail.
+// happening is an event or a call of Mail.
 type happening struct {
 	otp.Event
-	app                        string
-	message, provider, outcome string // of a report
+	app               string
+	message, provider string // of a report
+	outcome           otp.Outcome
 }
 
 type appKey struct{}
@@ -32,7 +33,7 @@ func (h *happening) tell(s *otpstats.Stats) {
 	s.Observe(context.WithValue(context.Background(), appKey{}, h.app), h.Event)
 }
 
-// maker makes traffic by chance.
+// maker makes random traffic.
 type maker struct {
 	*rand.Rand
 	n   uint64
@@ -43,7 +44,7 @@ func newMaker(seed uint64) *maker { return &maker{Rand: rand.New(rand.NewPCG(see
 
 func (m *maker) one(of ...string) string { return of[m.IntN(len(of))] }
 
-// hash is a new one.
+// hash returns a new hash.
 func (m *maker) hash() (h otp.Hash) {
 	m.n++
 	binary.BigEndian.PutUint64(h[:], m.n)
@@ -57,7 +58,7 @@ func numbered(what byte, n int) (h otp.Hash) {
 	return h
 }
 
-// challenge makes all that happens around one.
+// challenge makes all happenings of one challenge.
 func (m *maker) challenge(at time.Time) {
 	h := happening{app: m.one("web", "ios", "", "android"), Event: otp.Event{
 		Time: at, Purpose: m.one("login", "login", "signup", "pay"), Domain: m.one("a.example", "b.example", "c.example"),
@@ -91,16 +92,16 @@ func (m *maker) challenge(at time.Time) {
 		}
 	default:
 		provider := m.one("one", "two", "")
-		report := func(at time.Time, outcome string) {
+		report := func(at time.Time, outcome otp.Outcome) {
 			m.all = append(m.all, happening{Event: otp.Event{Time: at}, message: id, provider: provider, outcome: outcome})
 		}
 		sentAt := at.Add(time.Duration(m.IntN(900)) * time.Millisecond)
 		if m.IntN(6) == 0 {
-			report(at, otpstats.MailFailed)
+			report(at, otpevent.MailFailed)
 		}
-		outcome := otpstats.MailSent
+		outcome := otpevent.MailSent
 		if m.IntN(10) == 0 {
-			outcome = otpstats.MailRefused
+			outcome = otpevent.MailRefused
 		}
 		switch m.IntN(3) {
 		case 0:
@@ -132,7 +133,7 @@ func (m *maker) challenge(at time.Time) {
 	}
 }
 
-// traffic makes n challenges from a time on, in the order of time.
+// traffic makes n challenges from a time on, sorted by time.
 func (m *maker) traffic(from time.Time, length time.Duration, n int) []happening {
 	for range n {
 		m.challenge(from.Add(time.Duration(m.Int64N(int64(length)))).Truncate(time.Millisecond))

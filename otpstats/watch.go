@@ -8,22 +8,22 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// span is how many minutes the watch looks back at: an hour, and what a challenge
-// needs to be answered quickly.
+// span is how many minutes the watch looks back: an hour plus the time for a
+// quick answer.
 const span = 72
 
-// delay is how many minutes a mailed code is given before the rules count it.
+// delay is how many minutes after a mail the rules expect an answer.
 const delay = 4
 
-// watch is what the rules know: the last hour by the minute, and what is usual. It sees
-// the events in the order in which they are stored. It is of the writer alone.
+// watch is what the rules know: the last hour by minute, and what is usual. It is
+// fed events in the order in which they are stored. Only the writer uses it.
 type watch struct {
 	rules  Rules
-	last   int64 // the last event's id
+	last   int64 // the ID of the last event
 	minute int64 // evaluated up to here; Unix minutes
 	active map[subject]*active
 	counts map[AnomalyKind]int // of active
-	news   []news              // to be stored and told
+	news   []news              // to be stored and reported
 
 	domains   map[string]*domain
 	people    map[otp.Hash]*person
@@ -32,7 +32,7 @@ type watch struct {
 
 	work                   [span]workMinute
 	escalated              [span]minuteCount
-	pastEscalated, minutes float64 // of how many minutes
+	pastEscalated, minutes float64 // escalations in that many minutes of the past
 	unsolved, solved       float64 // addresses in the windows of the past
 }
 
@@ -41,13 +41,13 @@ type subject struct {
 	name string
 }
 
-// active is an anomaly that lasts.
+// active is an anomaly that has not ended.
 type active struct {
 	fired, loud int64 // the last minute in which the rule fired, and in which it was not quiet
 	judged      int64
 }
 
-// news is an anomaly that begins or ends.
+// news is the beginning or the end of an anomaly.
 type news struct {
 	begins bool
 	Anomaly
@@ -55,24 +55,10 @@ type news struct {
 
 type minuteCount struct{ minute, count int64 }
 
-// person is an address that guesses: the last minutes of its guesses.
+// person is an address: the minutes of its last wrong and its last correct code.
 type person struct{ wrong, right int64 }
 
-// event is a stored one.
-type event struct {
-	time                           int64
-	kind                           kind
-	resend                         bool
-	strong                         bool
-	decoy                          bool
-	purpose, language, domain, app string
-	address                        otp.Hash
-	client                         otp.Hash
-	age                            int64
-	wrongs                         int64
-}
-
-// The half-lives of what is usual.
+// How fast the past fades: half of it in a week, or in a day.
 var (
 	perHour   = math.Pow(0.5, 1.0/(7*24))
 	perMinute = math.Pow(0.5, 1.0/(24*60))
@@ -85,20 +71,20 @@ func newWatch(rules Rules) *watch {
 	}
 }
 
-// feed takes one event.
+// feed adds one event.
 func (w *watch) feed(e *event) {
-	minute, opened := e.time/60000, (e.time-e.age)/60000
+	minute, opened := e.time/60000, e.opened()/60000
 	w.worked(e.kind, minute)
 	switch e.kind {
 	case kindAsked:
 		w.clients.add(e.client, e.address, minute, w.rules.Clients.Limit)
 		w.addresses.add(e.address, e.client, minute, w.rules.Addresses.Limit)
 	case kindSent:
-		if !e.resend && w.tells(e) {
+		if !e.resend && w.expectsAnswer(e) {
 			w.mailed(e.domain, opened, func(b *mailedMinute) { b.sent++ })
 		}
 	case kindWrong:
-		if e.wrongs == 1 && w.tells(e) {
+		if e.wrongs == 1 && w.expectsAnswer(e) {
 			w.mailed(e.domain, opened, func(b *mailedMinute) { b.guessed++ })
 		}
 		if p := w.person(e.address); p != nil {
@@ -106,13 +92,13 @@ func (w *watch) feed(e *event) {
 		}
 	case kindVerified:
 		w.mailed(e.domain, opened, func(b *mailedMinute) {
-			b.quick += one(e.age < quick.Milliseconds() && !e.strong)
-			b.guessed = max(0, b.guessed-one(e.wrongs > 0))
+			b.quick += b2i(e.age < quick.Milliseconds() && !e.strong)
+			b.guessed = max(0, b.guessed-b2i(e.wrongs > 0))
 		})
 		if p := w.person(e.address); p != nil {
 			p.right = max(p.right, minute)
 		}
-		// Whoever answers is no flood: an office shares a client.
+		// People who answer are no flood: an office shares a client.
 		delete(w.clients[e.client], e.address)
 		delete(w.addresses[e.address], e.client)
 	case kindEscalated:
@@ -125,13 +111,14 @@ func (w *watch) feed(e *event) {
 	}
 }
 
-// tells reports whether the mail of the event's challenge tells of its domain. Who floods or guesses
-// does not want to answer: strong codes go to addresses that were guessed at. Decoys have no mail.
-func (w *watch) tells(e *event) bool {
+// expectsAnswer reports whether a missing answer to the event's challenge counts
+// against its domain. People who flood or guess do not want to answer, and strong
+// codes go to addresses that were guessed at. Decoys have no mail.
+func (w *watch) expectsAnswer(e *event) bool {
 	return !e.strong && !e.decoy && w.active[subject{ClientSpread, e.client.String()}] == nil
 }
 
-// maxPeople bounds what a flood makes the watch remember, for each rule.
+// maxPeople bounds how much a flood makes the watch remember, for each rule.
 const maxPeople = 100_000
 
 func (w *watch) person(h otp.Hash) *person {
@@ -143,14 +130,14 @@ func (w *watch) person(h otp.Hash) *person {
 	return p
 }
 
-// forget lets go of addresses.
+// forget deletes addresses.
 func (w *watch) forget(gone ...otp.Hash) {
 	if len(gone) == 0 {
 		return
 	}
-	is, subjects := map[otp.Hash]bool{}, map[string]bool{}
+	forgotten, subjects := map[otp.Hash]bool{}, map[string]bool{}
 	for _, h := range gone {
-		is[h], subjects[h.String()] = true, true
+		forgotten[h], subjects[h.String()] = true, true
 		delete(w.people, h)
 		delete(w.addresses, h)
 		w.end(subject{AddressSpread, h.String()})
@@ -158,17 +145,17 @@ func (w *watch) forget(gone ...otp.Hash) {
 	w.news = slices.DeleteFunc(w.news, func(n news) bool { return n.Kind == AddressSpread && subjects[n.Subject] })
 	for _, others := range w.clients {
 		for h := range others {
-			if is[h] {
+			if forgotten[h] {
 				delete(others, h)
 			}
 		}
 	}
 }
 
-// advance evaluates the rules for each minute until the time, in Unix milliseconds.
+// advance evaluates the rules for each minute up to a time in Unix milliseconds.
 func (w *watch) advance(ms int64) {
 	minute := ms / 60000
-	w.minute = max(w.minute, minute-2*span) // nothing can be left from before
+	w.minute = max(w.minute, minute-2*span) // nothing older matters
 	for w.minute < minute {
 		w.minute++
 		w.evaluate()
@@ -205,20 +192,21 @@ func (w *watch) evaluate() {
 	}
 }
 
-// verdict of a rule on a subject in a minute.
+// verdict is the result of a rule for a subject in one minute.
 type verdict int
 
 const (
 	quiet   verdict = iota
-	loud            // too little to begin, too much to end
-	unknown         // too few to say
+	loud            // too little for an anomaly to begin, too much for one to end
+	unknown         // too few events to judge
 	fires
 )
 
-// maxActive is how many anomalies of a kind last at once at most: more would be told to nobody's use.
+// maxActive bounds how many anomalies of a kind can last at the same time: more
+// would add no information.
 const maxActive = 100
 
-// begin has an anomaly last, and end not any more.
+// begin marks an anomaly as lasting; end removes it.
 func (w *watch) begin(key subject, a *active) {
 	if w.active[key] == nil {
 		w.counts[key.kind]++
@@ -233,28 +221,28 @@ func (w *watch) end(key subject) {
 	}
 }
 
-// judge begins and ends anomalies.
+// judge begins or ends an anomaly, by the verdict of its rule in this minute.
 func (w *watch) judge(key subject, v verdict, a Anomaly) {
-	is := w.active[key]
+	lasting := w.active[key]
 	a.Kind, a.Subject = key.kind, key.name
-	if v == fires && is == nil && w.counts[key.kind] < maxActive {
-		is = &active{}
-		w.begin(key, is)
+	if v == fires && lasting == nil && w.counts[key.kind] < maxActive {
+		lasting = &active{}
+		w.begin(key, lasting)
 		a.Since = time.Unix(w.minute*60, 0).UTC()
 		w.news = append(w.news, news{true, a})
 	}
-	if is == nil {
+	if lasting == nil {
 		return
 	}
-	is.judged = w.minute
+	lasting.judged = w.minute
 	if v == fires {
-		is.fired = w.minute
+		lasting.fired = w.minute
 	}
-	// Without mail for a day there is nothing to wait for.
-	if v == fires || v == loud || v == unknown && w.minute-is.fired < 24*60 {
-		is.loud = w.minute
+	// After a day without mail there is nothing to wait for.
+	if v == fires || v == loud || v == unknown && w.minute-lasting.fired < 24*60 {
+		lasting.loud = w.minute
 	}
-	if w.minute-is.loud >= int64(w.rules.Calm/time.Minute) {
+	if w.minute-lasting.loud >= int64(w.rules.Calm/time.Minute) {
 		w.end(key)
 		a.Until = time.Unix(w.minute*60, 0).UTC()
 		w.news = append(w.news, news{false, a})
@@ -263,8 +251,9 @@ func (w *watch) judge(key subject, v verdict, a Anomaly) {
 
 func minutesOf(d time.Duration) int64 { return int64(d / time.Minute) }
 
-// guessing is the rule for wrong guesses at many addresses. What is usual is told
-// by those who get it right in the end, so that an attack does not hide itself.
+// guessing is the rule for wrong guesses at many addresses. What is usual follows
+// from the number of people who are verified in the end, so that an attack does
+// not hide itself.
 func (w *watch) guessing() {
 	from := w.minute - minutesOf(w.rules.Guessing.Window)
 	var unsolved, solved float64
@@ -278,7 +267,7 @@ func (w *watch) guessing() {
 			delete(w.people, h)
 		}
 	}
-	// As if a hundred had been seen of whom ten failed.
+	// Start as if ten of a hundred people had failed before.
 	usual := solved * (w.unsolved + 10) / (w.solved + 90)
 	verdict := quiet
 	r := w.rules.Guessing
@@ -295,7 +284,7 @@ func (w *watch) guessing() {
 	w.judge(key, verdict, Anomaly{Count: int64(unsolved), Seen: unsolved, Usual: usual})
 }
 
-// escalations is the rule for guesses where only strong codes count.
+// escalations is the rule for guesses at addresses that accept only strong codes.
 func (w *watch) escalations() {
 	r := w.rules.Escalations
 	var n, now float64

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // month is four weeks of simulated traffic with the rhythm of a day, as the watch sees it.
@@ -93,57 +94,69 @@ func (m *month) guessers(from, to time.Time, each time.Duration) {
 	}
 }
 
-// watched is what the rules tell of it.
-func (m *month) watched(t *testing.T) (told []Anomaly) {
+func (m *month) sort() {
+	slices.SortStableFunc(m.events, func(a, b event) int { return int(a.time - b.time) })
+}
+
+// watched returns what the rules find in it.
+func (m *month) watched(t *testing.T) (found []Anomaly) {
 	rules, err := Rules{}.filled()
 	require.NoError(t, err)
 	w := newWatch(rules)
 	w.minute = m.start.Unix() / 60
-	slices.SortStableFunc(m.events, func(a, b event) int { return int(a.time - b.time) })
+	m.sort()
 	for i := range m.events {
 		w.advance(m.events[i].time)
 		w.feed(&m.events[i])
 	}
 	for _, n := range w.news {
 		if n.begins {
-			told = append(told, n.Anomaly)
+			found = append(found, n.Anomaly)
 		}
 	}
-	return told
+	return found
 }
 
-// B9: in quiet weeks nothing is told, whatever the traffic.
+// In quiet weeks the rules find nothing, whatever the traffic. B9
 func TestRules_quiet(t *testing.T) {
-	for seed, daily := range []float64{300, 3000, 20000} {
+	t.Parallel()
+	for seed, test := range []struct {
+		daily float64
+		days  int
+	}{
+		{300, 28}, {3000, testkit.Rounds(7, 28)}, {20000, testkit.Rounds(2, 28)},
+	} {
 		m := newMonth(uint64(seed))
-		m.people(m.start, m.start.AddDate(0, 0, 28), daily, nil)
-		require.Empty(t, m.watched(t), "%v a day", daily)
+		m.people(m.start, m.start.AddDate(0, 0, test.days), test.daily, nil)
+		require.Empty(t, m.watched(t), "%v a day", test.daily)
 	}
 }
 
-// Both incidents are found within minutes, each is told once, and nothing else is.
+// Both incidents are found within minutes, each is reported once, and nothing else is.
 func TestRules_incidents(t *testing.T) {
-	for seed := range uint64(3) {
-		m := newMonth(seed + 10)
-		outage := m.start.AddDate(0, 0, 12).Add(9 * time.Hour)
-		attack := m.start.AddDate(0, 0, 20).Add(14 * time.Hour)
-		m.people(m.start, m.start.AddDate(0, 0, 28), 8000, func(domain string, at time.Time) bool {
+	t.Parallel()
+	for seed := range testkit.Rounds(1, 3) {
+		m := newMonth(uint64(seed) + 10)
+		outage := m.start.AddDate(0, 0, testkit.Rounds(2, 12)).Add(9 * time.Hour)
+		attack := m.start.AddDate(0, 0, testkit.Rounds(3, 20)).Add(14 * time.Hour)
+		m.people(m.start, m.start.AddDate(0, 0, testkit.Rounds(5, 28)), 8000, func(domain string, at time.Time) bool {
 			return domain == "post.example" && at.After(outage) && at.Before(outage.Add(3*time.Hour)) && m.IntN(10) > 0
 		})
 		m.guessers(attack, attack.Add(2*time.Hour), 10*time.Second)
-		told := m.watched(t)
-		require.Len(t, told, 2, "%+v", told)
-		require.Equal(t, DeliveryFalling, told[0].Kind)
-		require.Equal(t, "post.example", told[0].Subject)
-		require.WithinRange(t, told[0].Since, outage, outage.Add(20*time.Minute))
-		require.Equal(t, DistributedGuessing, told[1].Kind)
-		require.WithinRange(t, told[1].Since, attack, attack.Add(10*time.Minute))
-		t.Logf("found after %v and %v", told[0].Since.Sub(outage), told[1].Since.Sub(attack))
+		found := m.watched(t)
+		require.Len(t, found, 2, "%+v", found)
+		require.Equal(t, DeliveryFalling, found[0].Kind)
+		require.Equal(t, "post.example", found[0].Subject)
+		require.WithinRange(t, found[0].Since, outage, outage.Add(20*time.Minute))
+		require.Equal(t, DistributedGuessing, found[1].Kind)
+		require.WithinRange(t, found[1].Since, attack, attack.Add(10*time.Minute))
+		t.Logf("found after %v and %v", found[0].Since.Sub(outage), found[1].Since.Sub(attack))
 	}
 }
 
 // One client with many addresses, one address with many clients, and escalations.
 func TestRules_floods(t *testing.T) {
+	t.Parallel()
 	m := newMonth(30)
 	m.people(m.start, m.start.AddDate(0, 0, 4), 3000, nil)
 	at := m.start.AddDate(0, 0, 2).Add(12 * time.Hour)
@@ -156,25 +169,26 @@ func TestRules_floods(t *testing.T) {
 		when = when.Add(4 * time.Hour)
 		m.at(when, kindEscalated, event{time: when.UnixMilli(), domain: "mail.example", address: m.hash()})
 	}
-	told := m.watched(t)
-	require.Len(t, told, 3, "%+v", told)
-	require.Equal(t, []AnomalyKind{ClientSpread, AddressSpread, EscalationSpike}, []AnomalyKind{told[0].Kind, told[1].Kind, told[2].Kind})
-	require.Equal(t, client.String(), told[0].Subject)
-	require.Equal(t, address.String(), told[1].Subject)
-	for i, a := range told {
+	found := m.watched(t)
+	require.Len(t, found, 3, "%+v", found)
+	require.Equal(t, []AnomalyKind{ClientSpread, AddressSpread, EscalationSpike}, []AnomalyKind{found[0].Kind, found[1].Kind, found[2].Kind})
+	require.Equal(t, client.String(), found[0].Subject)
+	require.Equal(t, address.String(), found[1].Subject)
+	for i, a := range found {
 		begin := at.Add(time.Duration(i) * 4 * time.Hour)
 		require.WithinRange(t, a.Since, begin, begin.Add(10*time.Minute))
 	}
 }
 
-// A flood costs a bounded memory, and is told all the same.
+// A flood costs bounded memory and is found nevertheless.
 func TestWatch_bounded(t *testing.T) {
+	t.Parallel()
 	rules, err := Rules{}.filled()
 	require.NoError(t, err)
 	w, m := newWatch(rules), newMonth(40)
 	w.minute = m.start.Unix() / 60
 	client := m.hash()
-	for i := range 3 * maxPeople {
+	for i := range 2*maxPeople + 1000 {
 		e := event{time: m.start.UnixMilli(), kind: kindAsked, domain: "mail.example", client: m.hash(), address: m.hash()}
 		if i%2 == 0 {
 			e.client = client

@@ -14,58 +14,58 @@ func (s *Stats) run() {
 	defer s.end()
 	ticker := time.NewTicker(s.opts.Interval)
 	defer ticker.Stop()
-	batch := make([]record, 0, s.opts.Batch)
+	batch := make([]event, 0, s.opts.Batch)
 	for {
 		select {
-		case r := <-s.queue:
-			if batch = append(batch, r); len(batch) >= s.opts.Batch {
+		case e := <-s.queue:
+			if batch = append(batch, e); len(batch) >= s.opts.Batch {
 				batch = s.store(batch)
-				s.told(s.tend(s.life))
+				s.reportError(s.tend(s.life))
 			}
 		case <-ticker.C:
 			batch = s.drain(batch)
-			s.told(s.tend(s.life))
+			s.reportError(s.tend(s.life))
 		case c := <-s.calls:
 			batch = s.drain(batch)
 			c.done <- c.do(c.ctx)
 		case <-s.closing:
 			s.drain(batch)
-			s.told(s.tend(s.life))
+			s.reportError(s.tend(s.life))
 			s.dropped.Add(int64(len(s.queue)))
 			return
 		}
 	}
 }
 
-// told tells of a failure, unless Close has given up.
-func (s *Stats) told(err error) {
+// reportError calls OnError, unless Close has given up.
+func (s *Stats) reportError(err error) {
 	if err != nil && s.life.Err() == nil {
-		s.guard("", func() { s.opts.OnError(err) })
+		s.guard("", func() { s.opts.OnError(s.life, err) })
 	}
 }
 
-// guard calls a function of the application: its panic must not end the application's process,
-// in which people log in, and is told as an error.
-func (s *Stats) guard(name string, f func()) {
+// guard runs a callback of the application. Its panic must not end the process,
+// in which people log in, so it becomes an error.
+func (s *Stats) guard(name string, callback func()) {
 	defer func() {
 		if p := recover(); p != nil && name != "" {
-			s.told(fmt.Errorf("otpstats: %s panicked: %v", name, p))
+			s.reportError(fmt.Errorf("otpstats: %s panicked: %v", name, p))
 		}
 	}()
-	f()
+	callback()
 }
 
-// drain writes the batch and all that is in the queue. Then the clock goes on to
-// the time before: what is observed now is later.
-func (s *Stats) drain(batch []record) []record {
+// drain writes the batch and everything in the queue. Then it advances s.clock
+// to the time before: what is observed from now on is later.
+func (s *Stats) drain(batch []event) []event {
 	now := s.opts.Now().UnixMilli()
 	for range len(s.queue) {
 		if batch = append(batch, <-s.queue); len(batch) >= s.opts.Batch {
 			batch = s.store(batch)
 		}
 	}
-	for _, r := range s.overflow.take() {
-		if batch = append(batch, r); len(batch) >= s.opts.Batch {
+	for _, e := range s.overflow.take() {
+		if batch = append(batch, e); len(batch) >= s.opts.Batch {
 			batch = s.store(batch)
 		}
 	}
@@ -85,10 +85,11 @@ const (
 	lastPause  = 30 * time.Second
 )
 
-// store writes a batch, as often as it takes, and returns an empty one. Meanwhile the
-// queue fills, which is all the memory that a database that is down can cost.
-func (s *Stats) store(batch []record) []record {
-	s.fit(batch)
+// store writes a batch, retrying until it succeeds, and returns an empty one.
+// Meanwhile the queue fills: that is all the memory that a database which is
+// down can cost.
+func (s *Stats) store(batch []event) []event {
+	s.normalizeBatch(batch)
 	s.batches++
 	closing := s.closing
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
@@ -100,11 +101,11 @@ func (s *Stats) store(batch []record) []record {
 			s.dropped.Add(int64(len(batch)))
 			break
 		}
-		s.told(wrap("write", err))
+		s.reportError(wrap("write", err))
 		select {
 		case <-time.After(pause):
 		case <-s.life.Done():
-		case <-closing: // once more at once, and then more often
+		case <-closing: // retry at once, and then more often
 			closing, pause = nil, firstPause/2
 		}
 	}
@@ -115,10 +116,10 @@ func (s *Stats) store(batch []record) []record {
 	return batch[:0]
 }
 
-// tend does what is to be done now and then, by the clock of the events.
+// tend does the periodic work, by the clock of the events.
 func (s *Stats) tend(ctx context.Context) error {
 	if s.setBack {
-		if err := s.beginAnew(ctx); err != nil {
+		if err := s.reseed(ctx); err != nil {
 			return wrap("clock set back", err)
 		}
 	}
@@ -128,10 +129,11 @@ func (s *Stats) tend(ctx context.Context) error {
 		return err
 	}
 	if minute-s.tended > 60 || minute < s.tended {
-		s.pruned = hour // a clock that has jumped may come back, and what is deleted does not
+		s.pruned = hour // a clock that jumped may come back, and deleted rows do not
 	}
 	s.tended = minute
-	err = errors.Join(err, wrap("read events", s.lowerLast(ctx)), wrap("settle", s.settle(ctx, s.clock)), wrap("spreads", s.keepSpreads(ctx, s.clock)))
+	err = errors.Join(err, wrap("read events", s.clampLastID(ctx)), wrap("close expired challenges", s.closeExpired(ctx, s.clock)),
+		wrap("spreads", s.keepSpreads(ctx, s.clock)))
 	if hour != s.pruned {
 		pruned := s.Prune(ctx, time.UnixMilli(s.clock))
 		if pruned == nil {
@@ -142,8 +144,9 @@ func (s *Stats) tend(ctx context.Context) error {
 	return err
 }
 
-// lowerLast sees that the database has lost events, to a failover say: those to come have lower ids.
-func (s *Stats) lowerLast(ctx context.Context) error {
+// clampLastID handles a database that lost events, for example in a failover:
+// new events then have lower IDs than those the watch has read.
+func (s *Stats) clampLastID(ctx context.Context) error {
 	var last sql.NullInt64
 	err := s.db.QueryRowContext(ctx, s.sql.text("SELECT max(id) FROM {p}events")).Scan(&last)
 	if err == nil {
@@ -152,8 +155,8 @@ func (s *Stats) lowerLast(ctx context.Context) error {
 	return err
 }
 
-// beginAnew lets go of what was made while the clock was ahead.
-func (s *Stats) beginAnew(ctx context.Context) error {
+// reseed discards what was computed while the clock was ahead.
+func (s *Stats) reseed(ctx context.Context) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		_, err := s.exec(ctx, tx, "DELETE FROM {p}spreads WHERE hour >= ?", s.clock/hourMs*3600)
 		return err

@@ -1,6 +1,7 @@
 package otpstats_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -15,14 +16,14 @@ import (
 // Two processes write to one database, each some of the events of each challenge, and
 // settle at once: the counts are as if it was one.
 func TestPostgreSQL_twoWriters(t *testing.T) {
-	p, c := engines[1].make(t), newClock()
+	d, c := postgres(t), newClock()
 	var told atomic.Int64
 	opts := otpstats.Options{
 		App: appOf, Batch: 50, Queue: 100_000, Interval: 5 * time.Millisecond, Over: 3 * time.Hour, // the queues are not in step
-		OnAnomaly: func(otpstats.Anomaly) { told.Add(1) },
+		OnAnomaly: func(context.Context, otpstats.Anomaly) { told.Add(1) },
 		Rules:     otpstats.Rules{Addresses: otpstats.SpreadRule{Limit: 5}},
 	}
-	both := []*otpstats.Stats{open(t, p, c, opts), open(t, p, c, opts)}
+	both := []*otpstats.Stats{open(t, d, c, opts), open(t, d, c, opts)}
 	m := newMaker(5)
 	all := m.traffic(c.Now(), 20*time.Hour, 600)
 	tale := ask(1, c.Now(), "a.example")[:1]
@@ -62,8 +63,8 @@ func TestPostgreSQL_twoWriters(t *testing.T) {
 
 // Challenges that one process has counted as over are not counted again when another comes with what is late.
 func TestPostgreSQL_lateWriter(t *testing.T) {
-	p, c := engines[1].make(t), newClock()
-	a, b := open(t, p, c, otpstats.Options{Interval: time.Hour}), open(t, p, c, otpstats.Options{Interval: time.Hour})
+	d, c := postgres(t), newClock()
+	a, b := open(t, d, c, otpstats.Options{Interval: time.Hour}), open(t, d, c, otpstats.Options{Interval: time.Hour})
 	for n := range 10 { // asked at one, answered at the other
 		all := ask(n, c.Now(), "a.example")
 		tell(a, all[:2])
@@ -78,10 +79,10 @@ func TestPostgreSQL_lateWriter(t *testing.T) {
 
 // A process that comes late to the end of an anomaly neither ends a newer one nor stumbles.
 func TestPostgreSQL_lateEnd(t *testing.T) {
-	p, c := engines[1].make(t), newClock()
+	d, c := postgres(t), newClock()
 	var began atomic.Int64
-	opts := otpstats.Options{Interval: time.Hour, OnAnomaly: func(otpstats.Anomaly) { began.Add(1) }}
-	a, b := open(t, p, c, opts), open(t, p, c, opts)
+	opts := otpstats.Options{Interval: time.Hour, OnAnomaly: func(context.Context, otpstats.Anomaly) { began.Add(1) }}
+	a, b := open(t, d, c, opts), open(t, d, c, opts)
 	look := func(minutes int, all ...*otpstats.Stats) {
 		for range minutes {
 			c.Add(time.Minute)
@@ -106,8 +107,8 @@ func TestPostgreSQL_lateEnd(t *testing.T) {
 
 // What one process verifies has its place at the others, too: strangers who make up domains do not take it.
 func TestPostgreSQL_names(t *testing.T) {
-	p, c := engines[1].make(t), newClock()
-	a, b := open(t, p, c, otpstats.Options{Interval: time.Hour}), open(t, p, c, otpstats.Options{Interval: time.Hour})
+	d, c := postgres(t), newClock()
+	a, b := open(t, d, c, otpstats.Options{Interval: time.Hour}), open(t, d, c, otpstats.Options{Interval: time.Hour})
 	both := func(n int) {
 		all := ask(n, c.Now(), "real.example")
 		tell(a, all[:2]) // sent here, checked there
@@ -127,9 +128,9 @@ func TestPostgreSQL_names(t *testing.T) {
 
 // Nothing is stored or told of an address that another process has forgotten.
 func TestPostgreSQL_forget(t *testing.T) {
-	p, c := engines[1].make(t), newClock()
-	opts := otpstats.Options{Interval: time.Hour, OnAnomaly: func(a otpstats.Anomaly) { t.Errorf("told of %v", a) }}
-	a, b := open(t, p, c, opts), open(t, p, c, opts)
+	d, c := postgres(t), newClock()
+	opts := otpstats.Options{Interval: time.Hour, OnAnomaly: func(_ context.Context, a otpstats.Anomaly) { t.Errorf("told of %v", a) }}
+	a, b := open(t, d, c, opts), open(t, d, c, opts)
 	for i := range 30 {
 		h := ask(7, c.Now(), "a.example")[0]
 		h.ClientHash = numbered('c', i)
@@ -148,15 +149,15 @@ func TestPostgreSQL_forget(t *testing.T) {
 
 // A transaction that hangs, of a machine that is frozen say, is told of.
 func TestPostgreSQL_frozen(t *testing.T) {
-	p := engines[1].make(t)
+	d := postgres(t)
 	heard := make(chan error, 1)
-	s := open(t, p, nil, otpstats.Options{Interval: time.Hour, OnError: func(err error) {
+	s := open(t, d, nil, otpstats.Options{Interval: time.Hour, OnError: func(_ context.Context, err error) {
 		select {
 		case heard <- err:
 		default:
 		}
 	}})
-	tx, err := openAt(t, p).BeginTx(t.Context(), nil)
+	tx, err := d.Open(t).BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer tx.Rollback()
 	_, err = tx.Exec("UPDATE otp_stats_writers SET batch = batch + 1 WHERE id = ''")
@@ -172,12 +173,12 @@ func TestPostgreSQL_frozen(t *testing.T) {
 
 // What others wrote while one process could not write is not taken for the events of a wrong clock.
 func TestPostgreSQL_blocked(t *testing.T) {
-	p, c := engines[1].make(t), newClock()
+	d, c := postgres(t), newClock()
 	var told atomic.Int64
 	heard := make(chan struct{}, 1000)
-	a := open(t, p, c, otpstats.Options{
-		Interval: time.Hour, OnAnomaly: func(otpstats.Anomaly) { told.Add(1) },
-		OnError: func(error) {
+	a := open(t, d, c, otpstats.Options{
+		Interval: time.Hour, OnAnomaly: func(context.Context, otpstats.Anomaly) { told.Add(1) },
+		OnError: func(context.Context, error) {
 			select {
 			case heard <- struct{}{}:
 			default:
@@ -186,7 +187,7 @@ func TestPostgreSQL_blocked(t *testing.T) {
 	})
 	tell(a, ask(1, c.Now(), "a.example"))
 	flush(t, a)
-	db := openAt(t, p)
+	db := d.Open(t)
 	_, err := db.Exec(`CREATE FUNCTION no() RETURNS trigger AS $$ BEGIN RAISE 'no'; END $$ LANGUAGE plpgsql;
 		CREATE TRIGGER no BEFORE UPDATE ON otp_stats_writers FOR EACH ROW WHEN (NEW.id <> '') EXECUTE FUNCTION no()`)
 	require.NoError(t, err)
@@ -196,7 +197,7 @@ func TestPostgreSQL_blocked(t *testing.T) {
 	go func() { flushed <- a.Flush(t.Context()) }()
 	<-heard // its clock is read, and it cannot write
 	c.Add(5 * time.Minute)
-	b := open(t, p, c, otpstats.Options{Interval: time.Hour, Rules: otpstats.Rules{Guessing: otpstats.GuessingRule{Off: true}}})
+	b := open(t, d, c, otpstats.Options{Interval: time.Hour, Rules: otpstats.Rules{Guessing: otpstats.GuessingRule{Off: true}}})
 	guess(b, 1, 60, c.Now()) // its first batch is an insert
 	flush(t, b)
 	_, err = db.Exec("DROP TRIGGER no ON otp_stats_writers")

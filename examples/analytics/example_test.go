@@ -15,7 +15,7 @@ import (
 	"github.com/go-mailotp/otp/relay"
 )
 
-// Two providers, of which the first has closed the account: the second takes the mail.
+// The first of two providers has closed the account, so the second sends the mail.
 func Example_providers() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "otpstats")
@@ -37,17 +37,13 @@ func Example_providers() {
 	north.FailWith(&otp.SendError{Stage: "mail", Err: errors.New("550 5.7.1 account suspended")})
 
 	providers, err := relay.NewFailover([]relay.Provider{{Name: "north", Sender: north}, {Name: "south", Sender: south}}, &relay.FailoverOptions{
-		OnAttempt: func(_ context.Context, a relay.Attempt) {
-			if !a.Resting {
-				stats.Mail(a.Message, a.Provider, string(a.Outcome))
-			}
-		},
+		OnAttempt: func(_ context.Context, a relay.Attempt) { stats.Mail(a.Message, a.Provider, a.Outcome) },
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
-		OnReport: func(_ context.Context, r relay.Report) { stats.Mail(r.Message, "", string(r.Outcome)) },
+		OnReport: func(_ context.Context, r relay.Report) { stats.Mail(r.Message, "", r.Outcome) },
 	})
 
 	if err != nil {
@@ -60,7 +56,7 @@ func Example_providers() {
 	if _, err := verifier.Send(ctx, otp.Request{To: "ann@example.org"}); err != nil {
 		log.Fatal(err)
 	}
-	if err := queue.Close(ctx); err != nil { // sends what waits
+	if err := queue.Close(ctx); err != nil { // sends what is queued
 		log.Fatal(err)
 	}
 	if err := stats.Flush(ctx); err != nil {
@@ -71,7 +67,7 @@ func Example_providers() {
 		log.Fatal(err)
 	}
 	for _, r := range rows {
-		if r.Value != "" { // what has no provider, such as asking
+		if r.Value != "" { // some numbers have no provider, such as Asked
 			fmt.Printf("%s sent %d, lost %d, failed tries %d\n", r.Value, r.Sent, r.FailedMails, r.FailedTries)
 		}
 	}

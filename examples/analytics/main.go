@@ -1,6 +1,6 @@
-// Analytics shows the dashboard of otpstats over a month of simulated traffic, in which one
-// mail provider has an outage and somebody guesses at many addresses. Run it and open
-// http://localhost:8090/?range=30d.
+// Analytics shows the dashboard of otpstats with a month of simulated traffic, in
+// which one mail provider has an outage and somebody guesses at many addresses.
+// Run it and open http://localhost:8090/?range=30d.
 package main
 
 import (
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// run plays the month that ends now and serves its dashboard until ctx ends.
+// run simulates the month that ends now and serves its dashboard until ctx ends.
 func run(ctx context.Context, address string, perDay int) error {
 	dir, err := os.MkdirTemp("", "analytics")
 	if err != nil {
@@ -46,17 +46,26 @@ func run(ctx context.Context, address string, perDay int) error {
 	}
 	defer os.RemoveAll(dir)
 	end := time.Now().UTC().Truncate(time.Hour)
-	fmt.Printf("playing a month of traffic, %d people a day ...\n", perDay)
-	m, err := play(ctx, filepath.Join(dir, "stats.db"), end.Truncate(24*time.Hour).AddDate(0, 0, -29), end, perDay, false, func(a otpstats.Anomaly) {
+	fmt.Printf("simulating a month of traffic, %d people a day ...\n", perDay)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "stats.db")+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	start := end.Truncate(24*time.Hour).AddDate(0, 0, -29)
+	m, err := play(ctx, db, otpstats.SQLite, traffic.Options{
+		Start: start, End: end, PerDay: perDay,
+		Outage: start.AddDate(0, 0, 19).Add(9*time.Hour + 20*time.Minute), Attack: start.AddDate(0, 0, 25).Add(2*time.Hour + 10*time.Minute),
+	}, func(_ context.Context, a otpstats.Anomaly) {
 		fmt.Printf("%s  %s %s\n", a.Since.Format("2 Jan 15:04"), a.Kind, a.Subject)
 	})
 	if err != nil {
 		return err
 	}
-	defer m.close(context.WithoutCancel(ctx))
+	defer m.stats.Close(context.WithoutCancel(ctx))
 	board, err := dashboard.New(m.stats, &dashboard.Options{
 		Title: "Example: one-time codes", Now: m.now,
-		OnError: func(_ *http.Request, err error) { log.Print(err) },
+		OnError: func(_ context.Context, err error) { log.Print(err) },
 	})
 	if err != nil {
 		return err
@@ -79,56 +88,44 @@ func run(ctx context.Context, address string, perDay int) error {
 	return server.Shutdown(last)
 }
 
-// month is what was played.
+// month is the result of a simulation.
 type month struct {
-	db    *sql.DB
 	stats *otpstats.Stats
 	clock atomic.Int64 // the simulated time, in nanoseconds
 }
 
 func (m *month) now() time.Time { return time.Unix(0, m.clock.Load()).UTC() }
 
-// play plays traffic into the tables of a new file.
-func play(ctx context.Context, file string, start, end time.Time, perDay int, quiet bool, told func(otpstats.Anomaly)) (*month, error) {
-	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)")
-	if err != nil {
-		return nil, err
-	}
-	m := &month{db: db}
-	m.clock.Store(start.UnixNano())
+// play simulates traffic and stores it in db.
+func play(ctx context.Context, db *sql.DB, d otpstats.Dialect, o traffic.Options, onAnomaly func(context.Context, otpstats.Anomaly)) (*month, error) {
+	m := &month{}
+	m.clock.Store(o.Start.UnixNano())
 	key := make([]byte, 32)
 	rand.Read(key)
-	m.stats, err = otpstats.Open(ctx, db, otpstats.SQLite, &otpstats.Options{
-		Key: key, App: traffic.App, Now: m.now, OnAnomaly: told,
-		Interval: time.Hour, // a timer would read a clock that flies; Flush does so while it stands
-		OnError:  func(err error) { log.Print(err) },
+	stats, err := otpstats.Open(ctx, db, d, &otpstats.Options{
+		Key: key, App: traffic.App, Now: m.now, OnAnomaly: onAnomaly,
+		Interval: time.Hour, // a ticker would read the clock while it moves; Flush reads it between two minutes
+		OnError:  func(_ context.Context, err error) { log.Print(err) },
 	})
 	if err != nil {
-		db.Close()
 		return nil, err
 	}
+	m.stats = stats
 	minutes := 0
-	err = traffic.Play(ctx, traffic.Options{
-		Start: start, End: end, PerDay: perDay, Seed: 1, Observer: m.stats, Mail: m.stats.Mail, Quiet: quiet,
-		Minute: func(now time.Time) error {
-			m.clock.Store(now.UnixNano()) // all before it has been observed, and nothing after it
-			if minutes++; minutes%60 != 0 {
-				return nil
-			}
-			return m.stats.Flush(ctx) // the queue is made for real time
-		},
-	})
-	if err == nil {
-		err = m.stats.Flush(ctx)
+	o.Seed, o.Observer, o.Mail = 1, stats, stats.Mail
+	o.Minute = func(now time.Time) error {
+		m.clock.Store(now.UnixNano()) // everything before it has been observed, and nothing after it
+		if minutes++; minutes%60 != 0 {
+			return nil
+		}
+		return stats.Flush(ctx) // the queue is sized for real time
+	}
+	if err = traffic.Play(ctx, o); err == nil {
+		err = stats.Flush(ctx)
 	}
 	if err != nil {
-		m.close(ctx)
+		stats.Close(ctx)
 		return nil, err
 	}
 	return m, nil
-}
-
-func (m *month) close(ctx context.Context) {
-	m.stats.Close(ctx)
-	m.db.Close()
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/go-mailotp/otp/otpstats"
 )
 
-// board is what a page shows.
+// board has everything that a page shows.
 type board struct {
 	Title, From, To string
-	Until           string // of the field, empty for now
+	Until           string // value of the form field; empty means now
 	Earlier, Later  template.URL
 	Filters         []filter
 	Findings        []finding
@@ -25,7 +25,7 @@ type board struct {
 	Footer          string
 
 	now    time.Time
-	chosen url.Values // what is not the default
+	chosen url.Values // parameters that are not the default
 }
 
 type filter struct {
@@ -40,13 +40,13 @@ type choice struct {
 
 type tile struct{ Name, Value, Note string }
 
-// ranges are the times to choose from.
+// ranges are the lengths of time that readers can choose.
 var ranges = []struct {
 	value, text string
 	length      time.Duration
-	bin         time.Duration // of one point
-	shares      time.Duration // of one point of a share, which needs more
-	label       string        // of the axis: a point is not always a day's first
+	bin         time.Duration // time of one point
+	shares      time.Duration // time of one point of a share, which needs more events
+	label       string        // format on the axis: a point need not be the first of its day
 }{
 	{"24h", "24 hours", day, time.Hour, time.Hour, "15:04"},
 	{"7d", "7 days", 7 * day, time.Hour, 3 * time.Hour, "2 Jan 15:04"},
@@ -61,7 +61,7 @@ const (
 	untilFormat  = "2006-01-02T15:04" // of a datetime-local field
 )
 
-// query is what a page asks for.
+// query is what a page asks Stats for.
 type query struct {
 	*otpstats.Stats
 	ctx    context.Context
@@ -71,7 +71,7 @@ type query struct {
 	label  string
 }
 
-// board asks for everything that the page shows.
+// board runs all queries of the page.
 func (h *handler) board(ctx context.Context, form url.Values) (*board, error) {
 	chosen := ranges[defaultRange]
 	for _, r := range ranges {
@@ -82,10 +82,10 @@ func (h *handler) board(ctx context.Context, form url.Values) (*board, error) {
 	now := h.opts.Now().UTC()
 	b := &board{
 		Title: h.opts.Title, now: now, chosen: url.Values{},
-		Footer: "Shares are of the codes mailed in the same time. A code that was asked for in the last minutes may still be answered.",
+		Footer: "Shares are relative to the codes mailed in the same time. Codes from the last few minutes may still be answered.",
 	}
 	to := now
-	// The year 1 would be the zero time, which is now.
+	// The year 1 would be the zero time, which Filter takes for now.
 	if until, err := time.Parse(untilFormat, form.Get("until")); err == nil && until.Before(now) && until.Year() >= 2000 {
 		to, b.Until = until, until.Format(untilFormat)
 		b.chosen.Set("until", b.Until)
@@ -127,8 +127,8 @@ func (h *handler) board(ctx context.Context, form url.Values) (*board, error) {
 	return b, b.findings(q)
 }
 
-// link is this page's address with some parameters changed, each a name and its value;
-// an empty value is none.
+// link returns the URL of this page with some parameters changed: names, each
+// followed by its value. An empty value removes the parameter.
 func (b *board) link(changes ...string) template.URL {
 	query := maps.Clone(b.chosen)
 	for i := 0; i < len(changes); i += 2 {
@@ -140,7 +140,7 @@ func (b *board) link(changes ...string) template.URL {
 	return template.URL("?" + query.Encode())
 }
 
-// until is this page's address with its range ending at t, or now.
+// until returns the URL of this page with its range ending at t, or now.
 func (b *board) until(t time.Time, changes ...string) template.URL {
 	value := ""
 	if t.Before(b.now) {
@@ -160,13 +160,13 @@ func choices(label, name, chosen string, values []string) filter {
 	return f
 }
 
-// point is what happened in one stretch of time.
+// point has the counts of one stretch of time.
 type point struct {
 	at time.Time
 	otpstats.Counts
 }
 
-// points are the counts over time, one for each bin, without gaps.
+// points returns the counts over time, one point per bin, without gaps.
 func (q *query) points(f otpstats.Filter, bin time.Duration) ([]point, error) {
 	by := otpstats.Hour
 	if bin >= day {
@@ -205,7 +205,7 @@ func add(sum *otpstats.Counts, c otpstats.Counts) {
 	sum.Wrong += c.Wrong
 }
 
-// timeline is an empty chart over the points.
+// timeline returns a chart over the points, without series.
 func (q *query) timeline(id, title, note string, points []point) *chart {
 	c := &chart{ID: id, Title: title, Note: note, First: "Time (UTC)"}
 	for _, p := range points {
@@ -232,16 +232,16 @@ func (b *board) overTime(q *query) error {
 	for _, p := range points {
 		add(&sum, p.Counts)
 	}
-	funnel := q.timeline("funnel", "From asked to verified", "How many asked for a code, were mailed one, typed something, and typed the right code.", points)
-	// Asking has no provider, and a provider's attempt nothing else.
+	funnel := q.timeline("funnel", "From asked to verified", "How many people asked for a code, were mailed one, typed something, and typed the correct code.", points)
+	// Asking has no provider, and the attempt of a provider has no other dimension.
 	asking, trying := q.filter.Provider == "", q.filter.Purpose+q.filter.Language+q.filter.Domain+q.filter.App == ""
-	failed := "mails not handed over"
+	failed := "mails not sent"
 	if asking {
 		funnel.Series = append(funnel.Series, column("Asked", points, func(c otpstats.Counts) int64 { return c.Asked }))
-		b.Tiles = append(b.Tiles, tile{"Asked", number(sum.Asked), percent(share(sum.Limited, sum.Asked+sum.ResendAsked, 1), "told to wait")})
-		failed += fmt.Sprintf("; %s calls failed by the system", number(sum.Failures))
+		b.Tiles = append(b.Tiles, tile{"Asked", number(sum.Asked), percent(share(sum.Limited, sum.Asked+sum.ResendAsked, 1), "were limited")})
+		failed += fmt.Sprintf("; %s calls failed", number(sum.Failures))
 	} else {
-		funnel.Title, funnel.Note = "From mailed to verified", "Of the codes that this provider mailed: how many were answered, and answered right."
+		funnel.Title, funnel.Note = "From mailed to verified", "How many of the codes mailed by this provider were answered, and answered correctly."
 	}
 	funnel.Series = append(funnel.Series,
 		column("Mailed", points, func(c otpstats.Counts) int64 { return c.Sent }),
@@ -249,20 +249,20 @@ func (b *board) overTime(q *query) error {
 		column("Verified", points, func(c otpstats.Counts) int64 { return c.Verified }),
 	)
 	b.Tiles = append(b.Tiles,
-		tile{"Mailed", number(sum.Sent), fmt.Sprintf("%s sent again", number(sum.Resends))},
+		tile{"Mailed", number(sum.Sent), fmt.Sprintf("%s resent", number(sum.Resends))},
 		tile{"Answered", number(sum.Answered), percent(share(sum.Answered, sum.Sent, 1), "of mailed")},
 		tile{"Verified", number(sum.Verified), percent(share(sum.Verified, sum.Sent, 1), "of mailed")},
 		tile{"Wrong codes", number(sum.Wrong), ""},
 		tile{"Failed", number(sum.FailedMails), failed},
 	)
-	failures := q.timeline("failures", "Failures", "Mails not sent: no sender took them.", points)
+	failures := q.timeline("failures", "Failures", "Mails not sent: no sender accepted them.", points)
 	failures.Series = []series{column("Mails not sent", points, func(c otpstats.Counts) int64 { return c.FailedMails })}
 	if trying {
-		failures.Note += " Failed tries: of a provider, whether or not another took the mail."
+		failures.Note += " Failed tries: attempts of a provider, even if another provider accepted the mail."
 		failures.Series = append(failures.Series, column("Failed tries", points, func(c otpstats.Counts) int64 { return c.FailedTries }))
 	}
 	if asking {
-		failures.Note += " System failures: calls that the store, Options.Admit, clocks or keys failed."
+		failures.Note += " System failures: calls that failed because of the store, Options.Admit, clocks or keys."
 		failures.Series = append(failures.Series, column("System failures", points, func(c otpstats.Counts) int64 { return c.Failures }))
 	}
 	b.Charts = append(b.Charts, funnel, failures)

@@ -12,34 +12,34 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// chart is one picture with what a table says in numbers.
+// chart is one chart and its table.
 type chart struct {
-	ID      string // in links
+	ID      string // in the page and in links
 	Title   string
 	Note    string   // how to read it
-	First   string   // the head of the first column
-	Labels  []string // of the rows
-	Axis    []string // shorter labels for the picture; nil for Labels
+	First   string   // the title of the first column
+	Labels  []string // titles of the rows
+	Axis    []string // shorter labels for the chart; nil means Labels
 	Series  []series // the columns
-	Percent bool     // values are shares, but for those of a series that counts
-	Unit    string   // after each number in the table
-	Bars    bool     // horizontal bars in place of lines over time
-	Nothing string   // said where there is no picture; empty for the usual words
+	Percent bool     // values are shares, except in a series with Count
+	Unit    string   // follows each number in the table
+	Bars    bool     // horizontal bars instead of lines over time
+	Nothing string   // shown if there is no data; empty means the default text
 
-	Wide, Narrow template.HTML // the pictures
+	Wide, Narrow template.HTML // SVG for wide and for narrow screens
 }
 
 type series struct {
 	Name   string
-	Values []float64 // NaN for none
-	Count  bool      // for the table only
-	Texts  []string  // in place of the values, for the table only
+	Values []float64 // NaN if there is none
+	Count  bool      // only in the table
+	Texts  []string  // instead of Values, only in the table
 }
 
-// None is what is said in place of a picture.
-func (c *chart) None() string { return cmp.Or(c.Nothing, "No data in this time.") }
+// None returns the text that is shown instead of an empty chart.
+func (c *chart) None() string { return cmp.Or(c.Nothing, "No data in this period.") }
 
-// Legend names what the colours are.
+// Legend returns the names of the colors.
 func (c *chart) Legend() (names []string) {
 	for _, s := range c.Series {
 		if !s.Count {
@@ -52,13 +52,13 @@ func (c *chart) Legend() (names []string) {
 	return names
 }
 
-// row is one of the table.
+// row is a row of the table.
 type row struct {
 	Label      string
-	Cells, Raw []string // for people, for programs
+	Cells, Raw []string // for people and for programs
 }
 
-// Rows is the table.
+// Rows returns the rows of the table.
 func (c *chart) Rows() []row {
 	rows := make([]row, len(c.Labels))
 	for i, label := range c.Labels {
@@ -79,8 +79,8 @@ func (c *chart) Rows() []row {
 	return rows
 }
 
-// Colors that the library writes into the picture and that become CSS variables,
-// so that one picture is right in the light and in the dark.
+// The library writes these colors into the SVG. They are replaced by CSS
+// variables, so that the same chart works in light and dark mode.
 var (
 	textColor = charts.Color{R: 1, G: 1, B: 1, A: 255}
 	gridColor = charts.Color{R: 2, G: 2, B: 2, A: 255}
@@ -97,7 +97,7 @@ var (
 	})
 )
 
-// drawAll makes the pictures for wide and for narrow screens.
+// drawAll draws the chart for wide and for narrow screens.
 func (c *chart) drawAll() (err error) {
 	if c.Empty() {
 		return nil
@@ -108,7 +108,8 @@ func (c *chart) drawAll() (err error) {
 	return err
 }
 
-// Empty reports whether there is nothing to draw. A line of shares may be at 0, which tells a lot.
+// Empty reports whether there is nothing to draw. A line of shares at 0 is not
+// empty: it means a lot.
 func (c *chart) Empty() bool {
 	for _, s := range c.Series {
 		for _, v := range s.Values {
@@ -139,7 +140,7 @@ func (c *chart) draw(width int) (template.HTML, error) {
 	if labels == nil {
 		for _, l := range c.Labels {
 			l = cut(l, width/20)
-			labels = append(labels, l+strings.Repeat(" ", 1+len(l)/6)) // the page's letters may be wider than the library's
+			labels = append(labels, l+strings.Repeat(" ", 1+len(l)/6)) // the font of the page may be wider than the library's
 		}
 	}
 	most, count := 1.0, 6
@@ -152,7 +153,7 @@ func (c *chart) draw(width int) (template.HTML, error) {
 	}
 	painter := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: width, Height: height})
 	font := charts.NewFontStyleWithSize(11)
-	legend := charts.LegendOption{Show: charts.Ptr(false)} // the page's can wrap
+	legend := charts.LegendOption{Show: charts.Ptr(false)} // the legend of the page can wrap
 	var err error
 	if c.Bars {
 		slices.Reverse(labels) // the library begins at the bottom
@@ -162,10 +163,10 @@ func (c *chart) draw(width int) (template.HTML, error) {
 		o := charts.NewBarChartOptionWithData(values)
 		o.Theme, o.Legend, o.Horizontal, o.ValueFormatter = theme, legend, true, c.format
 		o.CategoryAxis.Labels, o.CategoryAxis.LabelFontStyle = labels, font
-		for i := range o.SeriesList { // each bar says its number, and no axis is needed
+		for i := range o.SeriesList { // each bar shows its number, so no axis is needed
 			o.SeriesList[i].Label = charts.SeriesLabel{Show: charts.Ptr(true), ValueFormatter: func(v float64) string { return c.cell(v, false) }, FontStyle: font}
 		}
-		most *= 1.2 // room for it
+		most *= 1.2 // room for the number
 		o.ValueAxis = []charts.ValueAxisOption{{Show: charts.Ptr(false), Min: charts.Ptr(0.0), Max: &most, RangeValuePaddingScale: charts.Ptr(0.0)}}
 		err = painter.BarChart(o)
 	} else {
@@ -178,7 +179,7 @@ func (c *chart) draw(width int) (template.HTML, error) {
 			}
 		}
 		o.XAxis.Labels, o.XAxis.LabelFontStyle, o.XAxis.LabelCount = labels, font, labelCount(width, labels)
-		o.XAxis.BoundaryGap = charts.Ptr(len(labels) == 1) // else the last two labels may be neighbours
+		o.XAxis.BoundaryGap = charts.Ptr(len(labels) == 1) // otherwise the last two labels may touch
 		o.YAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0), Max: &most, RangeValuePaddingScale: charts.Ptr(0.0), LabelFontStyle: font, LabelCount: count}}
 		err = painter.LineChart(o)
 	}
@@ -192,8 +193,8 @@ func (c *chart) draw(width int) (template.HTML, error) {
 	return template.HTML(variables.Replace(string(svg))), nil
 }
 
-// labelCount is how many labels of an axis do not touch. Each begins at its tick but the last, which
-// ends there, so that there must be room for two.
+// labelCount returns how many labels fit on an axis. Each label begins at its
+// tick, except the last, which ends there, so there must be room for two.
 func labelCount(width int, labels []string) int {
 	longest := 0
 	for _, l := range labels {
@@ -202,7 +203,8 @@ func labelCount(width int, labels []string) int {
 	return max(2, 1+(width-80)/(16*longest+16))
 }
 
-// hasLonePoint reports whether a line has a point without neighbours, which would not be seen.
+// hasLonePoint reports whether a line has a point without neighbors, which would
+// be invisible.
 func hasLonePoint(values []float64) bool {
 	known := func(i int) bool { return i >= 0 && i < len(values) && !math.IsNaN(values[i]) }
 	for i := range values {
@@ -213,7 +215,8 @@ func hasLonePoint(values []float64) bool {
 	return false
 }
 
-// cut leaves out the middle of a long name, of which the ends tell the most; the table has it whole.
+// cut shortens a long name in the middle, since its ends say the most. The table
+// has the full name.
 func cut(name string, most int) string {
 	runes := []rune(name)
 	if len(runes) <= most {
@@ -222,7 +225,7 @@ func cut(name string, most int) string {
 	return string(runes[:most/2]) + "…" + string(runes[len(runes)-(most-1)/2:])
 }
 
-// format is a number on an axis.
+// format formats a number on an axis.
 func (c *chart) format(v float64) string {
 	if c.Percent {
 		return fmt.Sprintf("%.0f%%", v*100)
@@ -238,8 +241,8 @@ func (c *chart) format(v float64) string {
 	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-// roundAxis is the end of an axis over the values, and how many labels make it one of
-// round, whole numbers: the library divides by what there is.
+// roundAxis returns the end of an axis for the values, and how many labels it
+// needs to have round, whole numbers.
 func roundAxis(values [][]float64) (most float64, labels int) {
 	for _, v := range values {
 		for _, x := range v {
@@ -257,7 +260,7 @@ func roundAxis(values [][]float64) (most float64, labels int) {
 	}
 }
 
-// cell is a number in a table.
+// cell formats a number in a table.
 func (c *chart) cell(v float64, count bool) string {
 	switch {
 	case math.IsNaN(v):

@@ -1,18 +1,23 @@
-// Package dashboard shows what an [otpstats.Stats] knows as a page: charts over time and
-// by mail domain, language, purpose, app and provider, with the numbers as tables and as
-// CSV behind each, and above them what needs attention. The page is made on the server
-// and has no script.
+// Package dashboard shows the numbers of an [otpstats.Stats] as a web page. At the
+// top is what needs attention. Below are charts over time and by mail domain,
+// language, purpose, app and provider, each with its numbers as a table and as a
+// CSV file. The page is rendered on the server and has no script.
 //
 //	board, err := dashboard.New(stats, nil)
 //	...
 //	mux.Handle("/admin/codes", requireAdmin(board))
 //
-// It has no login of its own: put it behind the application's. It names mail domains, and
-// neither addresses nor clients.
+// It has no login: protect it with that of your application. It shows mail
+// domains, but neither addresses nor clients.
+//
+// Like package otpstats, it is experimental until version 1: it may change in a
+// minor version.
 package dashboard
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	_ "embed"
 	"encoding/csv"
 	"errors"
@@ -25,18 +30,19 @@ import (
 	"github.com/go-mailotp/otp/otpstats"
 )
 
-// Options are the choices of [New]. The zero value has every default.
+// Options configure [New]. The zero value means all defaults.
 type Options struct {
-	// Title is the heading. Default: "One-time codes".
+	// Title is the heading of the page. Default: "One-time codes".
 	Title string
 
-	// Now is the end of the ranges. It must be the clock of otpstats.Options.Now, and is called
-	// concurrently. Default: time.Now.
+	// Now returns the time at which ranges end by default. It must be the clock
+	// of otpstats.Options.Now and safe for concurrent use. Nil means time.Now.
 	Now func() time.Time
 
-	// OnError is told why a page could not be made; the reader is told only that. It is
-	// called concurrently. Nil for nobody.
-	OnError func(r *http.Request, err error)
+	// OnError receives the reason why a page could not be rendered; the reader
+	// sees only that it could not. It is called with the context of the request
+	// and must be safe for concurrent use. Nil disables it.
+	OnError func(ctx context.Context, err error)
 }
 
 //go:embed page.html.tmpl
@@ -53,34 +59,32 @@ type handler struct {
 	opts  Options
 }
 
-// New returns the dashboard over stats, for the path where the application mounts
-// it; opts may be nil. It is safe for concurrent use. Without stats it returns an error.
+// New returns the dashboard over stats. Mount it at any path. It is safe for
+// concurrent use. A nil opts means all defaults; it is an error if stats is nil.
 //
-// The query says what is shown:
+// Query parameters select what the page shows:
 //
 //	range     24h, 7d (the default), 30d, 90d or 365d
-//	until     the end of the range, in UTC, such as 2006-01-02T15:04; now if there is none
+//	until     the end of the range in UTC, such as 2006-01-02T15:04; by default now
 //	purpose, language, domain, provider, app
-//	          values as otpstats.Filter has them; all if there is none
-//	csv       the table of one chart as a file; its name is the chart's id in the page
+//	          values of otpstats.Filter; by default all
+//	csv       the ID of a chart in the page: returns its table as a CSV file
 //
-// A range that is not one of these counts as the default. So does, as now, an until that cannot be
-// read, is in the future or is before the year 2000. Other values may be any: of what nobody
-// has there is no data.
+// An invalid range means the default. An until that is invalid, in the future or
+// before the year 2000 means now. Other values may be anything; there is no data
+// for values that do not exist.
 //
-// The statuses are 200; 404 for a chart that there is not, 405 for methods but GET and
-// HEAD, and 503 where the database fails, of which Options.OnError is told.
+// The status is 200, 404 for an unknown chart, 405 for methods other than GET and
+// HEAD, or 503 if the database fails, which Options.OnError receives.
 func New(stats *otpstats.Stats, opts *Options) (http.Handler, error) {
 	if stats == nil {
-		return nil, errors.New("dashboard: no stats")
+		return nil, errors.New("dashboard: New: stats is nil")
 	}
 	h := &handler{stats: stats}
 	if opts != nil {
 		h.opts = *opts
 	}
-	if h.opts.Title == "" {
-		h.opts.Title = "One-time codes"
-	}
+	h.opts.Title = cmp.Or(h.opts.Title, "One-time codes")
 	if h.opts.Now == nil {
 		h.opts.Now = time.Now
 	}
@@ -90,7 +94,7 @@ func New(stats *otpstats.Stats, opts *Options) (http.Handler, error) {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
-	// The pictures have their styles in attributes.
+	// The charts are SVG with style attributes.
 	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -103,20 +107,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := h.answer(r, header)
 	switch {
 	case errors.Is(err, errNoChart):
-		http.Error(w, "There is no such chart.", http.StatusNotFound)
+		http.Error(w, "Chart not found.", http.StatusNotFound)
 	case err != nil:
 		if h.opts.OnError != nil {
-			h.opts.OnError(r, err)
+			h.opts.OnError(r.Context(), err)
 		}
-		http.Error(w, "The numbers cannot be had now.", http.StatusServiceUnavailable)
+		http.Error(w, "The numbers are not available right now.", http.StatusServiceUnavailable)
 	default:
 		w.Write(body)
 	}
 }
 
-var errNoChart = errors.New("dashboard: no such chart")
+var errNoChart = errors.New("dashboard: chart not found")
 
-// answer makes the page, or the CSV file that the query asks for.
+// answer renders the page, or the CSV file that the query asks for.
 func (h *handler) answer(r *http.Request, header http.Header) ([]byte, error) {
 	b, err := h.board(r.Context(), r.URL.Query())
 	if err != nil {
@@ -145,11 +149,12 @@ func (h *handler) answer(r *http.Request, header http.Header) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// separators are what a spreadsheet may split cells at, in some locales, though the file has commas:
-// what follows would be a cell of its own, and a formula.
+// separators replaces characters at which spreadsheets split cells in some
+// locales, although the file uses commas: the rest would be a separate cell, and
+// could be a formula.
 var separators = strings.NewReplacer(";", ",", "\t", " ")
 
-// csv is the table of a chart.
+// csv returns the table of a chart as a CSV file.
 func (c *chart) csv() ([]byte, error) {
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
@@ -170,7 +175,7 @@ func (c *chart) csv() ([]byte, error) {
 			cell = separators.Replace(cell)
 			row[i] = cell
 			if strings.IndexAny(strings.TrimSpace(cell), "=+-@＝＋－＠") == 0 {
-				row[i] = "'" + cell // a spreadsheet would run it
+				row[i] = "'" + cell // a spreadsheet would evaluate it
 			}
 		}
 	}
@@ -178,8 +183,8 @@ func (c *chart) csv() ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// CSV is the address of a chart's file.
+// CSV returns the URL of a chart's file.
 func (b *board) CSV(id string) template.URL { return b.link("csv", id) }
 
-// Style is the page's.
+// Style returns the style sheet.
 func (b *board) Style() template.CSS { return template.CSS(style) }

@@ -7,7 +7,7 @@ import (
 	"github.com/go-mailotp/otp/otpstats"
 )
 
-// share is a part of a whole; none of a whole that is too small to say anything.
+// share returns part/whole, or NaN if the whole is too small to say anything.
 func share(part, whole int64, least int64) float64 {
 	if whole < max(1, least) {
 		return math.NaN()
@@ -15,7 +15,8 @@ func share(part, whole int64, least int64) float64 {
 	return float64(part) / float64(whole)
 }
 
-// leastShare is how many mails a share over time needs: its standard error is then below 15 %.
+// leastShare is how many mails a share over time needs for a standard error
+// below 15%.
 const leastShare = 12
 
 // sparse reports whether most points have too few mails for a share.
@@ -29,10 +30,10 @@ func sparse(points []point) bool {
 	return 2*enough < len(points)
 }
 
-// maxLines is how many domains have a line of their own.
+// maxLines is how many domains have a line.
 const maxLines = 5
 
-// domains tells of the mail domains: a fall of one line means that its mail is late or lost.
+// domains compares the mail domains: if one line falls, its mail is late or lost.
 func (b *board) domains(q *query) error {
 	rows, err := q.Funnel(q.ctx, q.filter, otpstats.Domain)
 	if err != nil {
@@ -42,11 +43,12 @@ func (b *board) domains(q *query) error {
 		return err
 	}
 	b.Charts = append(b.Charts, q.parts("domains", "Mail domains",
-		"Verified of mailed, the domains with the most traffic first. A low share can also be somebody who guesses.", "Domain", rows))
+		"Verified of mailed, the domains with the most traffic first. A low share can also mean that somebody is guessing.", "Domain", rows))
 	return nil
 }
 
-// domainLines compares the largest domains over time, also where one is chosen: it comes first.
+// domainLines compares the largest domains over time. A selected domain comes
+// first, but is not alone.
 func (b *board) domainLines(q *query, rows []otpstats.FunnelRow) error {
 	f := q.filter
 	f.Domain = ""
@@ -76,15 +78,15 @@ func (b *board) domainLines(q *query, rows []otpstats.FunnelRow) error {
 			return err
 		}
 		if c == nil {
-			c = q.timeline("domains-time", "Verified of mailed, by mail domain", "The largest domains. A fall of one line alone means that mail to it is late or lost; "+
-				"of all lines at once, that one's own mail is, or that somebody asks for other people's codes (see Wrong codes). Gaps are times with fewer than 12 mails.", points)
+			c = q.timeline("domains-time", "Verified of mailed, by mail domain", "The largest domains. If one line falls, mail to that domain is late or lost. "+
+				"If all lines fall together, all your mail is late or lost, or somebody is asking for other people's codes (see Wrong codes). Gaps are times with fewer than 12 mails.", points)
 			c.Percent = true
 		}
 		line := series{Name: name}
 		for _, p := range points {
 			line.Values = append(line.Values, share(p.Verified, p.Sent, leastShare))
 			if p.Sent > 0 {
-				c.Nothing = "Too few mails for a share."
+				c.Nothing = "Too few mails to compute a share."
 			}
 		}
 		c.Series = append(c.Series, line)
@@ -95,7 +97,7 @@ func (b *board) domainLines(q *query, rows []otpstats.FunnelRow) error {
 	return nil
 }
 
-// maxBars is how many values a chart of bars has.
+// maxBars is the maximum number of bars in a chart.
 const maxBars = 12
 
 // parts compares the values of a dimension.
@@ -103,7 +105,7 @@ func (q *query) parts(id, title, note, first string, rows []otpstats.FunnelRow) 
 	c := &chart{ID: id, Title: title, Note: note, First: first, Bars: true, Percent: true}
 	shares, sent := series{Name: "Verified of mailed"}, series{Name: "Mailed", Count: true}
 	asked, failed := series{Name: "Asked", Count: true}, series{Name: "Failed tries", Count: true}
-	rows = slices.DeleteFunc(rows, func(r otpstats.FunnelRow) bool { return r.Value == "" && r.Sent == 0 }) // asked, and no mail that would have one
+	rows = slices.DeleteFunc(rows, func(r otpstats.FunnelRow) bool { return r.Value == "" && r.Sent == 0 }) // asked, but without a mail that would have a value
 	for _, r := range rows[:min(len(rows), maxBars)] {
 		label := r.Value
 		if label == "" {

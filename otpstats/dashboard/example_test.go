@@ -17,7 +17,7 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// The page behind the login of an application's administrators.
+// The page, behind the login of an application's administrators.
 func ExampleNew() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "dashboard")
@@ -33,11 +33,11 @@ func ExampleNew() {
 	key := []byte("another 32 bytes from the vault.")
 	store, sender, secrets := otp.NewMemoryStore(nil), new(otptest.Inbox), [][]byte{[]byte("32 bytes or more from a vault...")}
 	mux := http.NewServeMux()
-	requireAdmin := func(h http.Handler) http.Handler { return h } // the application's
+	requireAdmin := func(h http.Handler) http.Handler { return h } // your own
 
 	stats, err := otpstats.Open(ctx, db, otpstats.SQLite, &otpstats.Options{
-		Key:       key, // 32 random bytes, of its own
-		OnAnomaly: func(a otpstats.Anomaly) { log.Print("codes: ", a.Kind, " ", a.Subject) },
+		Key:       key, // 32 random bytes, used for nothing else
+		OnAnomaly: func(_ context.Context, a otpstats.Anomaly) { log.Print("codes: ", a.Kind, " ", a.Subject) },
 	})
 	if err != nil {
 		log.Fatal(err)

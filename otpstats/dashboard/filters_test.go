@@ -1,22 +1,19 @@
 package dashboard_test
 
 import (
-	"context"
-	"database/sql"
 	"encoding/csv"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
-	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
 )
 
@@ -32,39 +29,32 @@ func table(t *testing.T, text string) [][]string {
 
 // What lasts stands first, also where it began earlier, and looks different.
 func TestDashboard_findings(t *testing.T) {
-	var minutes atomic.Int64
-	clock := func() time.Time {
-		return time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC).Add(time.Duration(minutes.Load()) * time.Minute)
-	}
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "stats.db")+"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)")
-	require.NoError(t, err)
-	t.Cleanup(func() { db.Close() })
-	stats, err := otpstats.Open(t.Context(), db, otpstats.SQLite, &otpstats.Options{Key: []byte("0123456789abcdef"), Now: clock, Interval: time.Hour})
-	require.NoError(t, err)
-	t.Cleanup(func() { stats.Close(context.Background()) })
+	t.Parallel()
+	clock := testkit.NewClockAt(morning)
+	stats, _ := newStats(t, sqltest.Fast(t), clock)
 	for step := range 24 {
 		for range 8 {
-			stats.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: clock(), Purpose: "login"})
+			stats.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: clock.Now(), Purpose: "login"})
 		}
 		for n := range 30 {
 			if step == 4 {
-				stats.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: clock(), AddressHash: numbered('a', n), ChallengeHash: numbered('q', n), WrongGuesses: 1})
+				stats.Observe(t.Context(), otp.Event{Kind: otpevent.Wrong, Time: clock.Now(), AddressHash: numbered('a', n), ChallengeHash: numbered('q', n), WrongGuesses: 1})
 			}
 		}
 		require.NoError(t, stats.Flush(t.Context()))
-		minutes.Add(5)
+		clock.Add(5 * time.Minute)
 	}
 	require.NoError(t, stats.Flush(t.Context()))
-	board, err := dashboard.New(stats, &dashboard.Options{Now: clock})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, body := get(board, "/?range=24h")
 	items := regexp.MustCompile(`(?s)<li( class="lasts")?><a href="[^"]*#(\w+)">(.*?)</a> (.*?) <span class="advice">`).FindAllStringSubmatch(body, -1)
 	require.Len(t, items, 2)
 	require.Equal(t, []string{` class="lasts"`, "failures", "Codes cannot be sent or checked."}, items[0][1:4])
-	require.Contains(t, items[0][4], ", and it lasts: ")
-	require.Equal(t, []string{"", "wrong", "Somebody guesses at many addresses."}, items[1][1:4])
-	require.Contains(t, items[1][4], ", over 20 Nov ")
-	require.Contains(t, body, "mails not handed over; 192 calls failed by the system")
+	require.Contains(t, items[0][4], ", not ended: ")
+	require.Equal(t, []string{"", "wrong", "Somebody is guessing at many addresses."}, items[1][1:4])
+	require.Contains(t, items[1][4], ", ended 20 Nov ")
+	require.Contains(t, body, "mails not sent; 192 calls failed")
 	_, text := get(board, "/?range=24h&csv=failures")
 	require.Contains(t, text, "Time (UTC),Mails not sent,Failed tries,System failures\n")
 	require.Contains(t, text, "2026-11-20 08:00,0,0,96\n")
@@ -72,8 +62,9 @@ func TestDashboard_findings(t *testing.T) {
 
 // Asking has no provider, so that with one chosen nothing is told of it.
 func TestDashboard_provider(t *testing.T) {
-	stats, _, now := open(t, 0)
-	at := now().Add(-30 * time.Minute)
+	t.Parallel()
+	stats, clock := open(t, 0)
+	at := clock.Now().Add(-30 * time.Minute)
 	for n := range 10 {
 		e := otp.Event{Kind: otpevent.Asked, Time: at, Purpose: "login", Domain: "example.com", AddressHash: numbered('a', n)}
 		if n >= 6 { // asked again
@@ -89,23 +80,23 @@ func TestDashboard_provider(t *testing.T) {
 		}
 		e.Kind, e.ChallengeHash, e.Message = otpevent.Sent, numbered('q', n), fmt.Sprint(n)
 		stats.Observe(t.Context(), e)
-		stats.Mail(e.Message, "south", otpstats.MailFailed)
-		stats.Mail(e.Message, "north", otpstats.MailSent)
+		stats.Mail(e.Message, "south", otpevent.MailFailed)
+		stats.Mail(e.Message, "north", otpevent.MailSent)
 	}
 	require.NoError(t, stats.Flush(t.Context()))
-	later := func() time.Time { return now().Add(time.Minute) } // the range has the mails' hour
-	board, err := dashboard.New(stats, &dashboard.Options{Now: later})
+	clock.Add(time.Minute) // the range includes the hour of the mails
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, body := get(board, "/?range=24h")
 	require.Contains(t, body, "<dt>Asked</dt>")
-	require.Contains(t, body, "50.0 % told to wait")
+	require.Contains(t, body, "50.0 % were limited")
 	require.Contains(t, body, "no mail")
 	_, text := get(board, "/?range=24h&csv=providers")
 	require.Equal(t, "Provider,Verified of mailed,Mailed,Failed tries\nnorth,0,4,0\nsouth,,0,4\n", text)
 
 	_, body = get(board, "/?range=24h&provider=north")
 	require.Contains(t, body, "<dt>Mailed</dt><dd>4</dd>")
-	for _, absent := range []string{"Asked", "From asked", "told to wait", "no mail", "System failures", "failed by the system"} {
+	for _, absent := range []string{"Asked", "From asked", "were limited", "no mail", "System failures", "calls failed"} {
 		main := strings.Replace(body, ">Asked</th></tr></thead>", "", 2) // of the spreads, which heed no filter
 		require.NotContains(t, main, absent)
 	}
@@ -118,23 +109,24 @@ func TestDashboard_provider(t *testing.T) {
 
 // Clients and addresses can be found by their whole hashes.
 func TestDashboard_spreads(t *testing.T) {
-	stats, _, now := open(t, 0)
+	t.Parallel()
+	stats, clock := open(t, 0)
 	client, address := numbered('c', 1), numbered('a', 1)
-	at := now().Add(-30 * time.Minute)
+	at := clock.Now().Add(-30 * time.Minute)
 	for n := range 9 {
 		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Asked, Time: at, AddressHash: numbered('b', n), ClientHash: client})
 		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Asked, Time: at, AddressHash: address, ClientHash: numbered('d', n)})
 		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Malformed, Time: at, ChallengeHash: numbered('q', n)})
 	}
 	require.NoError(t, stats.Flush(t.Context()))
-	board, err := dashboard.New(stats, &dashboard.Options{Now: now})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, text := get(board, "/?csv=clients")
 	require.Equal(t, [][]string{{"Client", "Hour (UTC)", "Addresses", "Asked"}, {stats.ClientSubject(client), "2026-11-20 07:00", "9", "9"}}, table(t, text))
 	_, text = get(board, "/?csv=addresses")
 	require.Equal(t, [][]string{{"Address", "Hour (UTC)", "Clients", "Asked"}, {stats.AddressSubject(address), "2026-11-20 07:00", "9", "9"}}, table(t, text))
 	_, text = get(board, "/?csv=wrong")
-	require.Contains(t, text, "Time (UTC),Wrong codes,Not a code,Addresses without a right code,Refused\n")
+	require.Contains(t, text, "Time (UTC),Wrong codes,Not a code,Addresses without a correct code,Rejected\n")
 	require.Contains(t, text, "2026-11-20 07:00,0,9,0,0\n")
 	_, body := get(board, "/")
 	require.Contains(t, body, `<th scope="row">`+stats.ClientSubject(client)+`</th><td>2026-11-20 07:00</td><td>9</td>`)
@@ -142,26 +134,28 @@ func TestDashboard_spreads(t *testing.T) {
 
 // The line of a chosen domain has others beside it, since one is read by comparison.
 func TestDashboard_domain(t *testing.T) {
-	stats, _, now := open(t, 40)
-	board, err := dashboard.New(stats, &dashboard.Options{Now: now})
+	t.Parallel()
+	stats, clock := open(t, 40)
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, text := get(board, "/?range=365d&csv=domains-time&domain=cmd.example.org")
 	require.Equal(t, []string{"Time (UTC)", "cmd.example.org", "example.com"}, table(t, text)[0])
 	_, text = get(board, "/?range=365d&csv=domains&domain=cmd.example.org")
 	require.Len(t, table(t, text), 2)
 	_, body := get(board, "/?range=24h")
-	require.Contains(t, body, "Too few mails for a share.")
+	require.Contains(t, body, "Too few mails to compute a share.")
 	require.Contains(t, body, `<a href="?">Reset</a>`)
 }
 
 // Where none is right the lines are at 0, which is no lack of data.
 func TestDashboard_noneRight(t *testing.T) {
-	stats, _, now := open(t, 0)
+	t.Parallel()
+	stats, clock := open(t, 0)
 	for n := range 20 {
-		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: now().Add(-time.Minute), Domain: "example.com", ChallengeHash: numbered('q', n)})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: clock.Now().Add(-time.Minute), Domain: "example.com", ChallengeHash: numbered('q', n)})
 	}
 	require.NoError(t, stats.Flush(t.Context()))
-	board, err := dashboard.New(stats, &dashboard.Options{Now: now})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, body := get(board, "/?range=24h")
 	require.Regexp(t, `(?s)id="domains-time">[^<]*</h2>\s*<p[^>]*>[^<]*</p>\s*<ul class="legend"`, body)
@@ -169,8 +163,9 @@ func TestDashboard_noneRight(t *testing.T) {
 
 // A day without answers has its place, and a time on an axis is not taken for a day's beginning.
 func TestDashboard_time(t *testing.T) {
-	stats, _, now := open(t, 40)
-	board, err := dashboard.New(stats, &dashboard.Options{Now: now})
+	t.Parallel()
+	stats, clock := open(t, 40)
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, text := get(board, "/?csv=answer-times")
 	rows := table(t, text)
@@ -191,12 +186,13 @@ func TestDashboard_time(t *testing.T) {
 
 // Some spreadsheets split a file at other signs than commas; what follows must not run.
 func TestDashboard_csvSeparators(t *testing.T) {
-	stats, _, now := open(t, 0)
+	t.Parallel()
+	stats, clock := open(t, 0)
 	for n, name := range []string{"x;=cmd|'/C calc'!A0", ";=1+1", "a=b, c"} {
-		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: now().Add(-time.Minute), Purpose: name, ChallengeHash: numbered('q', n)})
+		stats.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: clock.Now().Add(-time.Minute), Purpose: name, ChallengeHash: numbered('q', n)})
 	}
 	require.NoError(t, stats.Flush(t.Context()))
-	board, err := dashboard.New(stats, &dashboard.Options{Now: now})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now})
 	require.NoError(t, err)
 	_, text := get(board, "/?csv=purposes")
 	require.NotContains(t, text, ";")

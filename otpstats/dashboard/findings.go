@@ -1,10 +1,8 @@
 package dashboard
 
 import (
-	"cmp"
 	"fmt"
 	"html/template"
-	"slices"
 	"time"
 
 	"github.com/go-mailotp/otp/otpstats"
@@ -12,82 +10,54 @@ import (
 
 type finding struct {
 	What, Detail, Advice string
-	Over                 bool // it lasts no more
+	Over                 bool // it has ended
 	Link                 template.URL
 }
 
 const (
-	keepOut = "Accounts are safe within the budgets. Put a CAPTCHA into Options.Admit, and limit at the proxy."
-	lookAt  = "Look at the sender's log and at bounces for this domain; use another provider (relay.Failover), or ask the domain's postmaster."
+	keepOut = "Accounts are safe: the budgets limit guesses. Add a CAPTCHA in Options.Admit, and rate-limit at the proxy."
+	lookAt  = "Check the log of the sender and the bounces of this domain. Use another provider (relay.Failover), or ask the postmaster of the domain."
 )
 
-// kinds say what an anomaly is, with its subject, what to do, and which chart shows it.
+// kinds have, for each anomaly, what it is (with its subject), what to do, and
+// which chart shows it.
 var kinds = map[otpstats.AnomalyKind]struct{ what, advice, chart string }{
 	otpstats.DeliveryFalling:     {"Codes to %s are not coming back.", lookAt, "domains-time"},
-	otpstats.DistributedGuessing: {"Somebody guesses at many addresses.", keepOut, "wrong"},
-	otpstats.EscalationSpike:     {"Many guesses at addresses that were guessed at too often.", keepOut, "wrong"},
-	otpstats.ClientSpread:        {"One client (%s) asks for many addresses.", "Limit or block it: its hash is that of Stats.ClientSubject.", "clients"},
-	otpstats.AddressSpread: {"Many clients ask for one address (%s).",
-		"Somebody floods this mailbox; its owner's known devices are not touched. Put a CAPTCHA into Options.Admit.", "addresses"},
-	otpstats.Failing: {"Codes cannot be sent or checked.", "Look at the log for the events send_failed, failed, clock_back and unknown_key.", "failures"},
+	otpstats.DistributedGuessing: {"Somebody is guessing at many addresses.", keepOut, "wrong"},
+	otpstats.EscalationSpike:     {"Many guesses at addresses that had too many wrong guesses before.", keepOut, "wrong"},
+	otpstats.ClientSpread:        {"One client (%s) is asking for many addresses.", "Limit or block it. Stats.ClientSubject computes this name from the client's hash.", "clients"},
+	otpstats.AddressSpread: {"Many clients are asking for one address (%s).",
+		"Somebody is flooding this mailbox. Known devices of its owner are not affected. Add a CAPTCHA in Options.Admit.", "addresses"},
+	otpstats.Failing: {"Codes cannot be sent or checked.", "Check the log for the events send_failed, failed, clock_back and unknown_key.", "failures"},
 }
 
-// findings says what needs attention: first what lasts, then what is over, the latest first.
+// findings lists what needs attention: first what lasts, then what has ended, the
+// latest first.
 func (b *board) findings(q *query) error {
 	if n := q.Dropped(); n > 0 {
 		b.Findings = append(b.Findings, finding{
-			What: "Events were lost.", Detail: fmt.Sprintf("%s since the start: the database is slow or down, or the queue too short.", number(n)),
-			Advice: "Look at what otpstats.Options.OnError is told, or make Options.Queue longer.",
+			What: "Events were lost.", Detail: fmt.Sprintf("%s since the start: the database is slow or down, or the queue is too short.", number(n)),
+			Advice: "Check the errors that otpstats.Options.OnError received, or increase Options.Queue.",
 		})
 	}
 	anomalies, err := q.Anomalies(q.ctx, q.filter)
 	if err != nil {
 		return err
 	}
-	told := map[string]bool{}
-	for _, a := range anomalies {
+	for _, a := range anomalies { // in this order already
 		b.Findings = append(b.Findings, b.finding(a))
-		if a.Kind == otpstats.DeliveryFalling {
-			told[a.Subject] = true
-		}
 	}
-	fallen, err := q.FallenDomains(q.ctx, q.filter)
-	if err != nil {
-		return err
-	}
-	for _, d := range fallen {
-		if told[d.Domain] {
-			continue
-		}
-		kind := kinds[otpstats.DeliveryFalling]
-		b.Findings = append(b.Findings, finding{
-			What: fmt.Sprintf(kind.what, d.Domain),
-			Detail: fmt.Sprintf("From %s to %s: %.0f %% verified, usually %.0f %%.",
-				moment(d.From), moment(d.To), d.Share*100, d.PastShare*100),
-			Advice: kind.advice, Over: d.To.Before(b.now.Truncate(time.Hour)),
-			Link: b.around(d.From, d.Domain, kind.chart),
-		})
-	}
-	slices.SortStableFunc(b.Findings, func(x, y finding) int { return cmp.Compare(state(x), state(y)) })
 	return nil
 }
 
-// state is where a finding stands: what lasts is first.
-func state(f finding) int {
-	if f.Over {
-		return 1
-	}
-	return 0
-}
-
-// finding tells of an anomaly.
+// finding describes an anomaly.
 func (b *board) finding(a otpstats.Anomaly) finding {
 	kind, known := kinds[a.Kind]
-	f := finding{What: kind.what, Advice: kind.advice, Detail: "Found " + moment(a.Since) + ", and it lasts", Over: !a.Until.IsZero()}
+	f := finding{What: kind.what, Advice: kind.advice, Detail: "Detected " + moment(a.Since) + ", not ended", Over: !a.Until.IsZero()}
 	if f.Over {
-		f.Detail = "Found " + moment(a.Since) + ", over " + moment(a.Until)
+		f.Detail = "Detected " + moment(a.Since) + ", ended " + moment(a.Until)
 	}
-	if !known { // of a later version, in the same tables
+	if !known { // from a later version that uses the same tables
 		f.What, f.Detail = string(a.Kind), f.Detail+"."
 		return f
 	}
@@ -98,23 +68,24 @@ func (b *board) finding(a otpstats.Anomaly) finding {
 		f.What = fmt.Sprintf(f.What, a.Subject)
 		f.Detail += fmt.Sprintf(": %.0f %% answered in time, usually %.0f %%.", a.Seen*100, a.Usual*100)
 	case otpstats.DistributedGuessing:
-		f.Detail += fmt.Sprintf(": %s addresses and none right when it was found.", number(a.Count))
+		f.Detail += fmt.Sprintf(": %s addresses without a correct code at detection.", number(a.Count))
 	case otpstats.ClientSpread:
 		f.What = fmt.Sprintf(f.What, a.Subject)
-		f.Detail += fmt.Sprintf(": %s addresses when it was found.", number(a.Count))
+		f.Detail += fmt.Sprintf(": %s addresses at detection.", number(a.Count))
 	case otpstats.AddressSpread:
 		f.What = fmt.Sprintf(f.What, a.Subject)
-		f.Detail += fmt.Sprintf(": %s clients when it was found.", number(a.Count))
+		f.Detail += fmt.Sprintf(": %s clients at detection.", number(a.Count))
 	case otpstats.EscalationSpike:
-		f.Detail += fmt.Sprintf(": %s refused guesses when it was found, usually %.0f.", number(a.Count), a.Usual)
+		f.Detail += fmt.Sprintf(": %s rejected guesses at detection, usually %.0f.", number(a.Count), a.Usual)
 	case otpstats.Failing:
-		f.Detail += fmt.Sprintf(": %s failures when it was found, %.0f %% of all that was done; the limit is %.0f %%.", number(a.Count), a.Seen*100, a.Usual*100)
+		f.Detail += fmt.Sprintf(": %s failures at detection, %.0f %% of all calls; the limit is %.0f %%.", number(a.Count), a.Seen*100, a.Usual*100)
 	}
 	f.Link = b.around(a.Since, domain, kind.chart)
 	return f
 }
 
-// around is the address of a chart of the day around t, six hours before and the rest after.
+// around returns the URL of a chart over the day around t: six hours before it and
+// 18 after.
 func (b *board) around(t time.Time, domain, chart string) template.URL {
 	changes := []string{"range", "24h"}
 	if domain != "" {
@@ -125,5 +96,5 @@ func (b *board) around(t time.Time, domain, chart string) template.URL {
 
 func moment(t time.Time) string { return t.UTC().Format("2 Jan 15:04") }
 
-// short is enough of a hash to tell it from others.
+// short returns enough of a hash to distinguish it from others.
 func short(hash string) string { return hash[:min(len(hash), 8)] }

@@ -10,11 +10,11 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Where people have their mail, and what they read.
+// The mail domains and languages of people, and what they use codes for.
 var (
 	domains = []weighted[string]{
 		{"gmail.com", 32}, {OutageDomain, 21}, {"yahoo.com", 9}, {"icloud.com", 9}, {"gmx.de", 5}, {"web.de", 4},
-		{"orange.fr", 3}, {"proton.me", 3}, {"qq.com", 2}, {"", 12}, // a company's
+		{"orange.fr", 3}, {"proton.me", 3}, {"qq.com", 2}, {"", 12}, // a company
 	}
 	languages = map[string][]weighted[string]{
 		"gmx.de": {{"de", 94}, {"en", 6}}, "web.de": {{"de", 95}, {"tr", 5}}, "orange.fr": {{"fr", 97}, {"ar", 3}}, "qq.com": {{"zh-Hans", 1}},
@@ -37,7 +37,7 @@ type person struct {
 	resent    bool
 }
 
-// arrive is somebody who opens the page.
+// arrive simulates somebody who opens the page.
 func (w *world) arrive() {
 	domain := pick(w, domains)
 	wishes, ok := languages[domain]
@@ -66,13 +66,13 @@ func (w *world) arrive() {
 func (p *person) ask() {
 	c, err := p.verifier.Send(p.ctx, p.request)
 	if err != nil && c.ID == "" {
-		return // told to wait, and goes away
+		return // rate-limited, and goes away
 	}
 	p.challenge = c
 	p.wait()
 }
 
-// wait is until the mail is there and read, or patience is at its end.
+// wait waits until the mail is read or the person loses patience.
 func (p *person) wait() {
 	m, late := p.mailed, p.late
 	if m.To.String() != p.request.To || m.Reference != p.challenge.Reference {
@@ -84,7 +84,7 @@ func (p *person) wait() {
 	}
 	if late > p.patience {
 		p.after(p.patience, p.again)
-		if p.chance(0.4) { // and some still type it when it comes
+		if p.chance(0.4) { // some still type it when it arrives
 			p.after(late, func() { p.answer(m.Code) })
 		}
 		return
@@ -106,7 +106,7 @@ func (p *person) again() {
 	p.wait()
 }
 
-// answer types the code, and mistypes it first where that is to be.
+// answer types the code, or first mistypes it p.wrongs times.
 func (p *person) answer(code string) {
 	typed := code
 	if p.wrongs > 0 {
@@ -136,14 +136,14 @@ func mistyped(code string) string {
 	return code[:len(code)-1] + string('0'+(last-'0'+3)%10)
 }
 
-// attack is a botnet that asks for codes of many addresses and guesses at each
-// as often as it is let.
+// attack simulates a botnet that asks for codes of many addresses and guesses at
+// each as often as it can.
 func (w *world) attack() {
 	bots := make([]string, 150)
 	for i := range bots {
 		bots[i] = w.ip()
 	}
-	end := w.Start.Add(AttackEnd)
+	end := w.Attack.Add(AttackLength)
 	var wave func()
 	wave = func() {
 		if !w.now.Before(end) {
@@ -155,7 +155,7 @@ func (w *world) attack() {
 	wave()
 }
 
-// guess opens a challenge for somebody else's address and guesses.
+// guess opens a challenge for somebody else's address and guesses its code.
 func (w *world) guess(to, bot string) {
 	ctx := context.WithValue(context.Background(), appKey{}, "web")
 	c, err := w.verifier.Send(ctx, otp.Request{To: to, Locale: "en", Client: bot})
@@ -167,7 +167,7 @@ func (w *world) guess(to, bot string) {
 		w.after(time.Duration(i+1)*1500*time.Millisecond, func() {
 			guess := fmt.Sprintf("%06d", w.rng.IntN(1_000_000))
 			if guess == code {
-				return // not in this film
+				return // the attack never succeeds here
 			}
 			w.verifier.Check(ctx, c.ID, guess)
 		})

@@ -1,6 +1,7 @@
-// Package traffic plays a month of people who ask for codes and type them, through a
-// real otp.Verifier on a simulated clock. Everything that its Observer hears has happened:
-// budgets, resends, escalations. One mail provider has an outage in it, and somebody guesses.
+// Package traffic simulates people who ask for codes and type them, with a real
+// otp.Verifier on a simulated clock. So its Observer receives only what can really
+// happen: rate limits, resends, escalations. At one mail provider there can be an
+// outage, and somebody can guess.
 package traffic
 
 import (
@@ -13,41 +14,43 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
-// Options say what is played. All fields but Quiet are required.
+// Options configure [Play]. All fields but Outage and Attack are required.
 type Options struct {
 	// Start is when the traffic begins.
 	Start time.Time
 	// End is when it ends.
 	End time.Time
-	// PerDay is how many people ask for a code on an ordinary day.
+	// PerDay is the number of people who ask for a code on an ordinary day.
 	PerDay int
-	// Seed makes the same traffic again.
+	// Seed selects the traffic: the same seed simulates the same traffic.
 	Seed uint64
-	// Observer is told what happens.
+	// Observer receives the events.
 	Observer otp.Observer
-	// Mail is told what a provider did with a mail, by its ID: "sent", or "failed" for the
-	// one that did not take it.
-	Mail func(message, provider, outcome string)
-	// Minute is called at the end of each simulated minute, after all that happens in it.
+	// Mail is called with the outcome of a mail at a provider: sent or failed.
+	Mail func(message, provider string, outcome otp.Outcome)
+	// Minute is called at the end of each simulated minute, after everything
+	// that happens in it.
 	Minute func(now time.Time) error
-	// Quiet leaves out the incidents.
-	Quiet bool
+	// Outage is when the mail provider of OutageDomain begins to deliver late,
+	// for OutageLength. Zero means never.
+	Outage time.Time
+	// Attack is when somebody begins to guess at many addresses, for
+	// AttackLength. Zero means never.
+	Attack time.Time
 }
 
-// The incidents, from the start of the traffic.
+// The incidents.
 const (
-	// OutageDomain is where mail is late.
 	OutageDomain = "outlook.com"
-	OutageBegin  = 19*24*time.Hour + 9*time.Hour + 20*time.Minute
-	OutageEnd    = OutageBegin + 4*time.Hour + 20*time.Minute
-	// AttackBegin is when somebody begins to guess at many addresses.
-	AttackBegin = 25*24*time.Hour + 2*time.Hour + 10*time.Minute
-	AttackEnd   = AttackBegin + 2*time.Hour + 30*time.Minute
+	OutageLength = 4*time.Hour + 20*time.Minute
+	AttackLength = 2*time.Hour + 30*time.Minute
 )
 
-// App returns the client app that a context is from, for otpstats.Options.App.
+// App returns the client app of a request from its context. Use it as
+// otpstats.Options.App.
 func App(ctx context.Context) string {
 	app, _ := ctx.Value(appKey{}).(string)
 	return app
@@ -55,7 +58,7 @@ func App(ctx context.Context) string {
 
 type appKey struct{}
 
-// world is the simulation: what will happen, in order, and the clock.
+// world is the simulation: the clock and what will happen, in order.
 type world struct {
 	Options
 	now      time.Time
@@ -66,7 +69,7 @@ type world struct {
 	late     time.Duration // of the last mail
 }
 
-// Play plays the traffic. It ends early with the error of Minute or of ctx.
+// Play simulates the traffic. It ends early with the error of Minute or of ctx.
 func Play(ctx context.Context, o Options) error {
 	w := &world{Options: o, now: o.Start, rng: rand.New(rand.NewPCG(o.Seed, 2))}
 	clock := func() time.Time { return w.now }
@@ -77,8 +80,8 @@ func Play(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if !o.Quiet {
-		w.at(o.Start.Add(AttackBegin), w.attack)
+	if !o.Attack.IsZero() {
+		w.at(o.Attack, w.attack)
 	}
 	for next := o.Start; next.Before(o.End); next = next.Add(time.Minute) {
 		if err := ctx.Err(); err != nil {
@@ -100,40 +103,40 @@ func Play(ctx context.Context, o Options) error {
 	return nil
 }
 
-// admit knows an account for nearly everybody.
+// admit finds an account for nearly everybody.
 func (w *world) admit(_ context.Context, to otp.Address) (bool, error) {
-	return to.String()[0] != 'z', nil // strangers' names begin so
+	return to.String()[0] != 'z', nil // names of strangers begin with z
 }
 
-// send is the mail: two providers, the second for what the first does not take.
+// send sends the mail with one of two providers: the second if the first fails.
 func (w *world) send(_ context.Context, m otp.Message) error {
 	w.mailed = m
 	w.late = time.Duration(w.lognormal(6, 0.7) * float64(time.Second))
 	if w.chance(0.015) {
-		w.late = time.Minute + w.within(7*time.Minute) // held back by a greylist
+		w.late = time.Minute + w.within(7*time.Minute) // greylisted
 	}
 	if m.To.Domain() == OutageDomain && w.outage() && w.chance(0.9) {
-		w.late = 20*time.Minute + w.within(50*time.Minute) // accepted, and then it lies there
+		w.late = 20*time.Minute + w.within(50*time.Minute) // accepted, but delivered late
 	}
 	provider := "north"
 	if w.chance(0.02) {
-		w.Mail(m.ID, provider, "failed")
+		w.Mail(m.ID, provider, otpevent.MailFailed)
 		provider = "south"
 	}
 	if w.chance(0.001) {
-		w.Mail(m.ID, provider, "failed")
+		w.Mail(m.ID, provider, otpevent.MailFailed)
 		return &otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("connection refused")}
 	}
-	w.Mail(m.ID, provider, "sent")
+	w.Mail(m.ID, provider, otpevent.MailSent)
 	return nil
 }
 
 func (w *world) outage() bool {
-	since := w.now.Sub(w.Start)
-	return !w.Quiet && since >= OutageBegin && since < OutageEnd
+	since := w.now.Sub(w.Outage)
+	return !w.Outage.IsZero() && since >= 0 && since < OutageLength
 }
 
-// rush is how many people come at a time of the week, as a share of the average.
+// rush returns how many people come at a time of the week, relative to the average.
 func rush(t time.Time) float64 {
 	hour := float64(t.Hour()) + float64(t.Minute())/60
 	day := 0.25 + 0.95*math.Exp(-math.Pow((hour-10.5)/3.2, 2)) + 1.05*math.Exp(-math.Pow((hour-19.5)/2.8, 2))
@@ -170,7 +173,7 @@ func (w *world) chance(p float64) bool { return w.rng.Float64() < p }
 
 func (w *world) within(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
 
-// lognormal has the given median.
+// lognormal returns a random number with the given median.
 func (w *world) lognormal(median, sigma float64) float64 {
 	return median * math.Exp(sigma*w.rng.NormFloat64())
 }
@@ -183,7 +186,7 @@ func (w *world) poisson(mean float64) int {
 	return n
 }
 
-// pick chooses by weight.
+// pick chooses a value at random, by weight.
 func pick[T any](w *world, list []weighted[T]) T {
 	sum := 0.0
 	for _, e := range list {

@@ -37,7 +37,7 @@ func BenchmarkPage(b *testing.B) {
 	fillStats(b, stats, clock, dice, *events)
 	clock.Set(end)
 	require.NoError(b, stats.Flush(b.Context()))
-	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now, OnError: func(_ *http.Request, err error) { b.Error(err) }})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock.Now, OnError: func(_ context.Context, err error) { b.Error(err) }})
 	require.NoError(b, err)
 	page := func(name, query string) way {
 		return way{name, nil, func(int) error {

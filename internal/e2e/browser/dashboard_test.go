@@ -60,7 +60,7 @@ func newBoard(t *testing.T) *tab {
 	require.NoError(t, stats.Flush(t.Context()))
 	seconds.Add(30 * 60 * 60) // it is looked at on the next day
 	require.NoError(t, stats.Flush(t.Context()))
-	board, err := dashboard.New(stats, &dashboard.Options{Now: clock, OnError: func(_ *http.Request, err error) { t.Error(err) }})
+	board, err := dashboard.New(stats, &dashboard.Options{Now: clock, OnError: func(_ context.Context, err error) { t.Error(err) }})
 	require.NoError(t, err)
 	server := httptest.NewServer(board)
 	t.Cleanup(server.Close)
@@ -121,7 +121,7 @@ func TestDashboard_finding(t *testing.T) {
 	b := newBoard(t)
 	b.size(1280, 800, 1)
 	b.open("/?language=de")
-	b.says("Somebody guesses at many addresses.")
+	b.says("Somebody is guessing at many addresses.")
 	require.Equal(t, http.StatusOK, b.press(".findings a"))
 	require.Equal(t, "#wrong", js[string](b, "location.hash"))
 	require.Less(t, js[float64](b, `Math.abs(document.querySelector("#wrong").getBoundingClientRect().top)`), 700.0, "it is in sight")
@@ -140,7 +140,7 @@ func TestDashboard_finding(t *testing.T) {
 	require.Equal(t, "de", chosen("language"))
 	js[bool](b, fmt.Sprintf(`(document.querySelector("[name=until]").value = %q, document.querySelector("[name=language]").value = "", true)`, until.Format("2006-01-02T15:04")))
 	require.Equal(t, http.StatusOK, b.press(".filters button"))
-	b.says("Somebody guesses at many addresses.")
+	b.says("Somebody is guessing at many addresses.")
 	require.Equal(t, until.Format("2006-01-02T15:04"), chosen("until"))
 	require.Empty(t, chosen("language"))
 	require.Equal(t, http.StatusOK, b.press("nav a:last-child")) // reset

@@ -10,12 +10,13 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// late is how long the events of a challenge that is over may be under way.
+// late is how long the last events of an expired challenge may take to arrive.
 const late = time.Minute
 
-// settle counts the challenges that are over at now, and marks them in the same transaction, so
-// that none counts twice. They stay for a day: what another process tells late still joins them.
-func (s *Stats) settle(ctx context.Context, now int64) error {
+// closeExpired counts the challenges that have expired by now and marks them in
+// the same transaction, so that none counts twice. They stay for a day, so that
+// late events of other processes can be added to them.
+func (s *Stats) closeExpired(ctx context.Context, now int64) error {
 	const most = 2000
 	before := now - (s.opts.Over + late).Milliseconds()
 	for {
@@ -56,24 +57,25 @@ func (s *Stats) settle(ctx context.Context, now int64) error {
 	}
 }
 
-// markEnded marks challenges as over.
+// markEnded marks challenges as expired.
 func (s *Stats) markEnded(ctx context.Context, tx *sql.Tx, ids []any) error {
 	for some := range slices.Chunk(ids, 500) {
-		if _, err := s.exec(ctx, tx, "UPDATE {p}challenges SET ended = 1 WHERE id IN "+marks(len(some)), some...); err != nil {
+		if _, err := s.exec(ctx, tx, "UPDATE {p}challenges SET ended = 1 WHERE id IN "+placeholders(len(some)), some...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Prune deletes what is older at now than Options.KeepEvents and KeepRollups say. The
-// writer does so at each full hour by itself, but not when its clock has just jumped by more than an
-// hour. It works in batches, so that nothing waits for long.
+// Prune deletes everything that is older than Options.KeepEvents and
+// KeepRollups at the given time, in batches that block other writers only
+// briefly. The writer calls it every full hour, except right after its clock
+// jumped by more than an hour.
 func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 	events, rollups := now.Add(-s.opts.KeepEvents).UnixMilli(), now.Add(-s.opts.KeepRollups).Unix()
 	over := now.Add(-s.opts.Over - 24*time.Hour).UnixMilli()
 	for _, p := range []struct {
-		what string
+		from string
 		args []any
 	}{
 		{"{p}events WHERE id IN (SELECT id FROM {p}events WHERE time < ? ORDER BY time LIMIT 2000)", []any{events}},
@@ -87,7 +89,7 @@ func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 	} {
 		for n := int64(2000); n == 2000; {
 			err := s.update(ctx, func(tx *sql.Tx) (err error) {
-				n, err = s.exec(ctx, tx, "DELETE FROM "+p.what, p.args...)
+				n, err = s.exec(ctx, tx, "DELETE FROM "+p.from, p.args...)
 				return err
 			})
 			if err != nil {
@@ -98,10 +100,11 @@ func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Forget erases what is stored about one address, by the AddressHash of its events: single
-// events, spreads and anomalies, and its name in the challenges of the last day. Counts
-// stay, and the domain in them. What other processes still have in their queues is not reached.
-// It returns the error of ctx, [ErrClosed], or the database's.
+// Forget erases an address, given the AddressHash of its events: its single
+// events, spreads and anomalies, and its hash in the challenges of the last day.
+// Counts stay, including the domain in them. Events in the queues of other
+// processes are not erased. It returns the error of ctx, [ErrClosed], or the
+// error of the database.
 func (s *Stats) Forget(ctx context.Context, address otp.Hash) error {
 	h := s.rehash('a', address)
 	return s.call(ctx, func(ctx context.Context) error {
@@ -119,7 +122,7 @@ func (s *Stats) erase(ctx context.Context, tx *sql.Tx, h otp.Hash) error {
 	}
 	for _, text := range []string{
 		"DELETE FROM {p}events WHERE address = ?",
-		"UPDATE {p}challenges SET address = NULL WHERE address = ?", // what comes yet must not count as another one
+		"UPDATE {p}challenges SET address = NULL WHERE address = ?", // later events must not count as a new challenge
 	} {
 		if _, err := s.exec(ctx, tx, text, h[:]); err != nil {
 			return err

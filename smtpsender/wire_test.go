@@ -145,58 +145,74 @@ func TestSender_silentServer(t *testing.T) { // G6
 		for _, how := range []string{"cancel", "deadline", "timeout"} {
 			t.Run(fmt.Sprintf("%s STARTTLS=%t %s", c.verb, c.startTLS, how), func(t *testing.T) {
 				t.Parallel()
-				server := smtptest.Script{
-					TLS: cert.Server(), StartTLS: c.startTLS, Extensions: []string{"AUTH PLAIN"},
-					Reply: replyTo(c.verb, smtptest.Hang),
-				}.Start(t)
-				opts := smtpsender.Options{TLSConfig: cert.Client(), Username: "user", Password: "password"}
-				if c.startTLS {
-					opts.TLS = smtpsender.StartTLS
-				}
-				ctx, want := t.Context(), context.DeadlineExceeded
-				cancel := func() {}
-				switch how {
-				case "cancel":
-					ctx, cancel = context.WithCancel(ctx)
-					want = context.Canceled
-				case "deadline":
-					ctx, cancel = context.WithTimeout(ctx, 500*time.Millisecond)
-				case "timeout":
-					opts.Timeout = 500 * time.Millisecond
-				}
-				defer cancel()
-				s := newSender(t, server.Addr, opts)
-				done := make(chan error, 1)
-				start := time.Now()
-				go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
-				server.Await(t, c.verb, 1)
-				if how == "cancel" {
-					start = time.Now()
-					cancel()
-				}
-				e := sendError(t, <-done)
-				require.Less(t, time.Since(start), 5*time.Second) // the server would be silent for ever
-				require.ErrorIs(t, e, want)
-				if how != "cancel" || c.verb != smtptest.Handshake && c.verb != smtptest.Connect {
-					require.Equal(t, c.stage, e.Stage) // else the sender may not have noticed yet
-				}
-				require.True(t, e.Temporary)
-				require.Equal(t, c.maybe, e.MaybeSent)
-				require.Equal(t, 1, server.Conns(), "no retry")
-				server.AwaitOpen(t, 0)
+				withinTime(t, func(d time.Duration) bool {
+					server := smtptest.Script{
+						TLS: cert.Server(), StartTLS: c.startTLS, Extensions: []string{"AUTH PLAIN"},
+						Reply: replyTo(c.verb, smtptest.Hang),
+					}.Start(t)
+					// Nothing but what is tested ends the wait for a server that is silent for ever.
+					opts := smtpsender.Options{TLSConfig: cert.Client(), Username: "user", Password: "password", Timeout: time.Hour, ConnectTimeout: time.Hour}
+					if c.startTLS {
+						opts.TLS = smtpsender.StartTLS
+					}
+					ctx, want := t.Context(), context.DeadlineExceeded
+					cancel := func() {}
+					switch how {
+					case "cancel":
+						ctx, cancel = context.WithCancel(ctx)
+						want = context.Canceled
+					case "deadline":
+						ctx, cancel = context.WithTimeout(ctx, d)
+					case "timeout":
+						opts.Timeout = d
+					}
+					defer cancel()
+					s := newSender(t, server.Addr, opts)
+					done := make(chan error, 1)
+					go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
+					if how == "cancel" {
+						server.Await(t, c.verb, 1)
+						cancel()
+					}
+					e := sendError(t, <-done)
+					require.ErrorIs(t, e, want)
+					require.True(t, e.Temporary)
+					require.LessOrEqual(t, server.Conns(), 1, "no retry")
+					server.AwaitOpen(t, 0)
+					if server.Count(c.verb) == 0 || how != "cancel" && e.Stage != c.stage {
+						return false // it did not get that far
+					}
+					if how != "cancel" || c.verb != smtptest.Handshake && c.verb != smtptest.Connect {
+						require.Equal(t, c.stage, e.Stage) // else the sender may not have noticed yet
+					}
+					require.Equal(t, c.maybe, e.MaybeSent)
+					return true
+				})
 			})
 		}
 	}
 }
 
+// withinTime calls f with longer and longer times until it returns true: on a busy
+// machine a short time is over before what is tested begins.
+func withinTime(t *testing.T, f func(d time.Duration) bool) {
+	t.Helper()
+	for _, d := range []time.Duration{500 * time.Millisecond, 5 * time.Second, time.Minute} {
+		if f(d) {
+			return
+		}
+	}
+	t.Fatal("not even within a minute")
+}
+
 func TestSender_connectTimeout(t *testing.T) {
-	server := smtptest.Script{Reply: replyTo(smtptest.Connect, smtptest.Hang)}.Start(t)
-	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, ConnectTimeout: 300 * time.Millisecond})
-	start := time.Now()
-	e := sendError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
-	require.Less(t, time.Since(start), 5*time.Second)
-	require.ErrorIs(t, e, context.DeadlineExceeded)
-	require.Equal(t, "hello", e.Stage)
+	withinTime(t, func(d time.Duration) bool {
+		server := smtptest.Script{Reply: replyTo(smtptest.Connect, smtptest.Hang)}.Start(t)
+		s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Timeout: time.Hour, ConnectTimeout: d})
+		e := sendError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+		require.ErrorIs(t, e, context.DeadlineExceeded)
+		return e.Stage == "hello"
+	})
 }
 
 func TestSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline too
@@ -205,33 +221,39 @@ func TestSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline to
 	for _, mode := range []smtpsender.TLSMode{smtpsender.InsecureLoopback, smtpsender.ImplicitTLS} {
 		for _, how := range []string{"cancel", "timeout"} {
 			t.Run(fmt.Sprint(mode, " ", how), func(t *testing.T) {
-				script := smtptest.Script{Reply: replyTo("DATA", smtptest.Stall)}
-				words := letter.Mail{Subject: "S", Text: "739164", HTML: "739164 042137"}
-				opts := smtpsender.Options{TLS: mode, Letter: fixedLetter{&words}}
-				if mode == smtpsender.ImplicitTLS {
-					script.TLS, opts.TLSConfig = cert.Server(), cert.Client()
-				}
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				want := context.Canceled
-				if how == "timeout" {
-					opts.Timeout, want = 700*time.Millisecond, context.DeadlineExceeded
-				}
-				server := script.Start(t)
-				s := newSender(t, server.Addr, opts)
-				words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
-				done := make(chan error, 1)
-				go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
-				server.Await(t, "DATA", 1)
-				if how == "cancel" {
-					cancel()
-				}
-				e := sendError(t, <-done)
-				require.ErrorIs(t, e, want)
-				require.False(t, e.MaybeSent, "the final dot was not reached")
-				require.True(t, e.Temporary)
-				require.Equal(t, "data", e.Stage)
-				require.Equal(t, 1, server.Conns(), "no retry")
+				withinTime(t, func(d time.Duration) bool {
+					script := smtptest.Script{Reply: replyTo("DATA", smtptest.Stall)}
+					words := letter.Mail{Subject: "S", Text: "739164", HTML: "739164 042137"}
+					opts := smtpsender.Options{TLS: mode, Letter: fixedLetter{&words}, Timeout: time.Hour}
+					if mode == smtpsender.ImplicitTLS {
+						script.TLS, opts.TLSConfig = cert.Server(), cert.Client()
+					}
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					want := context.Canceled
+					if how == "timeout" {
+						opts.Timeout, want = d, context.DeadlineExceeded
+					}
+					server := script.Start(t)
+					s := newSender(t, server.Addr, opts)
+					words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
+					done := make(chan error, 1)
+					go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
+					if how == "cancel" {
+						server.Await(t, "DATA", 1)
+						cancel()
+					}
+					e := sendError(t, <-done)
+					require.ErrorIs(t, e, want)
+					require.False(t, e.MaybeSent, "the final dot was not reached")
+					require.True(t, e.Temporary)
+					require.LessOrEqual(t, server.Conns(), 1, "no retry")
+					if server.Count("DATA") == 0 || how == "timeout" && e.Stage != "data" {
+						return false // it did not get that far
+					}
+					require.Equal(t, "data", e.Stage)
+					return true
+				})
 			})
 		}
 	}
@@ -261,9 +283,7 @@ func TestSender_endlessReply(t *testing.T) { // G13
 				s := newSender(t, server.Addr, opts)
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
-				start := time.Now()
 				e := sendError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
-				require.Less(t, time.Since(start), 5*time.Second)
 				runtime.ReadMemStats(&after)
 				require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), "bytes, server and TLS included")
 				require.ErrorContains(t, e, "too long")

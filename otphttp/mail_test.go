@@ -15,7 +15,7 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// everyTime matches what differs from mail to mail: IDs, date, boundary, code and reference.
+// everyTime matches what differs in each mail: IDs, date, boundary, code and reference.
 var everyTime = regexp.MustCompile(`(?m)[A-Z2-7]{26}|^Date: .*|[0-9a-f]{60}|[0-9]{6}|eference: [A-Z]{4}`)
 
 // headerGames are requests with false headers.

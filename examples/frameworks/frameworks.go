@@ -1,6 +1,7 @@
-// Package frameworks mounts the handlers of package otphttp under net/http, chi, echo and
-// gin. They need a path that ends in a slash, all methods, and, where a hook of
-// otphttp.Options asks [http.Request.PathValue], the parameters of the path.
+// Package frameworks mounts the handlers of package otphttp in net/http, chi, echo
+// and gin. The handlers need a path that ends in a slash and all methods. If a
+// function in otphttp.Options calls [http.Request.PathValue], they also need the
+// parameters of the path.
 package frameworks
 
 import (
@@ -11,7 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// NetHTTP returns the router of the standard library.
+// NetHTTP returns a router of the standard library.
 func NetHTTP(login, pay http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/login/", login)
@@ -19,7 +20,7 @@ func NetHTTP(login, pay http.Handler) http.Handler {
 	return mux
 }
 
-// Chi returns a router of chi, which sets path values itself.
+// Chi returns a router of chi, which passes path parameters to the request itself.
 func Chi(login, pay http.Handler) http.Handler {
 	r := chi.NewRouter()
 	r.Mount("/login/", login)

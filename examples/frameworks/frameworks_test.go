@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/otptest"
 )
@@ -62,7 +63,7 @@ func TestFrameworks(t *testing.T) { // C7, C10
 	}
 }
 
-// site is both handlers under a router, on a server, with a browser before it.
+// site is both handlers in a router on a server, and a browser.
 type site struct {
 	*testing.T
 	inbox    *otptest.Inbox
@@ -125,10 +126,10 @@ func (s *site) post(path string, pairs ...string) (*http.Response, string) {
 	return s.do(http.MethodPost, path, form.Encode(), "same-origin")
 }
 
-// flow goes from the address to the right code, by way of a wrong one.
+// flow goes from the address to the correct code and types a wrong code first.
 func (s *site) flow(path, purpose string) otp.Message {
 	s.Helper()
-	to := "bob@" + strings.Trim(path, "/")[:3] + ".example" // each flow has its own minute
+	to := "bob@" + strings.Trim(path, "/")[:3] + ".example" // each flow has its own rate limit
 	answer, _ := s.post(path+"start", "address", to)
 	require.Equal(s, http.StatusSeeOther, answer.StatusCode)
 	m, ok := s.inbox.Last(to)
@@ -138,10 +139,7 @@ func (s *site) flow(path, purpose string) otp.Message {
 	require.Contains(s, body, m.Reference)
 	require.Contains(s, body, `autocomplete="one-time-code"`)
 
-	bad := "0" + m.Code[1:]
-	if bad == m.Code {
-		bad = "1" + m.Code[1:]
-	}
+	bad := testkit.WrongCode(m.Code)
 	answer, _ = s.post(path+"check", "reference", m.Reference, "code", bad)
 	require.Contains(s, answer.Header.Get("Location"), "say=wrong")
 	_, body = s.get(path + answer.Header.Get("Location"))

@@ -14,20 +14,20 @@ import (
 
 const deviceCookie = "__Host-device"
 
-// askForCode is called where the login handler used to sign the user in: the
-// password was right, now the mailbox must be theirs too.
+// askForCode runs where the login handler used to sign the user in. The password
+// was correct; now the user must prove to have access to the mailbox.
 func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 	request := otp.Request{
-		To:     user, // the address of the account, never one from the form
+		To:     user, // the address of the account, never an address from the form
 		Locale: r.Header.Get("Accept-Language"),
-		Client: r.RemoteAddr, // behind a proxy: what the proxy vouches for
+		Client: r.RemoteAddr, // behind a proxy: the address that the proxy reports
 	}
 	if cookie, err := r.Cookie(deviceCookie); err == nil {
 		request.Device = cookie.Value
 	}
 	challenge, err := a.verifier.Send(r.Context(), request)
 	if errors.Is(err, otp.ErrLimited) {
-		// Whoever signs in once more within the minute has a code that still works.
+		// A user who signs in again within the minute has a code that is still valid.
 		if s := a.session(r); s.pending == user {
 			challenge, _ = a.verifier.Status(r.Context(), s.code)
 		}
@@ -37,34 +37,33 @@ func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 		show(w, status, "login", problem)
 		return
 	}
-	if err != nil { // the mail may have gone out, or there is no such mailbox
+	if err != nil { // the mail may have been sent, or there is no such mailbox
 		log.Print(err)
 	}
 	a.renew(w, r, session{pending: user, code: challenge.ID})
 	http.Redirect(w, r, "/code", http.StatusSeeOther)
 }
 
-// codePage shows how the challenge stands; a reload sends nothing.
+// codePage shows the state of the challenge. Reloading it sends nothing.
 func (a *app) codePage(w http.ResponseWriter, r *http.Request) {
 	s := a.session(r)
 	challenge, err := a.verifier.Status(r.Context(), s.code)
 	a.showCode(w, r, challenge, err)
 }
 
-// checkCode signs in whoever types the right code into the session that was
-// asked for it.
+// checkCode signs the user in if the code is correct for this session.
 func (a *app) checkCode(w http.ResponseWriter, r *http.Request) {
 	s := a.session(r)
 	challenge, err := a.verifier.Check(r.Context(), s.code, r.PostFormValue("code"))
 	if err != nil {
-		if challenge.ID == "" { // what is no code at all is refused without looking
+		if challenge.ID == "" { // malformed input is rejected without loading the challenge
 			challenge, _ = a.verifier.Status(r.Context(), s.code)
 		}
 		a.showCode(w, r, challenge, err)
 		return
 	}
 	if challenge.To.String() != s.pending {
-		log.Print("the code was for another address than the session's")
+		log.Print("the address of the code differs from that of the session")
 		http.Error(w, "Something went wrong.", http.StatusInternalServerError)
 		return
 	}
@@ -84,13 +83,13 @@ func (a *app) resend(w http.ResponseWriter, r *http.Request) {
 	}
 	if challenge.ID == "" {
 		challenge, _ = a.verifier.Status(r.Context(), s.code)
-	} else if challenge.ID != s.code { // a new one that may have gone out, or a decoy
+	} else if challenge.ID != s.code { // a new challenge, whose mail may have been sent
 		a.renew(w, r, session{pending: s.pending, code: challenge.ID})
 	}
 	a.showCode(w, r, challenge, err)
 }
 
-// showCode shows the code page, or begins again where nothing is left to answer.
+// showCode shows the code page, or starts again if there is no challenge left.
 func (a *app) showCode(w http.ResponseWriter, r *http.Request, challenge otp.Challenge, err error) {
 	if challenge.ID == "" {
 		if err != nil && !errors.Is(err, otp.ErrUnknown) && !errors.Is(err, otp.ErrMalformed) {
@@ -116,7 +115,7 @@ func (a *app) showCode(w http.ResponseWriter, r *http.Request, challenge otp.Cha
 	show(w, status, "code", page)
 }
 
-// explain says an error to a person. What is no fault of theirs goes to the log.
+// explain returns an error in words for people. It logs failures of the system.
 func explain(w http.ResponseWriter, err error) (problem string, status int) {
 	var limit *otp.LimitError
 	switch {
@@ -128,7 +127,7 @@ func explain(w http.ResponseWriter, err error) (problem string, status int) {
 	case errors.Is(err, otp.ErrCode):
 		return "That is not the code.", http.StatusUnprocessableEntity
 	case otp.NeedsResend(err):
-		return "This code is over. Ask for a new one.", http.StatusUnprocessableEntity
+		return "This code can no longer be used. Ask for a new one.", http.StatusUnprocessableEntity
 	case errors.Is(err, otp.ErrSend):
 		log.Print(err)
 		return "We could not send the mail. Please try again later.", http.StatusServiceUnavailable
@@ -137,7 +136,7 @@ func explain(w http.ResponseWriter, err error) (problem string, status int) {
 	return "Something went wrong. Please try again later.", http.StatusServiceUnavailable
 }
 
-// inWords says a time to wait in whole units, rounded up.
+// inWords returns a time in whole units, rounded up.
 func inWords(d time.Duration) string {
 	switch {
 	case d > 2*time.Hour:

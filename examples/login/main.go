@@ -1,10 +1,10 @@
-// Login puts a mailed code into a login handler that exists already: password
-// first, then the code, then a session with a new ID.
+// Login adds a mailed code to an existing login handler: first the password, then
+// the code, then a session with a new ID.
 //
-// The lines that concern the code are in code.go; this file is the application
-// as it was. Run it, open http://localhost:8080, and sign in as
-// alice@example.com with the password "correct horse battery staple". Without
-// OTP_SMTP_URL and OTP_FROM the code is printed in this terminal.
+// The lines for the code are in code.go; this file is the application without
+// them. Run it, open http://localhost:8080, and sign in as alice@example.com with
+// the password "correct horse battery staple". The code is printed in the terminal
+// unless OTP_SMTP_URL and OTP_FROM are set.
 package main
 
 import (
@@ -42,7 +42,8 @@ func main() {
 	log.Fatal(server.ListenAndServe())
 }
 
-// newSender mails for real if the environment says how.
+// newSender returns a sender that mails for real if the environment names a server,
+// and otherwise prints the codes.
 func newSender() (otp.Sender, error) {
 	url, from := os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM")
 	if (url == "") != (from == "") {
@@ -58,8 +59,8 @@ func newSender() (otp.Sender, error) {
 	return smtpsender.New(host, from, opts)
 }
 
-// app is the application. Its users would be in a database, with passwords
-// under argon2 or bcrypt.
+// app is the application. A real one has its users in a database and hashes
+// passwords with argon2 or bcrypt.
 type app struct {
 	verifier *otp.Verifier
 	users    map[string][sha256.Size]byte // password hashes by address
@@ -68,11 +69,11 @@ type app struct {
 	sessions map[string]*session // by ID
 }
 
-// session is one visitor's. user is set once they are signed in.
+// session is the session of one visitor.
 type session struct {
-	user    string
-	pending string // whose password was right
-	code    string // the challenge that pending must answer
+	user    string // who is signed in
+	pending string // who has typed the correct password but not yet the code
+	code    string // the ID of the challenge for pending
 	ends    time.Time
 }
 
@@ -131,7 +132,7 @@ func (a *app) logout(w http.ResponseWriter, r *http.Request) {
 
 const sessionCookie = "__Host-session"
 
-// session is the visitor's session, empty if there is none.
+// session returns the visitor's session. It is empty if there is none.
 func (a *app) session(r *http.Request) session {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -146,8 +147,8 @@ func (a *app) session(r *http.Request) session {
 	return *s
 }
 
-// renew puts the visitor into a session with a new ID and ends the old one
-// (OWASP ASVS 7.2.4: nobody can have planted the ID before the sign-in).
+// renew gives the visitor a session with a new ID and ends the old session, so that
+// an ID that an attacker set before the sign-in is useless (OWASP ASVS 7.2.4).
 func (a *app) renew(w http.ResponseWriter, r *http.Request, s session) {
 	s.ends = time.Now().Add(12 * time.Hour)
 	id := rand.Text()
@@ -156,7 +157,7 @@ func (a *app) renew(w http.ResponseWriter, r *http.Request, s session) {
 	if old, err := r.Cookie(sessionCookie); err == nil {
 		delete(a.sessions, old.Value)
 	}
-	for id, s := range a.sessions { // an application has a session store that does this
+	for id, s := range a.sessions { // a real application has a session store that does this
 		if time.Now().After(s.ends) {
 			delete(a.sessions, id)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otptest"
 )
 
@@ -113,7 +114,7 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, body, mail.Reference, "the code that was sent still works")
 	require.Equal(t, 1, inbox.Len())
 
-	stranger := visit() // B14: the code is worth nothing in another session
+	stranger := visit() // B14: the code is useless in another session
 	_, body = stranger.post("/code", "code", mail.Code)
 	require.NotContains(t, body, "signed in")
 
@@ -127,11 +128,11 @@ func TestLogin(t *testing.T) {
 	require.NotEmpty(t, v.cookie(deviceCookie))
 
 	_, body = v.post("/code", "code", mail.Code)
-	require.Contains(t, body, "signed in as", "a code is used once; the session stands")
+	require.Contains(t, body, "signed in as", "a code is used once; the session remains")
 	_, body = v.post("/logout")
 	require.NotContains(t, body, "signed in")
 
-	// The known device draws on its own budget: no waiting for the stranger's minute.
+	// A known device has its own budget and need not wait for the strangers' minute.
 	_, body = v.post("/login", "email", alice, "password", password)
 	require.Contains(t, body, "a***@example.com")
 	require.Equal(t, 2, inbox.Len())
@@ -144,10 +145,7 @@ func TestLogin_wrongCodes(t *testing.T) {
 	v := visit()
 	v.post("/login", "email", alice, "password", password)
 	code := inbox.Code(alice)
-	bad := "0" + code[1:]
-	if bad == code {
-		bad = "1" + code[1:]
-	}
+	bad := testkit.WrongCode(code)
 	for left := 4; left >= 0; left-- {
 		status, body := v.post("/code", "code", bad)
 		require.Equal(t, http.StatusUnprocessableEntity, status)
@@ -182,7 +180,7 @@ func TestLogin_sendFails(t *testing.T) {
 	require.NotContains(t, body, "signed in")
 }
 
-// A permanent refusal looks like any other: it must not tell whose mailbox is gone.
+// A permanent rejection looks like success: it must not show which mailboxes do not exist.
 func TestLogin_refused(t *testing.T) {
 	inbox, visit := start(t)
 	inbox.FailWith(&otp.SendError{Stage: "rcpt"})

@@ -16,18 +16,18 @@ import (
 const (
 	brand = "Acme"
 
-	// recent is how long after signing in somebody may change the address, which
-	// is as good as the account (OWASP ASVS 7.5.1).
+	// recent is how long after signing in a user may change the address. The
+	// address gives access to the account (OWASP ASVS 7.5.1).
 	recent = 10 * time.Minute
 )
 
-// config is what an application runs on.
+// config is what the application needs to run.
 type config struct {
 	store   otp.Store
 	secret  []byte
 	queue   *relay.Queue
-	proxies []netip.Prefix // whose X-Forwarded-For counts
-	inbox   *inbox         // nil where mail is mail
+	proxies []netip.Prefix // trusted to set X-Forwarded-For
+	inbox   *inbox         // nil if mail is sent for real
 	now     func() time.Time
 }
 
@@ -57,17 +57,18 @@ func newApp(c config) (*app, error) {
 		}
 		mux.Handle(path, handler)
 	}
-	// No form of another site is taken (OWASP ASVS 3.5.1).
+	// Reject forms on other sites (OWASP ASVS 3.5.1).
 	a.Handler = headers(http.NewCrossOriginProtection().Handler(mux))
 	return a, nil
 }
 
-// admit says for which addresses a code is mailed. All others get a decoy: the same
-// pages, and no code that could be right.
+// admit reports whether to mail a code to an address. All other addresses get a decoy:
+// the visitor sees the same pages, but there is no mail and no code is correct. So the
+// pages do not show who has an account.
 type admit func(context.Context, otp.Address) (bool, error)
 
-// pages serves the pages of one purpose. All purposes share store and secret,
-// hence the budget of each address.
+// pages returns a handler for the pages of one purpose. All purposes share the store
+// and the secret, so they share the budget of each address.
 func (a *app) pages(purpose string, admit admit, o otphttp.Options) (http.Handler, error) {
 	verifier, err := otp.NewVerifier(a.store, a.queue, &otp.Options{Secrets: [][]byte{a.secret}, Admit: admit, Now: a.now})
 	if err != nil {
@@ -78,23 +79,24 @@ func (a *app) pages(purpose string, admit admit, o otphttp.Options) (http.Handle
 	return otphttp.New(verifier.For(purpose), &o)
 }
 
-// known admits addresses with an account, free those without.
-func (a *app) known(_ context.Context, to otp.Address) (bool, error) {
+// hasAccount admits addresses with an account.
+func (a *app) hasAccount(_ context.Context, to otp.Address) (bool, error) {
 	_, ok := a.accounts.byAddress(to)
 	return ok, nil
 }
 
-func (a *app) free(_ context.Context, to otp.Address) (bool, error) {
+// hasNoAccount admits addresses without an account.
+func (a *app) hasNoAccount(_ context.Context, to otp.Address) (bool, error) {
 	_, ok := a.accounts.byAddress(to)
 	return !ok, nil
 }
 
 func (a *app) login() (http.Handler, error) {
-	return a.pages("login", a.known, otphttp.Options{
+	return a.pages("login", a.hasAccount, otphttp.Options{
 		OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {
 			u, ok := a.accounts.byAddress(c.To)
-			if !ok { // it moved to another address while the mail was under way
-				a.fail(w, http.StatusForbidden, "There is no account with this address any more.")
+			if !ok { // the account got another address after the code was sent
+				a.fail(w, http.StatusForbidden, "There is no longer an account with this address.")
 				return
 			}
 			a.sessions.renew(w, r, u.id)
@@ -102,22 +104,23 @@ func (a *app) login() (http.Handler, error) {
 	})
 }
 
-// signup mails nothing to an address that has an account, and does not say so: else
-// strangers could ask who has one. People who forgot theirs would be helped by a mail
-// that says so, under a limit of its own; or admit everybody here, since add
-// signs in whoever has proven the address of an account.
+// signup mails nothing to an address that has an account, and does not say so, since
+// strangers could otherwise find out who has one. To help people who forgot that they
+// have an account, send them a mail that says so, with its own rate limit; or admit
+// all addresses here, since add signs in a user who proves the address of an account.
 func (a *app) signup() (http.Handler, error) {
-	return a.pages("signup", a.free, otphttp.Options{
+	return a.pages("signup", a.hasNoAccount, otphttp.Options{
 		OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {
 			a.sessions.renew(w, r, a.accounts.add(c.To).id)
 		},
 	})
 }
 
-// email changes the address of an account. The code goes to the new address, never
-// as Proven, and is good for this account only.
+// email changes the address of an account. The code goes to the new address and is
+// valid for this account only. Never set Proven here: nobody has proven the new
+// address yet.
 func (a *app) email() (http.Handler, error) {
-	pages, err := a.pages("change-email", a.free, otphttp.Options{
+	pages, err := a.pages("change-email", a.hasNoAccount, otphttp.Options{
 		Purpose: func(r *http.Request) (string, error) {
 			s, ok := a.sessions.find(r)
 			if !ok || !a.isRecent(s) {
@@ -132,7 +135,7 @@ func (a *app) email() (http.Handler, error) {
 
 func (a *app) emailProven(w http.ResponseWriter, r *http.Request, c otp.Challenge) {
 	s, _ := a.sessions.find(r)
-	if c.Purpose != "change-email:"+s.user { // signed out just now
+	if c.Purpose != "change-email:"+s.user { // the user has just signed out
 		a.fail(w, http.StatusForbidden, "Please sign in and start again.")
 		return
 	}
@@ -141,15 +144,14 @@ func (a *app) emailProven(w http.ResponseWriter, r *http.Request, c otp.Challeng
 		a.fail(w, http.StatusConflict, "This address cannot be used.")
 		return
 	}
-	a.sessions.endAll(s.user) // whoever else was in, is out
+	a.sessions.endAll(s.user) // sign out everywhere else
 	a.sessions.renew(w, r, s.user)
 	a.notify(r.Context(), old, "Your "+brand+" address was changed",
-		"The email address of your account is now "+c.To.Masked()+".\n\nIf that was not you, call us at once.\n")
+		"The email address of your account is now "+c.To.Masked()+".\n\nIf this was not you, call us at once.\n")
 }
 
-// notify tells somebody something that needs no code. Verifiers and their senders
-// mail codes only: hand this to the mailer that the application has, if it has one,
-// by a queue too.
+// notify mails a text without a code. Verifiers and their senders mail only codes: use
+// the application's own mailer for this, with a queue too.
 func (a *app) notify(ctx context.Context, to otp.Address, subject, text string) {
 	if a.inbox != nil {
 		a.inbox.keep(mail{To: to.String(), Subject: subject, Text: text, At: a.now()})
@@ -158,8 +160,8 @@ func (a *app) notify(ctx context.Context, to otp.Address, subject, text string) 
 	log.Printf("to be mailed to %s: %s", to.Masked(), subject)
 }
 
-// pay confirms a payment: purpose, amount and address are what the server knows,
-// asked at every step.
+// pay confirms a payment. The purpose, the amount and the address come from the
+// server's data, at every step.
 func (a *app) pay() (http.Handler, error) {
 	bill := func(r *http.Request) (u user, i invoice, err error) {
 		s, _ := a.sessions.find(r)
@@ -181,7 +183,7 @@ func (a *app) pay() (http.Handler, error) {
 			u, _, err := bill(r)
 			return u.address.String(), err
 		},
-		About: func(r *http.Request) string { // what is confirmed, before it is
+		About: func(r *http.Request) string { // shown before the user confirms it
 			_, i, _ := bill(r)
 			return i.Amount() + ", invoice " + i.id
 		},
@@ -208,8 +210,9 @@ func (a *app) pay() (http.Handler, error) {
 
 func (a *app) isRecent(s session) bool { return a.now().Sub(s.since) <= recent }
 
-// signedIn sends those who are to sign in first there, and then back. It is a help and
-// no guard: that is Options.Purpose, which is asked at every step.
+// signedIn sends visitors who must sign in first to the sign-in page, and then back.
+// This is a convenience, not a guard: the guard is Options.Purpose, which is called at
+// every step.
 func (a *app) signedIn(pages http.Handler, enough func(session) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s, ok := a.sessions.find(r); r.Method == http.MethodGet && (!ok || !enough(s)) {

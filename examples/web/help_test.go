@@ -23,13 +23,13 @@ import (
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// rig is the application on a real server, behind a proxy as far as it knows.
+// rig is the application on a server. The application thinks that it is behind a proxy.
 type rig struct {
 	t      *testing.T
 	app    *app
 	server *httptest.Server
 	clock  *testkit.Clock
-	came   atomic.Int64 // visitors
+	visits atomic.Int64 // number of visitors
 	sender otp.Sender
 	gate   atomic.Pointer[chan struct{}]
 }
@@ -60,21 +60,21 @@ func startWith(t *testing.T, store otp.Store, sender otp.Sender, inbox *inbox) *
 	return g
 }
 
-// mail is the newest one to an address, once the queue has handed it over.
+// mail waits for the queue and returns the newest mail to an address.
 func (g *rig) mail(to string) mail {
 	g.t.Helper()
-	g.settled()
+	g.awaitQueue()
 	mails := g.app.inbox.newest(to)
 	require.NotEmpty(g.t, mails, "no mail to %s", to)
 	return mails[0]
 }
 
-// settled waits until the queue is empty.
-func (g *rig) settled() {
+// awaitQueue waits until the queue is empty.
+func (g *rig) awaitQueue() {
 	require.Eventually(g.t, func() bool { return g.app.queue.Len() == 0 }, 5*time.Second, time.Millisecond)
 }
 
-// visitor is a browser of somebody's own.
+// visitor is a browser with its own cookies and IP address.
 type visitor struct {
 	*rig
 	client *http.Client
@@ -84,10 +84,10 @@ type visitor struct {
 func (g *rig) visitor() *visitor {
 	jar, err := cookiejar.New(nil)
 	require.NoError(g.t, err)
-	return &visitor{g, &http.Client{Transport: g.server.Client().Transport, Jar: jar}, fmt.Sprintf("192.0.2.%d", g.came.Add(1))}
+	return &visitor{g, &http.Client{Transport: g.server.Client().Transport, Jar: jar}, fmt.Sprintf("192.0.2.%d", g.visits.Add(1))}
 }
 
-// answer is one, with the path that redirects led to.
+// answer is a response with its body and the path after redirects.
 type answer struct {
 	*http.Response
 	path, body string
@@ -124,7 +124,7 @@ func (v *visitor) post(path string, pairs ...string) answer {
 	return v.do(http.MethodPost, path, form)
 }
 
-// session is the ID of the visitor's session; empty for none.
+// session returns the ID of the visitor's session, or "" if there is none.
 func (v *visitor) session() string {
 	u, err := url.Parse(v.server.URL)
 	require.NoError(v.t, err)
@@ -136,7 +136,7 @@ func (v *visitor) session() string {
 	return ""
 }
 
-// dead holds that a session ID opens nothing any more.
+// dead checks that a session ID is no longer valid.
 func (g *rig) dead(id string) {
 	g.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -146,8 +146,8 @@ func (g *rig) dead(id string) {
 	require.NotContains(g.t, w.Body.String(), "signed in")
 }
 
-// enter goes through the pages at path with the code that is mailed to address, after a
-// wrong one, and returns the last answer.
+// enter goes through the pages at path: it asks for a code for address, types a wrong code and then
+// the correct one. It returns the last answer.
 func (v *visitor) enter(path, address string) answer {
 	v.t.Helper()
 	m := v.ask(path, address)
@@ -159,7 +159,7 @@ func (v *visitor) enter(path, address string) answer {
 	return v.post(path+"check", "reference", m.reference, "code", m.code)
 }
 
-// ask has a code mailed, a minute after the last one, which is soon enough.
+// ask moves the clock by a minute, so that the budget allows a mail, and asks for a code.
 func (v *visitor) ask(path, address string) mail {
 	v.t.Helper()
 	v.clock.Add(time.Minute)
@@ -172,7 +172,7 @@ func (v *visitor) ask(path, address string) mail {
 	return m
 }
 
-// member is a visitor who has signed up.
+// member returns a visitor who has signed up.
 func (g *rig) member(address string) *visitor {
 	g.t.Helper()
 	v := g.visitor()
@@ -180,7 +180,7 @@ func (g *rig) member(address string) *visitor {
 	return v
 }
 
-// fill has so many mails wait that the queue takes no more, until open is closed.
+// fill fills the queue with mails that wait until open is closed.
 func (g *rig) fill(open chan struct{}) {
 	to, err := otp.ParseEmail("stuck@example.com")
 	require.NoError(g.t, err)
@@ -190,7 +190,7 @@ func (g *rig) fill(open chan struct{}) {
 	}
 }
 
-// Send lets mails wait at the gate, if it is shut.
+// Send delivers a mail, or waits if fill was called.
 func (g *rig) Send(ctx context.Context, m otp.Message) error {
 	if gate := g.gate.Load(); gate != nil {
 		<-*gate

@@ -4,19 +4,18 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/otpmail"
 )
 
-// inbox is an otp.Sender that shows the mails to everybody who looks: only for this
-// demonstration.
+// inbox is an otp.Sender that keeps the mails and shows them to everybody. It is only
+// for this demonstration.
 type inbox struct {
-	letters *letter.Letter
-	size    int
+	composer *otpmail.Composer
+	size     int
 
 	mu    sync.Mutex
 	mails []mail // oldest first
@@ -26,27 +25,23 @@ type mail struct {
 	To, Subject, Text, HTML string
 	At                      time.Time
 
-	code, reference string // what the tests read
+	code, reference string // for the tests
 }
 
-// newInbox keeps the last size mails.
+// newInbox returns an inbox that keeps the last size mails.
 func newInbox(size int) (*inbox, error) {
-	letters, err := letter.New(nil)
-	return &inbox{letters: letters, size: size}, err
+	composer, err := otpmail.New(brand+" <codes@example.com>", nil)
+	return &inbox{composer: composer, size: size}, err
 }
 
-// Send writes the mail as an smtpsender.Sender would.
-func (b *inbox) Send(_ context.Context, m otp.Message) error {
-	kind, _, _ := strings.Cut(m.Purpose, ":")
-	rendered, err := b.letters.Render(letter.Data{
-		Code: m.Code, Kind: kind, Locale: m.Locale, Reference: m.Reference,
-		Brand: brand, Minutes: m.Minutes(), Vars: m.Vars,
-	})
+// Send composes the mail as an smtpsender.Sender does, and keeps it.
+func (b *inbox) Send(ctx context.Context, m otp.Message) error {
+	composed, err := b.composer.Compose(ctx, m)
 	if err != nil {
-		return &otp.SendError{Stage: "compose", Err: err}
+		return err
 	}
 	b.keep(mail{
-		To: m.To.String(), Subject: rendered.Subject, Text: rendered.Text, HTML: rendered.HTML, At: m.SentAt,
+		To: composed.To, Subject: composed.Subject, Text: composed.Text, HTML: composed.HTML, At: m.SentAt,
 		code: m.Code, reference: m.Reference,
 	})
 	return nil
@@ -61,7 +56,7 @@ func (b *inbox) keep(m mail) {
 	b.mails = append(b.mails, m)
 }
 
-// newest are the mails to an address, or to everybody if that is empty, newest first.
+// newest returns the mails to an address, or all mails if it is empty, newest first.
 func (b *inbox) newest(to string) (list []mail) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,9 +68,9 @@ func (b *inbox) newest(to string) (list []mail) {
 	return list
 }
 
-// ServeHTTP shows them, those to one address if the query has "to".
+// ServeHTTP shows the mails. If the query has "to", it shows those to one address.
 func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Mails have styles of their own, and stand in frames that can do nothing.
+	// Mails have their own styles and are shown in frames without any permissions.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
 	show(w, http.StatusOK, "inbox", page{Title: "Inbox", Mails: b.newest(r.URL.Query().Get("to"))})
 }

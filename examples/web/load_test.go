@@ -29,12 +29,12 @@ import (
 
 var (
 	loadFor     = flag.Duration("duration", 3*time.Second, "how long TestLoad runs")
-	loadClients = flag.Int("clients", 200, "how many people sign in at once in TestLoad, again and again")
+	loadClients = flag.Int("clients", 200, "how many people sign in at once in TestLoad, repeatedly")
 )
 
-// Many people sign in at once: no answer is the server's fault, nobody gets in
-// without the code that was mailed to the address, and memory grows by what the
-// store holds only.
+// If many people sign in at once, there is no server error, nobody gets in without
+// the code that was mailed to the address, and memory grows only by what the store
+// keeps.
 func TestLoad(t *testing.T) { // B2
 	testkit.Long(t)
 	store := &timedStore{Store: otp.NewMemoryStore(nil)}
@@ -47,7 +47,7 @@ func TestLoad(t *testing.T) { // B2
 	require.NoError(t, err)
 	l.app, err = newApp(config{store: store, secret: []byte(rand.Text() + rand.Text()), queue: queue, proxies: loopback, inbox: inbox, now: time.Now})
 	require.NoError(t, err)
-	log.SetOutput(io.Discard) // of the server, about clients that left at the end
+	log.SetOutput(io.Discard) // the server logs clients that disconnect at the end
 	defer log.SetOutput(os.Stderr)
 	server := httptest.NewServer(l)
 	l.url, l.transport = server.URL, &http.Transport{MaxIdleConns: 2 * *loadClients, MaxIdleConnsPerHost: 2 * *loadClients}
@@ -82,13 +82,13 @@ func TestLoad(t *testing.T) { // B2
 		calls, time.Duration(spent/max(1, calls)), 100*float64(spent)/float64(l.served.Load()))
 	t.Logf("heap after a collection: %.1f MB at a quarter, %.1f MB at the end", mb(l.quarter.Load()), mb(atEnd))
 	require.NotZero(t, l.signedIn)
-	require.Equal(t, l.used, l.signedIn, "each success has used up one mail")
+	require.Equal(t, l.used, l.signedIn, "each sign-in used up one mail")
 	stored := store.held.Load() - store.atQuarter.Load()
 	require.Less(t, int64(atEnd), int64(l.quarter.Load())*3/2+16<<20+2*stored)
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+5 }, 10*time.Second, 10*time.Millisecond, "goroutines stay")
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+5 }, 10*time.Second, 10*time.Millisecond, "goroutines are left")
 }
 
-// load is what the people share, and the server in front of the application.
+// load is what all people share, and the server in front of the application.
 type load struct {
 	t         *testing.T
 	app       *app
@@ -96,12 +96,12 @@ type load struct {
 	url       string
 	transport *http.Transport
 	quarter   atomic.Uint64
-	served    atomic.Int64 // time in handlers that may ask the store, in ns
+	served    atomic.Int64 // time in handlers that may use the store, in ns
 	clients   atomic.Uint32
 
 	mu             sync.Mutex
 	delivered      map[string]string        // code by address, until it is used
-	arrivals       map[string]chan struct{} // by address, who waits
+	arrivals       map[string]chan struct{} // by address, closed on arrival
 	starts, checks []time.Duration
 	others         int
 	signedIn, used int
@@ -115,7 +115,7 @@ func (l *load) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// deliver puts the mail into the inbox and notes that it did.
+// deliver puts the mail into the inbox and records its arrival.
 func (l *load) deliver(ctx context.Context, m otp.Message) error {
 	err := l.inbox.Send(ctx, m)
 	l.mu.Lock()
@@ -125,8 +125,8 @@ func (l *load) deliver(ctx context.Context, m otp.Message) error {
 	return err
 }
 
-// signIn is one person from the page to the sign-out, with an address and a client IP
-// of their own, so that no budget ends it.
+// signIn is one person, from the page to the sign-out. Each has a different address and client
+// IP, so that no rate limit applies.
 func (l *load) signIn(address string, round int) {
 	user, err := otp.ParseEmail(address)
 	if err != nil {
@@ -168,7 +168,7 @@ func (l *load) signIn(address string, round int) {
 	case 1:
 		p.guess("no-" + address)
 	}
-	// Some press the button twice: one code opens one session.
+	// Some people press the button twice, but one code opens only one session.
 	sessions := make([]string, 1+round%8/7)
 	var tries sync.WaitGroup
 	for i := range sessions {
@@ -194,7 +194,7 @@ func (l *load) signIn(address string, round int) {
 	}
 }
 
-// guess is somebody without an account, so without a mail.
+// guess is somebody without an account, who gets no mail.
 func (p *person) guess(address string) {
 	if status, _, _ := p.post(&p.starts, "/login/start", "address", address); status != http.StatusSeeOther {
 		p.t.Errorf("start without an account: %d", status)
@@ -205,7 +205,7 @@ func (p *person) guess(address string) {
 	}
 }
 
-// forget closes an account, for which this application has no page.
+// forget deletes an account; the application has no page for this.
 func (l *load) forget(u user) {
 	a := l.app.accounts
 	a.mu.Lock()
@@ -215,8 +215,8 @@ func (l *load) forget(u user) {
 	delete(a.invoices, "inv-"+strings.TrimPrefix(u.id, "user-"))
 }
 
-// person is a browser. It keeps Secure cookies, though nothing here is encrypted: TLS
-// is not what is measured.
+// person is a browser. It keeps Secure cookies although nothing is encrypted, since the
+// test does not measure TLS.
 type person struct {
 	*load
 	ip      string
@@ -224,7 +224,7 @@ type person struct {
 	cookies map[string]string
 }
 
-// post sends a form and returns where it is sent on, and the session that it got.
+// post sends a form and returns the status, the redirect and the new session.
 func (p *person) post(times *[]time.Duration, path string, pairs ...string) (status int, where, session string) {
 	form := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -277,7 +277,7 @@ func (p *person) post(times *[]time.Duration, path string, pairs ...string) (sta
 type timedStore struct {
 	otp.Store
 	spent, calls    atomic.Int64
-	held, atQuarter atomic.Int64 // bytes, about
+	held, atQuarter atomic.Int64 // in bytes, approximately
 }
 
 func (s *timedStore) note(began time.Time) {
@@ -302,7 +302,7 @@ func (s *timedStore) CompareAndSwap(ctx context.Context, key string, old, value 
 	return ok, err
 }
 
-// heap is what is in use after a collection.
+// heap returns the bytes in use after a garbage collection.
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -1,6 +1,6 @@
-// Web is a small application with the usual uses of mailed codes: sign-up,
-// sign-in, a change of address and the confirmation of a payment. Its pages for
-// them come from package otphttp.
+// Web is a small application that uses mailed codes for sign-up, sign-in, a change
+// of address and the confirmation of a payment. Package otphttp serves the pages
+// for the codes.
 //
 //	go run ./examples/web
 //

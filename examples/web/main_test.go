@@ -21,7 +21,7 @@ import (
 
 const (
 	alice = "alice@example.com"
-	anna  = "anna@example.com" // looks like alice, masked
+	anna  = "anna@example.com" // looks the same as alice when masked
 )
 
 func TestSignUpInOut(t *testing.T) { // C9, C15
@@ -41,9 +41,9 @@ func TestSignUpInOut(t *testing.T) { // C9, C15
 	require.Contains(t, v.enter("/login/", alice).body, "signed in as <strong>"+alice)
 	second := v.session()
 	require.NotEqual(t, first, second)
-	require.Contains(t, v.get("/").body, "inv-1", "the account of before")
+	require.Contains(t, v.get("/").body, "inv-1", "the same account as before")
 
-	v.enter("/login/", alice) // once more, without signing out
+	v.enter("/login/", alice) // again, without signing out
 	require.NotEqual(t, second, v.session())
 	g.dead(second)
 
@@ -81,9 +81,9 @@ func TestEmail(t *testing.T) { // C15
 	require.Empty(t, notice.code)
 	require.NotContains(t, notice.Text, fresh, "masked")
 
-	stranger := g.visitor() // the old address opens nothing
+	stranger := g.visitor() // the old address no longer opens the account
 	stranger.post("/login/start", "address", alice)
-	g.settled()
+	g.awaitQueue()
 	require.Equal(t, notice, g.app.inbox.newest(alice)[0])
 	stranger.enter("/signup/", alice)
 	require.Contains(t, stranger.get("/").body, "inv-2", "another account")
@@ -97,10 +97,10 @@ func TestEmail_taken(t *testing.T) {
 	page := v.post("/email/start", "address", anna)
 	require.Equal(t, "/email/code", page.path, "a decoy")
 	require.Contains(t, page.body, "a***@example.com")
-	g.settled()
-	require.Len(t, g.app.inbox.newest(anna), 1, "that of the sign-up")
+	g.awaitQueue()
+	require.Len(t, g.app.inbox.newest(anna), 1, "only the mail of the sign-up")
 
-	// Free when the code is mailed, taken when it is typed.
+	// The address has no account when the code is mailed, but has one when it is typed.
 	const both = "both@example.com"
 	m := v.ask("/email/", both)
 	g.member(both)
@@ -112,8 +112,8 @@ func TestEmail_taken(t *testing.T) {
 	require.Contains(t, v.get("/").body, alice)
 }
 
-// A code for one account changes no other one, and nobody changes anything long after
-// signing in.
+// A code for one account does not change another one, and changing the address requires a recent
+// sign-in.
 func TestEmail_whose(t *testing.T) {
 	g := start(t)
 	v := g.member(alice)
@@ -144,9 +144,9 @@ func TestPay(t *testing.T) { // C15
 	require.Contains(t, page.body, "Paid")
 	require.NotEqual(t, before, v.session())
 	g.dead(before)
-	require.Equal(t, http.StatusForbidden, v.get("/pay/inv-1/").StatusCode, "paid is paid")
+	require.Equal(t, http.StatusForbidden, v.get("/pay/inv-1/").StatusCode, "already paid")
 
-	require.Equal(t, http.StatusForbidden, g.member(anna).get("/pay/inv-1/").StatusCode, "somebody else's")
+	require.Equal(t, http.StatusForbidden, g.member(anna).get("/pay/inv-1/").StatusCode, "another user's invoice")
 	require.Equal(t, http.StatusForbidden, g.visitor().post("/pay/inv-2/start").StatusCode)
 }
 
@@ -166,15 +166,15 @@ func TestPay_changed(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, page.StatusCode)
 	require.NotContains(t, v.get("/").body, "Paid")
 
-	// Even if it changes between the check and the booking.
-	require.ErrorIs(t, g.app.accounts.pay("inv-1", otp.Challenge{To: g.app.accounts.users["user-1"].address, Purpose: "pay:inv-1:99.00EUR"}), errNone)
+	// The same holds if it changes between the check and the payment.
+	require.ErrorIs(t, g.app.accounts.pay("inv-1", otp.Challenge{To: g.app.accounts.users["user-1"].address, Purpose: "pay:inv-1:99.00EUR"}), errNotFound)
 	cost(9900)
-	require.ErrorIs(t, g.app.accounts.pay("inv-1", otp.Challenge{Purpose: "pay:inv-1:99.00EUR"}), errNone)
+	require.ErrorIs(t, g.app.accounts.pay("inv-1", otp.Challenge{Purpose: "pay:inv-1:99.00EUR"}), errNotFound)
 	require.Contains(t, v.post("/pay/inv-1/check", "reference", m.reference, "code", m.code).body, "Paid")
 }
 
-// C1, C2: neither sign-in nor sign-up tells who has an account, from the first page to
-// the last guess.
+// C1, C2: neither sign-in nor sign-up shows who has an account, from the first page to the last
+// guess.
 func TestNoEnumeration(t *testing.T) {
 	g := start(t)
 	for path, addresses := range map[string][]string{"/login/": {alice, anna}, "/signup/": {"bob@example.com", "bea@example.com"}} {
@@ -207,9 +207,9 @@ func TestNoEnumeration(t *testing.T) {
 			require.Equal(t, seen[0][n], seen[1][n], path)
 		}
 		require.Contains(t, seen[0][5], "Too many wrong tries")
-		g.settled()
+		g.awaitQueue()
 		if path == "/signup/" {
-			require.Len(t, g.app.inbox.newest(addresses[0]), 1, "that of the sign-up")
+			require.Len(t, g.app.inbox.newest(addresses[0]), 1, "only the mail of the sign-up")
 		} else {
 			require.Empty(t, g.app.inbox.newest(addresses[1]))
 		}
@@ -227,7 +227,7 @@ func headerText(h http.Header) string {
 	return b.String()
 }
 
-// C3: a full queue refuses everybody alike.
+// C3: a full queue refuses all visitors alike.
 func TestFullQueue(t *testing.T) {
 	g := start(t)
 	g.member(alice)
@@ -242,7 +242,7 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// C8: forms of other sites change nothing.
+// C8: forms on other sites change nothing.
 func TestCrossSite(t *testing.T) {
 	g := start(t)
 	v := g.member(alice)
@@ -256,7 +256,7 @@ func TestCrossSite(t *testing.T) {
 		g.app.ServeHTTP(w, r)
 		require.Equal(t, http.StatusForbidden, w.Code, path)
 	}
-	g.settled()
+	g.awaitQueue()
 	require.Len(t, g.app.inbox.newest(""), 1)
 	require.Contains(t, v.get("/").body, "signed in")
 }
@@ -311,7 +311,7 @@ func TestRun_environment(t *testing.T) {
 	require.ErrorContains(t, run(ended, "127.0.0.1:0", io.Discard), "OTP_PROXIES")
 }
 
-// A port that is taken is no reason not to start.
+// If the port is taken, the program starts on the next free one and says so.
 func TestRun_portTaken(t *testing.T) {
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -15,8 +15,8 @@ var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "pages.html"))
 
-// headers keeps pages out of caches, frames and Referer headers. Package otphttp
-// sets its own.
+// headers keeps pages out of caches, frames and Referer headers. Package otphttp sets
+// its own headers.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -30,7 +30,7 @@ func headers(next http.Handler) http.Handler {
 	})
 }
 
-// home is the page of the account, or the way in.
+// home shows the account, or a welcome page to visitors who are not signed in.
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	s, _ := a.sessions.find(r)
 	u, ok := a.accounts.byID(s.user)
@@ -43,12 +43,12 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	show(w, http.StatusOK, "account", page{Title: "Your account", Inbox: a.inbox != nil, Address: u.address.String(), Bills: bills})
 }
 
-// fail tells a person why not.
+// fail shows a problem to a person.
 func (a *app) fail(w http.ResponseWriter, status int, problem string) {
 	show(w, status, "problem", page{Title: "That did not work", Inbox: a.inbox != nil, Problem: problem})
 }
 
-// page is what a template is given.
+// page is the data of a template.
 type page struct {
 	Title   string
 	Inbox   bool

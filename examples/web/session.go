@@ -8,26 +8,26 @@ import (
 )
 
 const (
-	// The prefix keeps other hosts from setting it (RFC 6265bis 4.1.3.2).
+	// Other hosts cannot set a cookie with this prefix (RFC 6265bis 4.1.3.2).
 	sessionCookie = "__Host-session"
 	sessionLife   = 12 * time.Hour
 )
 
-// sessions are on the server; the browser has an ID only. They would be in the
-// application's session store, which also removes those that are over.
+// sessions keeps the sessions on the server; the browser has only an ID. A real
+// application has a session store for this, which also deletes expired sessions.
 type sessions struct {
 	now  func() time.Time
 	mu   sync.Mutex
 	byID map[string]session
 }
 
-// session is of somebody who has signed in: there are none before.
+// session belongs to a user who is signed in. Other visitors have no session.
 type session struct {
 	user  string // the ID of the account
 	since time.Time
 }
 
-// find is the visitor's session, if there is one.
+// find returns the visitor's session, if there is one.
 func (s *sessions) find(r *http.Request) (session, bool) {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
@@ -36,21 +36,21 @@ func (s *sessions) find(r *http.Request) (session, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, ok := s.byID[cookie.Value]
-	if !ok || s.over(found) {
+	if !ok || s.expired(found) {
 		return session{}, false
 	}
 	return found, true
 }
 
-// renew puts the visitor into a session with a new ID and ends the old one, so that
-// an ID which somebody knew or planted before is worth nothing (OWASP ASVS 7.2.4).
+// renew gives the visitor a session with a new ID and ends the old session, so that
+// an ID that an attacker knew or set before is useless (OWASP ASVS 7.2.4).
 func (s *sessions) renew(w http.ResponseWriter, r *http.Request, user string) {
 	id := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drop(r)
 	for other, old := range s.byID {
-		if s.over(old) {
+		if s.expired(old) {
 			delete(s.byID, other)
 		}
 	}
@@ -66,7 +66,7 @@ func (s *sessions) end(w http.ResponseWriter, r *http.Request) {
 	setSession(w, "", -time.Second)
 }
 
-// endAll signs somebody out everywhere.
+// endAll signs a user out everywhere.
 func (s *sessions) endAll(user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,14 +77,15 @@ func (s *sessions) endAll(user string) {
 	}
 }
 
-// drop and over are called with s.mu held.
+// drop ends the visitor's session. The caller holds s.mu.
 func (s *sessions) drop(r *http.Request) {
 	if cookie, err := r.Cookie(sessionCookie); err == nil {
 		delete(s.byID, cookie.Value)
 	}
 }
 
-func (s *sessions) over(old session) bool { return s.now().Sub(old.since) > sessionLife }
+// expired reports whether a session has expired.
+func (s *sessions) expired(old session) bool { return s.now().Sub(old.since) > sessionLife }
 
 func setSession(w http.ResponseWriter, id string, life time.Duration) {
 	http.SetCookie(w, &http.Cookie{

@@ -14,31 +14,32 @@ type user struct {
 	address otp.Address
 }
 
-// invoice is what a user has to pay.
+// invoice is an amount that a user has to pay.
 type invoice struct {
 	id, user string
 	cents    int
 	paid     bool
 }
 
-// Amount is shown to people, and written so that it does not look like a code.
+// Amount returns the amount for people. Its format does not look like a code.
 func (i invoice) Amount() string { return fmt.Sprintf("%d.%02d EUR", i.cents/100, i.cents%100) }
 
 func (i invoice) ID() string { return i.id }
 func (i invoice) Paid() bool { return i.paid }
 
-// purpose is what a code for this payment is good for: the whole of what is being
-// confirmed. With another amount it is another purpose.
+// purpose returns the purpose of a code for this payment. It has everything that is
+// being confirmed, so another amount is another purpose.
 func (i invoice) purpose() string {
 	return fmt.Sprintf("pay:%s:%d.%02dEUR", i.id, i.cents/100, i.cents%100)
 }
 
 var (
-	errTaken = errors.New("web: this address belongs to another account")
-	errNone  = errors.New("web: there is no such thing, or not any more")
+	errTaken    = errors.New("web: the address belongs to another account")
+	errNotFound = errors.New("web: not found")
 )
 
-// accounts would be tables of a database, with a unique index on the address.
+// accounts keeps users and invoices in memory. A real application has a database for
+// this, with a unique index on the address.
 type accounts struct {
 	mu       sync.Mutex
 	users    map[string]user   // by ID
@@ -51,9 +52,9 @@ func newAccounts() *accounts {
 	return &accounts{users: map[string]user{}, ids: map[string]string{}, invoices: map[string]invoice{}}
 }
 
-// byAddress finds who has an address. It is compared as it is mailed, byte for byte:
-// the folded form within an otp.Address is for counting only, and two spellings that
-// it takes for one may belong to two people.
+// byAddress finds the user with an address. It compares addresses as they are mailed,
+// byte by byte. The normalized form in an otp.Address is only for counting: two
+// spellings with the same normalized form may belong to two people.
 func (a *accounts) byAddress(address otp.Address) (user, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -68,8 +69,8 @@ func (a *accounts) byID(id string) (user, bool) {
 	return u, ok
 }
 
-// add returns the account with a proven address, a new one with something to pay
-// unless there is one: two tabs may both have signed up.
+// add returns the account with a proven address. If there is none, it creates one with
+// an invoice to pay; there may be one already, since two tabs may both sign up.
 func (a *accounts) add(address otp.Address) user {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,13 +86,14 @@ func (a *accounts) add(address otp.Address) user {
 }
 
 // move gives an account another address, which has been proven, and returns the old
-// one. Somebody else may have taken it since the code was mailed.
+// one. It returns errTaken if the new address has got an account since the code was
+// mailed.
 func (a *accounts) move(id string, to otp.Address) (old otp.Address, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u, ok := a.users[id]
 	if !ok {
-		return old, errNone
+		return old, errNotFound
 	}
 	if owner, taken := a.ids[to.String()]; taken && owner != id {
 		return old, errTaken
@@ -102,17 +104,17 @@ func (a *accounts) move(id string, to otp.Address) (old otp.Address, err error) 
 	return old, nil
 }
 
-// bill is an invoice of a user that is still to be paid.
+// bill returns an unpaid invoice of a user.
 func (a *accounts) bill(id, user string) (invoice, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if i, ok := a.invoices[id]; ok && i.user == user && !i.paid {
 		return i, nil
 	}
-	return invoice{}, errNone
+	return invoice{}, errNotFound
 }
 
-// bills are all invoices of a user.
+// bills returns all invoices of a user.
 func (a *accounts) bills(user string) (list []invoice) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,14 +126,14 @@ func (a *accounts) bills(user string) (list []invoice) {
 	return list
 }
 
-// pay books the payment that a code was good for, once, if it is still what there
-// is to pay and the code went to the address that the account has now.
+// pay records the payment that a code confirmed. It does so once, and only if the
+// invoice has not changed and the code went to the current address of the account.
 func (a *accounts) pay(id string, c otp.Challenge) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	i, ok := a.invoices[id]
 	if !ok || i.paid || i.purpose() != c.Purpose || a.users[i.user].address != c.To {
-		return errNone
+		return errNotFound
 	}
 	i.paid = true
 	a.invoices[id] = i

@@ -215,11 +215,11 @@ var brokenStores = []struct {
 	},
 	{
 		"folds key case", with(func(s *mapStore) { s.key = strings.ToLower }),
-		[]string{"key letters", "key signs"},
+		[]string{"key letters", "key characters"},
 	},
 	{
-		"folds key signs", with(func(s *mapStore) { s.key = func(k string) string { return strings.ReplaceAll(k, "-", "_") } }),
-		[]string{"key signs", "shortest key"},
+		"folds key characters", with(func(s *mapStore) { s.key = func(k string) string { return strings.ReplaceAll(k, "-", "_") } }),
+		[]string{"key characters", "shortest key"},
 	},
 	{
 		"cuts keys", with(func(s *mapStore) { s.key = func(k string) string { return k[:min(63, len(k))] } }),
@@ -227,7 +227,7 @@ var brokenStores = []struct {
 	},
 	{
 		"trims keys", with(func(s *mapStore) { s.key = func(k string) string { return strings.TrimRight(k, "0") } }),
-		[]string{"key beginnings"},
+		[]string{"key prefixes"},
 	},
 	{
 		"cuts values at NUL", with(func(s *mapStore) {

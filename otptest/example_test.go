@@ -10,13 +10,13 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// TableStore stands for a store of your own.
+// TableStore stands for your own store.
 type TableStore struct{ otp.Store }
 
 func NewTableStore(*testing.T) *TableStore { return &TableStore{otp.NewMemoryStore(nil)} }
 
-// In the tests of a store of your own, this is all that it takes. Each subtest
-// gets a fresh store, for instance one on an empty table.
+// This is all that the test of your own store needs. Each subtest gets a new
+// store, for example one on an empty table.
 func ExampleTestStore() {
 	test := func(t *testing.T) { // func TestTableStore(t *testing.T)
 		otptest.TestStore(t, func(t *testing.T) otp.Store {
@@ -26,8 +26,8 @@ func ExampleTestStore() {
 	_ = test
 }
 
-// SteppedStore is a store whose time the suite moves, so that it waits for
-// nothing: it has Advance.
+// SteppedStore is a store with the method Advance: the suite moves its clock
+// instead of waiting.
 type SteppedStore struct {
 	otp.Store
 	now time.Time
@@ -35,7 +35,7 @@ type SteppedStore struct {
 
 func (s *SteppedStore) Advance(d time.Duration) { s.now = s.now.Add(d) }
 
-// A store with a clock that can be moved is tested without waiting.
+// A store whose clock can be moved is tested without waiting.
 func ExampleTestStore_advance() {
 	test := func(t *testing.T) { // func TestSteppedStore(t *testing.T)
 		otptest.TestStore(t, func(t *testing.T) otp.Store {
@@ -66,7 +66,7 @@ func ExampleTestSender() {
 	_ = test
 }
 
-// The test of an application reads the code where a person would read the mail.
+// The test of an application reads the code as a person would read the mail.
 func ExampleInbox() {
 	var inbox otptest.Inbox // give &inbox to otp.NewVerifier
 

@@ -11,26 +11,25 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Inbox is an [otp.Sender] for tests: it keeps the mails instead of sending
-// them. The zero value is ready to use; an Inbox must not be copied. All
-// methods may be called by many goroutines at once.
+// Inbox is an [otp.Sender] for tests. It keeps mails instead of sending them. The
+// zero value is ready to use. An Inbox must not be copied. It is safe for
+// concurrent use.
 //
-// A recipient is named by the delivery form of the address, as [otp.Address]
-// String gives it, and compared byte for byte: what [otp.ParseEmail] changed
-// in an address is changed here too.
+// Methods compare a recipient byte by byte with the String of the [otp.Address],
+// so pass an address as [otp.ParseEmail] normalizes it.
 //
-// Printing an Inbox shows how many mails it holds, and no code.
+// Printing an Inbox shows the number of its mails and no code.
 type Inbox struct {
 	mu      sync.Mutex
 	mails   []*otp.Message // pointers, so that fmt stops there whatever it is given
 	waited  map[string]int // by recipient: how many mails Wait has returned
-	arrival chan struct{}  // closed by the next Send; nil if nobody waits
+	arrival chan struct{}  // closed by the next Send; nil if no Wait is waiting
 	failure error
 }
 
 var _ otp.Sender = (*Inbox)(nil)
 
-// Send keeps m, unless ctx has ended or [Inbox.FailWith] is in force.
+// Send keeps m, unless ctx has ended or [Inbox.FailWith] is in effect.
 func (b *Inbox) Send(ctx context.Context, m otp.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -49,9 +48,8 @@ func (b *Inbox) Send(ctx context.Context, m otp.Message) error {
 	return nil
 }
 
-// FailWith makes every Send from now on return err and keep nothing; nil ends
-// it. To tell an [otp.Verifier] what became of the mail, use an
-// [otp.SendError].
+// FailWith makes every Send from now on return err and keep nothing; a nil err ends
+// that. Use an [otp.SendError] to say whether the mail may have been sent.
 func (b *Inbox) FailWith(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -88,16 +86,16 @@ func (b *Inbox) Last(to string) (otp.Message, bool) {
 	return otp.Message{}, false
 }
 
-// Code returns the code in the newest mail to a recipient, "" if there is none.
+// Code returns the code in the newest mail to a recipient, or "" if there is none.
 func (b *Inbox) Code(to string) string {
 	m, _ := b.Last(to)
 	return m.Code
 }
 
-// Wait returns the oldest mail to a recipient that Wait has not returned yet.
-// If there is none it waits for one, and returns an error when ctx ends. So
-// the first Wait gives the first mail, also when that has arrived before, and
-// the next one gives the resent mail. The other methods know nothing of this.
+// Wait returns the oldest mail to a recipient that Wait has not returned yet. If
+// there is none, it waits until one arrives, or returns an error when ctx ends. So
+// the first Wait returns the first mail, even if it arrived earlier, and the next
+// Wait returns the second one. The other methods ignore what Wait has returned.
 func (b *Inbox) Wait(ctx context.Context, to string) (otp.Message, error) {
 	for {
 		m, arrival := b.take(to)
@@ -112,8 +110,8 @@ func (b *Inbox) Wait(ctx context.Context, to string) (otp.Message, error) {
 	}
 }
 
-// take returns the next mail for Wait, or else a channel that closes when a
-// mail arrives.
+// take returns the next mail for Wait, or a channel that is closed when a mail
+// arrives.
 func (b *Inbox) take(to string) (otp.Message, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -137,21 +135,21 @@ func (b *Inbox) take(to string) (otp.Message, <-chan struct{}) {
 	return otp.Message{}, b.arrival
 }
 
-// Reset forgets all mails, what Wait has returned, and FailWith. A Wait under
-// way goes on waiting.
+// Reset discards all mails, and the effects of Wait and FailWith. A Wait in
+// progress continues to wait.
 func (b *Inbox) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mails, b.waited, b.failure = nil, nil, nil
 }
 
-// String says how many mails there are.
+// String returns the number of mails.
 func (b *Inbox) String() string { return fmt.Sprintf("Inbox{Len: %d}", b.Len()) }
 
 // Format prints what String returns, whatever the verb.
 func (b *Inbox) Format(f fmt.State, _ rune) { io.WriteString(f, b.String()) }
 
-// cloneMessage returns m with Vars of its own.
+// cloneMessage returns m with a copy of Vars.
 func cloneMessage(m otp.Message) otp.Message {
 	m.Vars = maps.Clone(m.Vars)
 	return m

@@ -1,12 +1,12 @@
-// Package otptest helps to test what is built around package otp.
+// Package otptest contains helpers for tests of code that uses package otp.
 //
-// [TestStore] and [TestSender] are conformance suites: they hold an
+// [TestStore] and [TestSender] are conformance suites: they check an
 // implementation of [otp.Store] or [otp.Sender] against every sentence of its
-// contract and say which one is broken. [Inbox] is a Sender for tests of an
-// application: it keeps the mails, so that a test can read the code.
+// contract and report the sentences that it breaks. [Inbox] is a Sender for tests
+// of an application: it keeps the mails, so that a test can read the code.
 //
-// The suites give no false alarm on a slow machine. Run them with the race
-// detector: some faults show only there.
+// The suites do not fail because a machine is slow. Run them with the race
+// detector, because it alone finds some faults.
 package otptest
 
 import (
@@ -17,23 +17,22 @@ import (
 	"time"
 )
 
-// caseTime is how long one case of a suite may take.
+// caseTime is the time limit of one case of a suite.
 const caseTime = time.Minute
 
-// failure keeps the first thing that went wrong in a case. The checks that
-// come after it do nothing, so that a case reads as a list of steps. It is not
-// safe for concurrent use.
+// failure keeps the first error of a case. Later checks do nothing, so that a
+// case reads as a list of steps. It is not safe for concurrent use.
 type failure struct{ err error }
 
-// failf records a failure, unless there is one.
+// failf records an error, unless there is one already.
 func (f *failure) failf(format string, args ...any) {
 	if f.err == nil {
 		f.err = fmt.Errorf(format, args...)
 	}
 }
 
-// bound runs a case and returns what it found, or an error once ctx is over
-// and the case still does not return.
+// bound runs a case and returns its result, or an error if the case does not
+// return although ctx has ended.
 func bound(ctx context.Context, run func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- run() }()
@@ -52,8 +51,8 @@ func bound(ctx context.Context, run func() error) error {
 	}
 }
 
-// report fails t with the sentence of the contract that is broken and with
-// what was seen.
+// report fails t if err is not nil. The message contains the broken sentence of
+// the contract and the observation.
 func report(t *testing.T, rule string, err error) {
 	t.Helper()
 	if err != nil {

@@ -14,50 +14,54 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// SenderUnderTest is a sender with the far end that it sends to: a server that
-// the test runs, or whatever stands in for one.
+// SenderUnderTest is a sender together with the far end that it sends to: a
+// server that the test runs, or a substitute for one.
 type SenderUnderTest struct {
-	// Sender is what is tested. Required.
+	// Sender is the sender to test. It is required.
 	Sender otp.Sender
 
-	// Received returns what has arrived at the far end until now. Required.
-	// A message for which Send has returned nil may arrive a little later.
+	// Received returns all messages that have arrived at the far end so far.
+	// It is required. A message may arrive a little later than Send returns.
 	Received func() []Delivery
 
-	// Address returns a different address for each i, one that the sender can
-	// send to. Nil means person0@example.com, person1@example.com and so on.
+	// Address returns a different address for each i, to which the sender can
+	// send. The default is person0@example.com, person1@example.com and so on.
 	Address func(i int) otp.Address
 
-	// Refuse makes the far end turn down everything from now on, with answers
-	// that repeat the address and the text if it can. Nil leaves out what
-	// needs it.
+	// Refuse makes the far end reject every message from now on. If possible,
+	// its replies should repeat the address and the text of the message. If
+	// Refuse is nil, the subtests that need it are skipped.
 	Refuse func()
 
-	// Stall makes the far end stop answering from now on, with the connections
-	// open. Nil leaves out what needs it.
+	// Stall makes the far end stop answering from now on, while connections
+	// stay open. If Stall is nil, the subtests that need it are skipped.
 	Stall func()
 }
 
 // Delivery is one message that arrived at the far end.
 type Delivery struct {
-	// To is the recipient, as the far end was told it.
+	// To is the recipient, as the far end received it.
 	To string
 
-	// Text is what the recipient can read, decoded. The code stands in it as
-	// it stands in [otp.Message].
+	// Text is the decoded text that the recipient can read. It contains the
+	// code in the same form as [otp.Message].
 	Text string
 }
 
-// TestSender checks that a sender does what the contract of [otp.Sender] says:
-// one subtest for each sentence. newSender is called once in each subtest; it
-// may use t.Cleanup.
+// TestSender checks that a sender fulfills the contract of [otp.Sender], with one
+// subtest for each sentence. Each subtest calls newSender once; it may use
+// t.Cleanup.
+//
+// A failed Send may return any error. Only a *[otp.SendError] can say that a
+// message was not sent, and the suite then checks that it did not arrive; any
+// other error counts as "may have been sent".
 func TestSender(t *testing.T, newSender func(t *testing.T) SenderUnderTest) {
 	t.Helper()
 	for _, c := range senderCases {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSender(t)
 			if s.Sender == nil || s.Received == nil {
-				t.Fatal("otptest: SenderUnderTest needs a Sender and Received")
+				t.Fatal("otptest: SenderUnderTest: Sender and Received are required")
 			}
 			if c.skip(s) {
 				t.Skip("the far end cannot do this")
@@ -73,7 +77,7 @@ func TestSender(t *testing.T, newSender func(t *testing.T) SenderUnderTest) {
 type senderCase struct {
 	name  string
 	rule  string
-	needs func(s SenderUnderTest) bool // nil if every sender can be asked
+	needs func(s SenderUnderTest) bool // nil if the case needs neither Refuse nor Stall
 	run   func(ctx context.Context, e *senderEnv)
 }
 
@@ -88,12 +92,12 @@ func (c senderCase) check(ctx context.Context, s SenderUnderTest) error {
 	})
 }
 
-// prompt is how soon Send returns once its context has ended.
+// prompt is how soon Send must return after its context has ended.
 const prompt = 10 * time.Second
 
 var senderCases = []senderCase{
 	{
-		name: "delivers", rule: "Send returns nil once somebody else has taken the message: it arrives once, with its code, at its address.",
+		name: "delivers", rule: "Send returns nil when the far end has accepted the message: it arrives once, with its code, at its address.",
 		run: func(ctx context.Context, e *senderEnv) {
 			for i := range 3 {
 				m := e.message(i)
@@ -103,7 +107,7 @@ var senderCases = []senderCase{
 		},
 	},
 	{
-		name: "many at once", rule: "Send may be called by many goroutines at once: each message arrives once, with its own code, at its own address.",
+		name: "many at once", rule: "Send is safe for concurrent use: each message arrives once, with its own code, at its own address.",
 		run: func(ctx context.Context, e *senderEnv) {
 			const n = 24
 			messages := make([]otp.Message, n)
@@ -121,28 +125,28 @@ var senderCases = []senderCase{
 		},
 	},
 	{
-		name: "ended context", rule: "Send gives up when ctx ends: with one that has ended it returns an error, soon, and sends nothing.",
+		name: "ended context", rule: "Send gives up when ctx ends: if ctx has ended before the call, Send returns an error soon and sends nothing.",
 		run: func(ctx context.Context, e *senderEnv) {
 			for i, ended := range endedContexts(ctx) {
 				e.fails(ended, e.message(i))
 			}
-			// Another message goes the whole way, and had they been sent,
-			// they would be there before it.
+			// Another message is sent and arrives. If the first ones had been
+			// sent, they would have arrived before it.
 			m := e.message(2)
 			e.sends(ctx, m)
 			e.arrives(ctx, m)
 			for i := range 2 {
 				if e.err == nil && e.arrived(e.message(i)) > 0 {
-					e.failf("a message arrived that was sent with an ended context")
+					e.failf("a message arrived, though its context had ended before Send")
 				}
 			}
 		},
 	},
 	{
-		name: "silent far end", rule: "Send gives up when ctx ends, also while it waits for the far end.",
+		name: "silent far end", rule: "Send gives up when ctx ends, even while it waits for the far end.",
 		needs: func(s SenderUnderTest) bool { return s.Stall != nil },
 		run: func(ctx context.Context, e *senderEnv) {
-			// The first may leave a connection open, which the second finds.
+			// The first message may leave an open connection for the second.
 			m := e.message(0)
 			e.sends(ctx, m)
 			e.Stall()
@@ -169,38 +173,38 @@ var senderCases = []senderCase{
 			e.sends(ctx, m)
 			e.arrives(ctx, m)
 			if !maps.Equal(m.Vars, before) {
-				e.failf("m.Vars went from %v to %v", before, m.Vars)
+				e.failf("m.Vars changed from %v to %v", before, m.Vars)
 			}
 		},
 	},
 	{
-		name: "vars not kept", rule: "A Sender does not keep m.Vars: after Send the map is the caller's again.",
+		name: "vars not kept", rule: "A Sender does not keep m.Vars: the caller may change the map after Send.",
 		run: func(ctx context.Context, e *senderEnv) {
 			m := e.message(0)
 			const later = "changed-after-send"
 			m.Vars = map[string]string{"brand": "Example", "amount": "12.00 EUR"}
 			e.sends(ctx, m)
-			// The race detector sees a sender that still reads.
+			// The race detector reports a sender that still reads the map.
 			for name := range m.Vars {
 				m.Vars[name] = later
 			}
 			e.arrives(ctx, m)
 			for _, d := range e.Received() {
 				if strings.Contains(d.Text, later) {
-					e.failf("the mail shows what the caller wrote into m.Vars after Send")
+					e.failf("the mail contains a value that the caller wrote into m.Vars after Send")
 				}
 			}
 		},
 	},
 }
 
-// senderEnv is what a case works with: the sender and the checks.
+// senderEnv is the environment of a case: the sender and the checks.
 type senderEnv struct {
 	failure
 	SenderUnderTest
 }
 
-// message returns a message that differs from that of each other i.
+// message returns a different message for each i.
 func (e *senderEnv) message(i int) otp.Message {
 	to, err := otp.ParseEmail(fmt.Sprintf("person%d@example.com", i))
 	if e.Address != nil {
@@ -232,7 +236,7 @@ func (e *senderEnv) sends(ctx context.Context, m otp.Message) {
 	}
 }
 
-// fails checks that Send fails soon, with a good error.
+// fails checks that Send fails soon, with an error that the contract allows.
 func (e *senderEnv) fails(ctx context.Context, m otp.Message) {
 	if e.err != nil {
 		return
@@ -257,22 +261,22 @@ func (e *senderEnv) fails(ctx context.Context, m otp.Message) {
 	}
 }
 
-// clean checks that the text of err tells no secret.
+// clean checks that the text of err contains no secret.
 func (e *senderEnv) clean(err error, m otp.Message) {
 	if err == nil {
 		return
 	}
 	text := fmt.Sprintf("%v %+v", err, err)
 	if strings.Contains(text, m.Code) {
-		e.failf("the text of the error (%T) holds the code", err)
+		e.failf("the text of the error (%T) contains the code", err)
 	}
 	if strings.Contains(strings.ToLower(text), strings.ToLower(m.To.String())) {
-		e.failf("the text of the error (%T) holds the whole address", err)
+		e.failf("the text of the error (%T) contains the whole address", err)
 	}
 }
 
-// arrives waits until the far end has each message, and checks that it has
-// each of them once and nothing else to the same address or with the same code.
+// arrives waits until each message has arrived. It checks that each arrived once,
+// and that no other message has the same address or the same code.
 func (e *senderEnv) arrives(ctx context.Context, messages ...otp.Message) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

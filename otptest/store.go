@@ -13,19 +13,18 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// TestStore checks that a store does what the contract of [otp.Store] says:
-// one subtest for each sentence. newStore is called once in each subtest and
-// returns a store that nothing else writes to; it may use t.Cleanup. The keys
-// of the suite are random, so that what an earlier run left behind does no
-// harm.
+// TestStore checks that a store fulfills the contract of [otp.Store], with one
+// subtest for each sentence. Each subtest calls newStore once; it must return a
+// store that nothing else writes to, and it may use t.Cleanup. The keys are random,
+// so data of earlier runs does no harm.
 //
-// Expiry is tested by waiting, some twelve seconds in all, and a store may
-// round a time to live up by at most five seconds. If the store that newStore
-// returns has a method
+// The suite tests expiry by waiting, about twelve seconds in all. A store may round
+// a time to live up by at most five seconds. To avoid the waiting, let newStore
+// return a store with a method that moves its clock forward:
 //
 //	Advance(d time.Duration)
 //
-// that moves its clock forward, the suite calls that and waits for nothing.
+// With go test -short, a store without that method skips the subtests that wait.
 func TestStore(t *testing.T, newStore func(t *testing.T) otp.Store) {
 	t.Helper()
 	for _, c := range storeCases() {
@@ -44,7 +43,7 @@ func TestStore(t *testing.T, newStore func(t *testing.T) otp.Store) {
 // storeCase is one sentence of the contract.
 type storeCase struct {
 	name string
-	rule string // the sentence, for whoever has broken it
+	rule string // the sentence, for the message when a store breaks it
 	run  func(ctx context.Context, e *storeEnv)
 }
 
@@ -77,19 +76,19 @@ func (c storeCase) check(ctx context.Context, store otp.Store) error {
 	})
 }
 
-// errTooSlow ends a case that the machine is too slow for.
+// errTooSlow ends a case for which the machine is too slow.
 var errTooSlow = errors.New("too slow to tell")
 
-// long is a time to live that does not end during a test.
+// long is a time to live that outlasts a test.
 const long = time.Hour
 
-// storeEnv is what a case works with: the store, keys of its own, a clock and
-// the checks.
+// storeEnv is the environment of a case: the store, a prefix for keys that no
+// other case uses, a clock, and the checks.
 type storeEnv struct {
 	failure
 	store    otp.Store
 	prefix   string
-	advance  func(time.Duration) // nil if the test cannot move the store's time
+	advance  func(time.Duration) // nil if the test cannot move the store's clock
 	began    time.Time
 	advanced time.Duration
 }
@@ -117,7 +116,7 @@ func (e *storeEnv) load(ctx context.Context, key string) []byte {
 	return value
 }
 
-// holds checks that value is under key; nil means that nothing is.
+// holds checks that key has the value; nil means that it has none.
 func (e *storeEnv) holds(ctx context.Context, key string, value []byte) {
 	got := e.load(ctx, key)
 	switch {
@@ -130,37 +129,37 @@ func (e *storeEnv) holds(ctx context.Context, key string, value []byte) {
 }
 
 // swaps checks that the swap is made.
-func (e *storeEnv) swaps(ctx context.Context, key string, old, new []byte, ttl time.Duration) {
-	e.answers(ctx, true, key, old, new, ttl)
+func (e *storeEnv) swaps(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) {
+	e.answers(ctx, true, key, oldValue, newValue, ttl)
 }
 
-// keeps checks that the comparison fails.
-func (e *storeEnv) keeps(ctx context.Context, key string, old, new []byte, ttl time.Duration) {
-	e.answers(ctx, false, key, old, new, ttl)
+// keeps checks that the comparison fails, so that the swap is not made.
+func (e *storeEnv) keeps(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) {
+	e.answers(ctx, false, key, oldValue, newValue, ttl)
 }
 
-func (e *storeEnv) answers(ctx context.Context, want bool, key string, old, new []byte, ttl time.Duration) {
+func (e *storeEnv) answers(ctx context.Context, want bool, key string, oldValue, newValue []byte, ttl time.Duration) {
 	if e.err != nil {
 		return
 	}
-	got, err := e.store.CompareAndSwap(ctx, key, old, new, ttl)
+	got, err := e.store.CompareAndSwap(ctx, key, oldValue, newValue, ttl)
 	if err != nil || got != want {
-		e.failf("CompareAndSwap(%q, old %s, new %s, ttl %v) gave %v, %v; want %v", key, show(old), show(new), ttl, got, err, want)
+		e.failf("CompareAndSwap(%q, old %s, new %s, ttl %v) gave %v, %v; want %v", key, show(oldValue), show(newValue), ttl, got, err, want)
 	}
 }
 
-// refuses checks that the swap is an error and not an answer.
-func (e *storeEnv) refuses(ctx context.Context, key string, old, new []byte, ttl time.Duration) {
+// refuses checks that the swap returns an error.
+func (e *storeEnv) refuses(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) {
 	if e.err != nil {
 		return
 	}
-	swapped, err := e.store.CompareAndSwap(ctx, key, old, new, ttl)
+	swapped, err := e.store.CompareAndSwap(ctx, key, oldValue, newValue, ttl)
 	if err == nil || swapped {
-		e.failf("CompareAndSwap(%q, old %s, new %s, ttl %v) gave %v, %v; want false and an error", key, show(old), show(new), ttl, swapped, err)
+		e.failf("CompareAndSwap(%q, old %s, new %s, ttl %v) gave %v, %v; want false and an error", key, show(oldValue), show(newValue), ttl, swapped, err)
 	}
 }
 
-// loadFails checks that Load is an error.
+// loadFails checks that Load returns an error.
 func (e *storeEnv) loadFails(ctx context.Context, key string) {
 	if e.err != nil {
 		return
@@ -170,11 +169,11 @@ func (e *storeEnv) loadFails(ctx context.Context, key string) {
 	}
 }
 
-// now is the time since the case began, by its clock. No time that the store
-// sees runs ahead of it, and one that only moves by Advance lags a little.
+// now returns the time since the case began, by its own clock. The clock of the
+// store is never ahead of it. A clock that only Advance moves is a little behind.
 func (e *storeEnv) now() time.Duration { return time.Since(e.began) + e.advanced }
 
-// until lets the time pass to t, as now counts it.
+// until lets time pass until now returns t.
 func (e *storeEnv) until(ctx context.Context, t time.Duration) {
 	d := t - e.now()
 	if e.err != nil || d <= 0 {
@@ -190,11 +189,11 @@ func (e *storeEnv) until(ctx context.Context, t time.Duration) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		e.failf("waiting for the time to pass: %v", ctx.Err())
+		e.failf("waiting for time to pass: %v", ctx.Err())
 	}
 }
 
-// show prints a value for a failure, shortened.
+// show formats a value for a message and shortens it.
 func show(value []byte) string {
 	const most = 40
 	switch {

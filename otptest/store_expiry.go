@@ -8,21 +8,21 @@ import (
 )
 
 const (
-	// short is a time to live that a case waits for.
+	// short is a time to live that ends while a case waits.
 	short = time.Second
 
-	// early is how long before its end a value is looked at to see that it
-	// still lives.
+	// early is how long before its end a value is loaded to check that it is
+	// still live.
 	early = 100 * time.Millisecond
 
-	// roundUp is how much later than asked for a value may end.
+	// roundUp is by how much a store may round a time to live up.
 	roundUp = 5 * time.Second
 )
 
-// expiryCases are about values that end.
+// expiryCases are about values that expire.
 var expiryCases = []storeCase{
 	{
-		"lives for its ttl", "A value is live until its ttl is over.",
+		"lives for its ttl", "A value is live until its ttl has passed.",
 		func(ctx context.Context, e *storeEnv) { e.lives(ctx, short) },
 	},
 	{
@@ -33,7 +33,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"tiny ttl", "Each positive ttl is good, down to the nanosecond, and ends.",
+		"tiny ttl", "Every positive ttl is valid, even one nanosecond, and the value expires.",
 		func(ctx context.Context, e *storeEnv) {
 			for i, ttl := range []time.Duration{time.Nanosecond, time.Microsecond, time.Millisecond - 1} {
 				key := e.key(fmt.Sprint("k", i))
@@ -44,7 +44,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"ttl of 31 days", "A ttl may be long: ledgers live for 31 days.",
+		"ttl of 31 days", "A ttl may be long: the verifier uses up to 31 days.",
 		func(ctx context.Context, e *storeEnv) {
 			const ttl = 31 * 24 * time.Hour
 			began := e.now()
@@ -58,7 +58,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"ends after its ttl", "Load returns nil, nil when the key is past its time to live, however often it was read.",
+		"ends after its ttl", "Load returns nil, nil when the ttl of the key has passed, however often it was read.",
 		func(ctx context.Context, e *storeEnv) {
 			began := e.now()
 			e.swaps(ctx, e.key("k"), nil, one, short)
@@ -68,7 +68,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"expired is no old", "An expired value counts as none: a swap or a delete with it as old answers false.",
+		"expired is no old", "An expired value counts as absent: a swap or a delete with it as old returns false.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("replace"), nil, one, short)
 			e.swaps(ctx, e.key("delete"), nil, one, short)
@@ -80,7 +80,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"create after expiry", "An expired value counts as none: a nil old matches, and new is stored for its own ttl.",
+		"create after expiry", "An expired value counts as absent: a nil old matches, and new is stored for its own ttl.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, short)
 			e.control(ctx)
@@ -92,7 +92,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"replace for longer", "New lives for ttl from the swap, also where old had less time left.",
+		"replace for longer", "New lives for ttl from the swap, even if old had less time left.",
 		func(ctx context.Context, e *storeEnv) {
 			var k, same string
 			e.within(short, func(try string) {
@@ -108,7 +108,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"replace for shorter", "New lives for ttl from the swap, also where old had more time left.",
+		"replace for shorter", "New lives for ttl from the swap, even if old had more time left.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			e.swaps(ctx, e.key("same"), nil, one, long)
@@ -120,7 +120,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"create after delete", "A deleted value takes its time to live with it.",
+		"create after delete", "Deleting a value also deletes its ttl: a new value lives for its own.",
 		func(ctx context.Context, e *storeEnv) {
 			var k string
 			e.within(short, func(try string) {
@@ -134,7 +134,7 @@ var expiryCases = []storeCase{
 		},
 	},
 	{
-		"failed swap keeps the ttl", "When the comparison fails nothing changes, not even the time to live.",
+		"failed swap keeps the ttl", "When the comparison fails nothing changes, not even the ttl.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("long"), nil, one, long)
 			e.keeps(ctx, e.key("long"), two, three, short)
@@ -154,7 +154,7 @@ var expiryCases = []storeCase{
 	},
 }
 
-// lives checks that a value with this ttl is there shortly before its end.
+// lives checks that a value with this ttl is still there shortly before its end.
 func (e *storeEnv) lives(ctx context.Context, ttl time.Duration) {
 	e.within(ttl, func(try string) {
 		key := e.key(fmt.Sprint("lives", ttl.Milliseconds(), "-", try))
@@ -165,10 +165,11 @@ func (e *storeEnv) lives(ctx context.Context, ttl time.Duration) {
 	})
 }
 
-// within runs steps that can only be relied on while a value lives that they
-// have stored with this ttl. Did they take longer, what they found means
-// nothing, and they run again; each time they are to use keys with another
-// ending. If it does not get better, the case ends without a finding.
+// within runs steps whose result only means something if they finish before the
+// ttl of a value that they store has passed. If they took longer, within discards
+// their result and runs them again, up to five times; each time they must use keys
+// with a different ending. If they are always too slow, the case ends without a
+// result.
 func (e *storeEnv) within(ttl time.Duration, steps func(try string)) {
 	for try := range 5 {
 		if e.err != nil {
@@ -184,8 +185,7 @@ func (e *storeEnv) within(ttl time.Duration, steps func(try string)) {
 	e.err = errTooSlow
 }
 
-// ends checks that value, under key, is there no more soon after end, and
-// waits for it.
+// ends waits until end and checks that key loses its value soon after that.
 func (e *storeEnv) ends(ctx context.Context, key string, value []byte, end time.Duration) {
 	e.until(ctx, end)
 	for e.err == nil {
@@ -197,14 +197,14 @@ func (e *storeEnv) ends(ctx context.Context, key string, value []byte, end time.
 		case !bytes.Equal(got, value):
 			e.failf("Load(%q) gave %s, want %s or nil", key, show(got), show(value))
 		case late > roundUp:
-			e.failf("Load(%q) still gave %s %v after the ttl was over", key, show(got), late)
+			e.failf("Load(%q) still gave %s %v after the ttl had passed", key, show(got), late)
 		}
 		e.until(ctx, e.now()+early)
 	}
 }
 
-// control waits until every value is over that was stored with the short ttl
-// before, without touching it: until one that was stored after it is.
+// control waits until all values that were stored with the short ttl have expired,
+// without touching them: it stores one more and waits until that has expired.
 func (e *storeEnv) control(ctx context.Context) {
 	key := e.key(fmt.Sprint("control", e.now().Nanoseconds()))
 	began := e.now()

@@ -12,14 +12,14 @@ import (
 
 const (
 	crowd  = 12 // goroutines that do the same at once
-	rounds = 25 // so often
+	rounds = 25 // how often they do it
 )
 
-// raceCases are about many goroutines at once. An error from the store fails
-// them: a store that cannot be used by many at once does not keep the contract.
+// raceCases are about many goroutines at once. They fail if the store returns an
+// error, because the contract requires a store to be safe for concurrent use.
 var raceCases = []storeCase{
 	{
-		"one replaces", "The swap is one atomic step: of many from the same old exactly one is made, and its value stays.",
+		"one replaces", "The swap is one atomic step: of many swaps from the same old, exactly one is made, and its value stays.",
 		func(ctx context.Context, e *storeEnv) {
 			for round := range rounds {
 				key := e.key(fmt.Sprint("k", round))
@@ -30,7 +30,7 @@ var raceCases = []storeCase{
 		},
 	},
 	{
-		"one creates", "The swap is one atomic step: of many that find the key absent exactly one is made.",
+		"one creates", "The swap is one atomic step: of many swaps with a nil old, exactly one is made.",
 		func(ctx context.Context, e *storeEnv) {
 			for round := range rounds {
 				key := e.key(fmt.Sprint("k", round))
@@ -40,7 +40,7 @@ var raceCases = []storeCase{
 		},
 	},
 	{
-		"one deletes", "The swap is one atomic step: of many that delete the same value exactly one does.",
+		"one deletes", "The swap is one atomic step: of many deletes of the same value, exactly one is made.",
 		func(ctx context.Context, e *storeEnv) {
 			for round := range rounds {
 				key := e.key(fmt.Sprint("k", round))
@@ -51,7 +51,7 @@ var raceCases = []storeCase{
 		},
 	},
 	{
-		"delete or replace", "The swap is one atomic step: of a delete and a replacement of the same value exactly one is made.",
+		"delete or replace", "The swap is one atomic step: of deletes and replacements of the same value, exactly one is made.",
 		func(ctx context.Context, e *storeEnv) {
 			for round := range rounds {
 				key := e.key(fmt.Sprint("k", round))
@@ -67,7 +67,7 @@ var raceCases = []storeCase{
 		},
 	},
 	{
-		"no count is lost", "The swap is one atomic step: a counter that goroutines raise by swaps misses none.",
+		"no count is lost", "The swap is one atomic step: a counter that many goroutines increment by swaps loses no increment.",
 		func(ctx context.Context, e *storeEnv) {
 			key := e.key("counter")
 			e.swaps(ctx, key, nil, []byte("0"), long)
@@ -83,7 +83,7 @@ var raceCases = []storeCase{
 		},
 	},
 	{
-		"keys do not meet", "Each key has a value of its own, also when many goroutines work at once.",
+		"keys do not meet", "Each key has its own value, even when many goroutines work at once.",
 		func(ctx context.Context, e *storeEnv) {
 			var last [crowd][]byte
 			e.together(crowd, func(i int) error {
@@ -153,13 +153,13 @@ func (e *storeEnv) readsVersion(ctx context.Context, key string, n int) {
 	}
 }
 
-// version returns a value that shows where it was cut or mixed with another.
+// version returns a value that shows if it was truncated or mixed with another.
 func version(n int) []byte {
 	return bytes.Repeat([]byte((strconv.Itoa(n) + "........")[:8]), 1+n%50)
 }
 
-// raise adds 1 to the decimal number under key. Each time that it loses, one
-// of the others has won.
+// raise increments the decimal number under key. Each time that it loses a race,
+// another goroutine has won one.
 func raise(ctx context.Context, e *storeEnv, key string) error {
 	for range crowd * rounds {
 		old, err := e.store.Load(ctx, key)
@@ -175,11 +175,11 @@ func raise(ctx context.Context, e *storeEnv, key string) error {
 			return err
 		}
 	}
-	return errors.New("a swap from what Load gave fails for ever")
+	return errors.New("a swap from the loaded value never succeeds")
 }
 
-// oneOf swaps old for the new value of each goroutine at once. It checks that
-// exactly one swap is made and returns its new value.
+// oneOf lets each goroutine swap old for a different new value at once. It checks
+// that exactly one swap is made and returns its new value.
 func (e *storeEnv) oneOf(ctx context.Context, key string, old []byte, news func(i int) []byte) (winner []byte) {
 	var mu sync.Mutex
 	var winners []int

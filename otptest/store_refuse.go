@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// refusalCases are about arguments that are errors.
+// refusalCases are about invalid arguments.
 var refusalCases = []storeCase{
 	{
 		"both nil", "Both old and new nil is an error.",
@@ -21,7 +21,7 @@ var refusalCases = []storeCase{
 		},
 	},
 	{
-		"empty old", "An empty but non-nil old is an error: it is no other word for absent.",
+		"empty old", "An empty but non-nil old is an error: only nil means absent.",
 		func(ctx context.Context, e *storeEnv) {
 			e.refuses(ctx, e.key("k"), []byte{}, one, long)
 			e.refuses(ctx, e.key("k"), []byte{}, nil, 0)
@@ -33,7 +33,7 @@ var refusalCases = []storeCase{
 		},
 	},
 	{
-		"empty new", "An empty but non-nil new is an error: it is no other word for delete, and no value.",
+		"empty new", "An empty but non-nil new is an error: only nil means delete, and a value is never empty.",
 		func(ctx context.Context, e *storeEnv) {
 			e.refuses(ctx, e.key("k"), nil, []byte{}, long)
 			e.holds(ctx, e.key("k"), nil)
@@ -57,7 +57,7 @@ var refusalCases = []storeCase{
 		},
 	},
 	{
-		"value too large", "Values of more than 16384 bytes are refused with an error.",
+		"value too large", "A value of more than 16384 bytes is an error.",
 		func(ctx context.Context, e *storeEnv) {
 			for i, size := range []int{16385, 65536} {
 				key, large := e.key(fmt.Sprint("k", i)), bytes.Repeat([]byte("x"), size)
@@ -71,7 +71,7 @@ var refusalCases = []storeCase{
 		},
 	},
 	{
-		"bad key", "Keys other than 1 to 64 bytes of [A-Za-z0-9_-] are refused with an error, by both methods.",
+		"bad key", "A key other than 1 to 64 bytes of [A-Za-z0-9_-] is an error in both methods.",
 		func(ctx context.Context, e *storeEnv) {
 			bad := []string{
 				"", strings.Repeat("k", 65), strings.Repeat("k", 1000),
@@ -91,7 +91,7 @@ var refusalCases = []storeCase{
 // contextCases are about contexts that have ended.
 var contextCases = []storeCase{
 	{
-		"Load with ended context", "Load returns, with an error, when ctx ends: what it could not see is not absent.",
+		"Load with ended context", "Load returns an error when ctx ends: a value that it could not load is not absent.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			for _, ended := range endedContexts(ctx) {
@@ -102,7 +102,7 @@ var contextCases = []storeCase{
 		},
 	},
 	{
-		"swap with ended context", "CompareAndSwap returns, with an error, when ctx ends. False would say that the comparison failed.",
+		"swap with ended context", "CompareAndSwap returns an error when ctx ends. A false without an error would mean that the comparison failed.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			for _, ended := range endedContexts(ctx) {
@@ -113,7 +113,7 @@ var contextCases = []storeCase{
 				e.refuses(ended, e.key("absent"), nil, one, long)
 				e.refuses(ended, e.key("absent"), one, two, long)
 			}
-			// It had ended before the call, so nothing was begun.
+			// The contexts had ended before the calls, so nothing was begun.
 			e.holds(ctx, e.key("k"), one)
 			e.holds(ctx, e.key("absent"), nil)
 		},

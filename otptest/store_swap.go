@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Values for the cases that do not care.
+// Values for cases in which they do not matter.
 var (
 	one   = []byte("one")
 	two   = []byte("two")
 	three = []byte("three")
 )
 
-// swapCases are about which swaps are made and what they leave.
+// swapCases are about which swaps are made and what they store.
 var swapCases = []storeCase{
 	{
 		"absent", "Load returns nil, nil when the key is absent.",
@@ -40,7 +40,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"replace", "If the live value equals old, new takes its place.",
+		"replace", "If the live value equals old, new replaces it.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			e.swaps(ctx, e.key("k"), one, two, long)
@@ -50,7 +50,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"replace by the same", "A swap to the bytes that are there already is made, and says true.",
+		"replace by the same", "A swap from a value to the same value is made and returns true.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			e.swaps(ctx, e.key("k"), one, one, long)
@@ -59,7 +59,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"replace with wrong old", "If the live value is not old, the answer is false and nothing changes.",
+		"replace with wrong old", "If the live value is not old, the result is false and nothing changes.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			e.keeps(ctx, e.key("k"), two, three, long)
@@ -70,7 +70,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"replace absent", "An absent value equals no old, and a swap that fails makes nothing.",
+		"replace absent", "An absent value does not match a non-nil old, and a failed swap stores nothing.",
 		func(ctx context.Context, e *storeEnv) {
 			e.keeps(ctx, e.key("k"), one, two, long)
 			e.holds(ctx, e.key("k"), nil)
@@ -88,7 +88,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"delete with wrong old", "A delete compares too: with another old the answer is false and nothing changes.",
+		"delete with wrong old", "A delete compares too: with a different old the result is false and nothing changes.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			e.keeps(ctx, e.key("k"), two, nil, 0)
@@ -96,7 +96,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"delete absent", "An absent value cannot be deleted: the answer is false.",
+		"delete absent", "An absent value cannot be deleted: the result is false.",
 		func(ctx context.Context, e *storeEnv) {
 			e.keeps(ctx, e.key("k"), one, nil, 0)
 			e.swaps(ctx, e.key("k"), nil, one, long)
@@ -106,7 +106,7 @@ var swapCases = []storeCase{
 		},
 	},
 	{
-		"replace after delete", "A deleted value counts as absent: it matches nil and not itself.",
+		"replace after delete", "A deleted value counts as absent: it matches a nil old and no other.",
 		func(ctx context.Context, e *storeEnv) {
 			e.swaps(ctx, e.key("k"), nil, one, long)
 			e.swaps(ctx, e.key("k"), one, nil, 0)
@@ -118,20 +118,20 @@ var swapCases = []storeCase{
 	},
 }
 
-// byteCases are about values being bytes and nothing else.
+// byteCases are about values being arbitrary bytes.
 var byteCases = []storeCase{
 	{
-		"arbitrary bytes", "Values are arbitrary bytes: each of the 256 comes back as it was.",
+		"arbitrary bytes", "Values are arbitrary bytes: each of the 256 is returned unchanged.",
 		func(ctx context.Context, e *storeEnv) { e.roundTrip(ctx, allBytes(), []byte("\xff\xfe\xc3\x28")) },
 	},
 	{
-		"zero bytes", "Values are arbitrary bytes: a NUL ends nothing, in front, inside and behind.",
+		"zero bytes", "Values are arbitrary bytes: a NUL does not end a value, wherever it is.",
 		func(ctx context.Context, e *storeEnv) {
 			e.roundTrip(ctx, []byte("a\x00b"), []byte("\x00a"), []byte("a\x00\x00"), []byte("\x00"))
 		},
 	},
 	{
-		"trailing spaces", "Values are arbitrary bytes: white space stays, in front and behind.",
+		"trailing spaces", "Values are arbitrary bytes: leading and trailing white space stays.",
 		func(ctx context.Context, e *storeEnv) {
 			e.roundTrip(ctx, []byte("a  "), []byte("  a"), []byte(" \r\n\t"))
 		},
@@ -147,7 +147,7 @@ var byteCases = []storeCase{
 		},
 	},
 	{
-		"compare to the last byte", "Old is compared byte for byte, to the last one.",
+		"compare to the last byte", "Old is compared byte by byte, including the last one.",
 		func(ctx context.Context, e *storeEnv) {
 			e.differ(ctx, []byte("value-a"), []byte("value-b"))
 			large := bytes.Repeat(allBytes(), 64)
@@ -157,7 +157,7 @@ var byteCases = []storeCase{
 		},
 	},
 	{
-		"compare the length", "Old is compared byte for byte: a part of the value is another value.",
+		"compare the length", "Old is compared byte by byte: a part of the value is a different value.",
 		func(ctx context.Context, e *storeEnv) {
 			e.differ(ctx, []byte("value"), []byte("value-and-more"))
 			e.differ(ctx, []byte("value\x00"), []byte("value"))
@@ -166,7 +166,7 @@ var byteCases = []storeCase{
 		},
 	},
 	{
-		"compare bytes, not text", "Old is compared byte for byte: no letters are folded and nothing is read as a number.",
+		"compare bytes, not text", "Old is compared byte by byte: case is not folded, and nothing is parsed as a number.",
 		func(ctx context.Context, e *storeEnv) {
 			e.differ(ctx, []byte("Value"), []byte("vALUE"))
 			e.differ(ctx, []byte("\u00e9"), []byte("e\u0301"))
@@ -178,10 +178,10 @@ var byteCases = []storeCase{
 	},
 }
 
-// keyCases are about keys being told apart.
+// keyCases are about distinguishing keys.
 var keyCases = []storeCase{
 	{
-		"longest key", "Keys have up to 64 bytes, and all of them count.",
+		"longest key", "Keys have up to 64 bytes, and all of them are significant.",
 		func(ctx context.Context, e *storeEnv) {
 			stem := e.prefix + strings.Repeat("x", 63-len(e.prefix))
 			e.apart(ctx, stem+"a", stem+"b", stem)
@@ -191,8 +191,8 @@ var keyCases = []storeCase{
 		"shortest key", "Keys have 1 byte or more.",
 		func(ctx context.Context, e *storeEnv) {
 			for _, key := range []string{"k", "7", "_", "-"} {
-				// Such a key cannot be random. An earlier run may have left
-				// something under it.
+				// Such a key cannot be random, so an earlier run may have left
+				// a value under it.
 				if old := e.load(ctx, key); old != nil {
 					e.swaps(ctx, key, old, nil, 0)
 				}
@@ -208,21 +208,21 @@ var keyCases = []storeCase{
 		func(ctx context.Context, e *storeEnv) { e.apart(ctx, e.key("key"), e.key("Key"), e.key("KEY")) },
 	},
 	{
-		"key signs", "Keys are made of A-Z, a-z, 0-9, _ and -, and each stands for itself.",
+		"key characters", "Keys consist of A-Z, a-z, 0-9, _ and -, and none of these has a special meaning.",
 		func(ctx context.Context, e *storeEnv) {
 			e.apart(ctx, e.key("a-b"), e.key("a_b"), e.key("axb"), e.key("ab"), e.key("ab-"), e.key("ab_"))
 			e.apart(ctx, e.key("ABCDEFGHIJKLMNOPQRSTUVWXYZ"), e.key("abcdefghijklmnopqrstuvwxyz"), e.key("0123456789_-"))
 		},
 	},
 	{
-		"key beginnings", "A key that begins with another key is another key.",
+		"key prefixes", "A key that begins with another key is a different key.",
 		func(ctx context.Context, e *storeEnv) {
 			e.apart(ctx, e.key("k"), e.key("kk"), e.key("k0"), e.key("k00"))
 		},
 	},
 }
 
-// argumentCases are about whose memory is whose.
+// argumentCases are about the ownership of memory.
 var argumentCases = []storeCase{
 	{
 		"Load copies", "Load returns a copy that the caller may change.",
@@ -238,21 +238,21 @@ var argumentCases = []storeCase{
 		},
 	},
 	{
-		"arguments not kept", "CompareAndSwap stores a copy of new: the caller may change its arguments afterwards.",
+		"arguments not kept", "CompareAndSwap stores a copy of new: the caller may change the arguments afterwards.",
 		func(ctx context.Context, e *storeEnv) {
-			old, new := []byte("first"), []byte("second")
-			e.swaps(ctx, e.key("k"), nil, old, long)
-			clear(old)
+			first, second := []byte("first"), []byte("second")
+			e.swaps(ctx, e.key("k"), nil, first, long)
+			clear(first)
 			e.holds(ctx, e.key("k"), []byte("first"))
-			old = []byte("first")
-			e.swaps(ctx, e.key("k"), old, new, long)
-			clear(old)
-			clear(new)
+			first = []byte("first")
+			e.swaps(ctx, e.key("k"), first, second, long)
+			clear(first)
+			clear(second)
 			e.holds(ctx, e.key("k"), []byte("second"))
 		},
 	},
 	{
-		"arguments not changed", "CompareAndSwap does not change its arguments, nor the memory behind them.",
+		"arguments not changed", "CompareAndSwap changes neither its arguments nor the memory after them.",
 		func(ctx context.Context, e *storeEnv) {
 			memory := []byte("one.two.three.")
 			first, second, third := memory[0:3], memory[4:7], memory[8:13]
@@ -261,7 +261,7 @@ var argumentCases = []storeCase{
 			e.swaps(ctx, e.key("k"), first, second, long)
 			e.swaps(ctx, e.key("k"), second, nil, 0)
 			if e.err == nil && string(memory) != "one.two.three." {
-				e.failf("the memory of the arguments went from %q to %q", "one.two.three.", memory)
+				e.failf("the memory of the arguments changed from %q to %q", "one.two.three.", memory)
 			}
 		},
 	},
@@ -282,7 +282,7 @@ func (e *storeEnv) roundTrip(ctx context.Context, values ...[]byte) {
 	}
 }
 
-// differ checks that a and b are told apart, either way round.
+// differ checks that a and b are different values, in both directions.
 func (e *storeEnv) differ(ctx context.Context, a, b []byte) {
 	for _, pair := range [][2][]byte{{a, b}, {b, a}} {
 		live, other := pair[0], pair[1]
@@ -294,7 +294,7 @@ func (e *storeEnv) differ(ctx context.Context, a, b []byte) {
 	}
 }
 
-// apart checks that each key has a value of its own.
+// apart checks that each key has its own value.
 func (e *storeEnv) apart(ctx context.Context, keys ...string) {
 	for i, key := range keys {
 		for _, later := range keys[i:] {

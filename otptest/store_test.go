@@ -212,7 +212,7 @@ func TestStore_reports(t *testing.T) {
 	var exit *exec.ExitError
 	require.True(t, errors.As(err, &exit), "%v: %s", err, out)
 	require.Contains(t, string(out), "--- FAIL: TestStore_reports/one_replaces")
-	require.Contains(t, string(out), "rule: The swap is one atomic step: of many from the same old exactly one is made")
+	require.Contains(t, string(out), "rule: The swap is one atomic step: of many swaps from the same old, exactly one is made")
 	require.Contains(t, string(out), "seen: ")
 	require.NotContains(t, string(out), "--- FAIL: TestStore_reports/absent")
 }

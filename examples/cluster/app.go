@@ -12,7 +12,7 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// app is what each process runs: it keeps nothing between requests.
+// app is the application in each process. It keeps no state between requests.
 type app struct {
 	node     int
 	verifier *otp.Verifier
@@ -33,7 +33,7 @@ func newApp(node int, store otp.Store, secret []byte) (http.Handler, error) {
 
 const challengeCookie = "challenge"
 
-// send mails a code and leaves the challenge with the browser.
+// send mails a code and stores the challenge's ID in a cookie.
 func (a *app) send(w http.ResponseWriter, r *http.Request) {
 	challenge, err := a.verifier.Send(r.Context(), otp.Request{To: r.PostFormValue("email"), Client: client(r)})
 	if err != nil {
@@ -42,12 +42,12 @@ func (a *app) send(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: challengeCookie, Value: challenge.ID, Path: "/", Expires: challenge.ExpiresAt,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, // and Secure, where it is served over TLS
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, // also set Secure if you serve over TLS
 	})
 	a.show(w, http.StatusOK, page{Challenge: challenge})
 }
 
-// check may run in another process than send.
+// check may run in a different process than send.
 func (a *app) check(w http.ResponseWriter, r *http.Request) {
 	var id string
 	if cookie, err := r.Cookie(challengeCookie); err == nil {
@@ -64,23 +64,23 @@ func (a *app) check(w http.ResponseWriter, r *http.Request) {
 	a.show(w, http.StatusOK, page{Proven: challenge.To.String()})
 }
 
-// fail says an error to a person.
+// fail shows an error to the visitor.
 func (a *app) fail(w http.ResponseWriter, p page, err error) {
 	status := http.StatusUnprocessableEntity
 	var limit *otp.LimitError
 	switch {
 	case errors.Is(err, otp.ErrAddress):
-		p.Problem = "That is not an address that can be mailed."
+		p.Problem = "This address cannot receive mail."
 	case errors.As(err, &limit):
 		status = http.StatusTooManyRequests
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(limit.RetryAfter.Seconds()))))
 		p.Problem = "Too many mails. Please wait."
 	case errors.Is(err, otp.ErrMalformed):
-		p.Problem = "That is not a code: copy it from the mail."
+		p.Problem = "This does not look like a code. Copy it from the mail."
 	case errors.Is(err, otp.ErrCode):
-		p.Problem = "That is not the code."
+		p.Problem = "This code is wrong."
 	case errors.Is(err, otp.ErrUnknown), otp.NeedsResend(err):
-		p = page{Problem: "This code is over. Ask for a new one."}
+		p = page{Problem: "This code can no longer be used. Request a new one."}
 	default:
 		log.Print(err)
 		status, p.Problem = http.StatusServiceUnavailable, "Something went wrong. Please try again later."
@@ -116,7 +116,7 @@ input,button{font:inherit;padding:.4rem} label,input{display:block;margin:.4rem 
 {{with .Problem}}<p role="alert"><strong>{{.}}</strong></p>{{end}}
 {{if .Proven}}<p>Proven: {{.Proven}}</p>
 {{else if .Challenge.ID}}
-<p>A code went to {{.Challenge.Masked}}, with the reference {{.Challenge.Reference}}. Guesses left: {{.Challenge.GuessesLeft}}.</p>
+<p>We sent a code to {{.Challenge.Masked}} with the reference {{.Challenge.Reference}}. Guesses left: {{.Challenge.GuessesLeft}}.</p>
 <form method="post" action="/check"><label for="code">Code</label>
 <input id="code" name="code" autocomplete="one-time-code" inputmode="numeric" required autofocus><button>Check</button></form>
 {{else}}<form method="post" action="/send"><label for="email">E-mail address</label>

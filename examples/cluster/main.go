@@ -1,13 +1,12 @@
 // Cluster runs an application as three processes behind one address. They share
-// a store and nothing else, so a code that one of them mailed is checked by
-// whichever gets the answer.
+// only a store, so any of them can check a code that another one sent.
 //
 //	go run . -store sqlite:///tmp/otp.db
 //	go run . -store redis://localhost:6379/0
 //	go run . -store postgres://localhost/app
 //	go run . -store mysql://root@localhost:3306/app
 //
-// Open http://localhost:8080. The page says which process made it, and the codes
+// Open http://localhost:8080. The page shows which process created it, and the codes
 // are printed in this terminal.
 package main
 
@@ -34,9 +33,9 @@ import (
 )
 
 func main() {
-	store := flag.String("store", "sqlite:///tmp/otp-cluster.db", "where the ledgers are: redis, postgres, mysql or sqlite, as a URL")
-	addr := flag.String("addr", "localhost:8080", "where people come in")
-	node := flag.Int("node", 0, "the number of this process; 0 starts the others")
+	store := flag.String("store", "sqlite:///tmp/otp-cluster.db", "URL of the store: redis, postgres, mysql or sqlite")
+	addr := flag.String("addr", "localhost:8080", "address to listen on")
+	node := flag.Int("node", 0, "number of this process; 0 starts the others")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -51,12 +50,12 @@ func main() {
 	}
 }
 
-// secretEnv carries the secret to the processes, since a command line can be
-// read by others. In production it comes from where your secrets are, and is the
-// same after a restart.
+// secretEnv passes the secret to the processes, because other users can read a
+// command line. In production, get the secret from your secret manager: it must be
+// the same after a restart.
 const secretEnv = "OTP_SECRET"
 
-// serveCluster starts n processes and hands requests to them turn by turn.
+// serveCluster starts n processes and forwards requests to each of them in turn.
 func serveCluster(ctx context.Context, addr, store string, n int) error {
 	if os.Getenv(secretEnv) == "" {
 		secret := make([]byte, 32)
@@ -79,8 +78,8 @@ func serveCluster(ctx context.Context, addr, store string, n int) error {
 	return serve(ctx, listener, balance(nodes))
 }
 
-// startNode runs this program once more and waits until it says where it listens;
-// what it says after that, the codes, goes to terminal.
+// startNode starts this program again and waits until it prints its URL. Everything
+// that it prints after that, such as the codes, goes to terminal.
 func startNode(ctx context.Context, number int, store string, terminal io.Writer) (*url.URL, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -115,7 +114,7 @@ func balance(nodes []*url.URL) http.Handler {
 	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(nodes[turn.Add(1)%uint64(len(nodes))])
 		r.Out.Host = r.In.Host // the nodes compare it with the Origin header
-		r.SetXForwarded()      // replaces what the client said of itself
+		r.SetXForwarded()      // replaces the header of the client
 	}}
 }
 
@@ -152,8 +151,8 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	return server.Serve(listener)
 }
 
-// client is who asks, as the balancer in front saw them: it is the only one that
-// reaches this process, and it replaces the header.
+// client returns the address of the client as the load balancer saw it. Only the
+// balancer can reach this process, and it replaces the header.
 func client(r *http.Request) string {
 	forwarded := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
 	return strings.TrimSpace(forwarded[len(forwarded)-1])

@@ -15,9 +15,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// TestMain lets the test binary be the processes of the cluster.
+// TestMain lets the test binary act as the processes of the cluster.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "-node" {
 		main()
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A code that one process mailed is right in another, and only once.
+// A code that one process sent is accepted by another one, and only once.
 func TestCluster(t *testing.T) {
 	t.Setenv(secretEnv, base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")))
 	printed, terminal := io.Pipe()
@@ -64,15 +66,11 @@ func TestCluster(t *testing.T) {
 	}
 	status, _ = post("/check", "code", "12")
 	require.Equal(t, http.StatusUnprocessableEntity, status)
-	wrong := "000000"
-	if code == wrong {
-		wrong = "000001"
-	}
-	status, page := post("/check", "code", wrong)
+	status, page := post("/check", "code", testkit.WrongCode(code))
 	require.Equal(t, http.StatusUnprocessableEntity, status)
 	require.Contains(t, page, "Guesses left: 4")
 
-	post("/", "", "") // a turn more, so that another process gets the answer
+	post("/", "", "") // one more turn, so that another process gets the code
 	status, page = post("/check", "code", code)
 	require.Equal(t, http.StatusOK, status, page)
 	require.Contains(t, page, "Proven: bob@example.com")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log"
 	"net/url"
@@ -17,12 +18,12 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// openStore opens the store that a URL names. An application has one engine, and
-// needs one of these.
+// openStore opens the store at a URL. Your application uses one database, so it
+// needs only one of these cases.
 func openStore(ctx context.Context, storeURL string) (otp.Store, error) {
 	u, err := url.Parse(storeURL)
 	if err != nil {
-		return nil, fmt.Errorf("-store: not a URL") // the error would show the password
+		return nil, errors.New("-store: invalid URL") // err would show the password
 	}
 	switch u.Scheme {
 	case "redis", "rediss":
@@ -38,20 +39,20 @@ func openStore(ctx context.Context, storeURL string) (otp.Store, error) {
 		dsn := "file:" + u.Path + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 		return openSQL(ctx, "sqlite", dsn, sqlstore.SQLite)
 	}
-	return nil, fmt.Errorf("-store: no store for %q", u.Scheme)
+	return nil, fmt.Errorf("-store: unknown scheme %q, want redis, postgres, mysql or sqlite", u.Scheme)
 }
 
 func openRedis(ctx context.Context, storeURL string) (otp.Store, error) {
 	opts, err := redis.ParseURL(storeURL)
 	if err != nil {
-		return nil, fmt.Errorf("-store: not a Redis URL")
+		return nil, errors.New("-store: invalid Redis URL")
 	}
 	opts.ContextTimeoutEnabled = true
 	store, err := redisstore.New(redis.NewClient(opts), nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := store.Ping(ctx); err != nil { // also: may the server evict ledgers?
+	if err := store.Ping(ctx); err != nil { // for example, the server may evict live data
 		log.Print(err)
 	}
 	return store, nil
@@ -69,6 +70,6 @@ func openSQL(ctx context.Context, driver, dsn string, dialect sqlstore.Dialect) 
 	if err := store.Migrate(ctx); err != nil {
 		return nil, err
 	}
-	go store.Run(ctx) // deletes what has expired
+	go store.Run(ctx) // deletes expired rows
 	return store, nil
 }

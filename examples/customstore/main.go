@@ -1,11 +1,12 @@
-// Customstore keeps codes and counts in a file, over go.etcd.io/bbolt, so that
-// they outlive a restart of the process. store.go is the store, to copy.
+// Customstore shows how to write your own store. It keeps codes and counts in a
+// file, using go.etcd.io/bbolt, so that they survive a restart of the process. Copy
+// store.go and purge.go, and adapt them to your database.
 //
-//	customstore                  the steps below, each in a process of its own
-//	customstore send FILE ADDR   makes a code; prints it and the challenge's ID
-//	customstore check FILE       reads ID and code, a line each
+//	customstore                  runs the commands below, each in a new process
+//	customstore send FILE ADDR   creates a code; prints it and the challenge's ID
+//	customstore check FILE       reads the ID and the code, one line each
 //
-// The last two take 32 bytes or more of secret, in hex, from OTP_SECRET.
+// The last two need a secret of at least 32 bytes, in hex, in OTP_SECRET.
 package main
 
 import (
@@ -47,10 +48,10 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	case len(args) == 2 && args[0] == "check":
 		var id, code string
 		if _, err := fmt.Fscanln(in, &id); err != nil {
-			return fmt.Errorf("the challenge's ID: %w", err)
+			return fmt.Errorf("read the challenge's ID: %w", err)
 		}
 		if _, err := fmt.Fscanln(in, &code); err != nil {
-			return fmt.Errorf("the code: %w", err)
+			return fmt.Errorf("read the code: %w", err)
 		}
 		return withVerifier(args[1], out, func(v *otp.Verifier) error {
 			challenge, err := v.Check(ctx, id, code)
@@ -66,18 +67,18 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	return errors.New("usage: customstore [send FILE ADDRESS | check FILE]")
 }
 
-// withVerifier opens the store in a file for as long as use takes.
+// withVerifier opens the store in a file, calls use, and closes the store.
 func withVerifier(file string, out io.Writer, use func(*otp.Verifier) error) (err error) {
 	secret, err := hex.DecodeString(os.Getenv("OTP_SECRET"))
 	if err != nil {
-		return errors.New("OTP_SECRET is not hex") // without err, which repeats a sign of it
+		return errors.New("OTP_SECRET is not hex") // err would repeat a character of it
 	}
 	store, err := OpenBoltStore(file)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	// A real service takes an SMTP sender here.
+	// In production, use an SMTP sender.
 	verifier, err := otp.NewVerifier(store, otp.NewLogSender(out), &otp.Options{Secrets: [][]byte{secret}})
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ var (
 	idIn   = regexp.MustCompile(`challenge: (\S+)\n`)
 )
 
-// demo sends in one process and checks in others, over one file.
+// demo sends a code in one process and checks it in others, with one file.
 func demo(ctx context.Context, out io.Writer) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -111,7 +112,7 @@ func demo(ctx context.Context, out io.Writer) error {
 		if len(answer) == 0 && err != nil {
 			answer = []byte(err.Error() + "\n")
 		}
-		// The pid is gone when the next one begins: nothing stayed in memory.
+		// Each process ends before the next one starts, so nothing stays in memory.
 		fmt.Fprintf(out, "process %d (%s):\n%s", cmd.Process.Pid, args[0], answer)
 		return string(answer)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The test binary stands in for the program when demo starts it.
+// The test binary acts as the program when demo starts it.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "send" || os.Args[1] == "check") {
 		main()

@@ -7,9 +7,9 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Purge looks at the next n entries and deletes those that have expired: call
-// it now and then, say with 1000 every minute. A file does not shrink, but its
-// free pages are used again.
+// Purge deletes the expired ones of the next n entries. Call it regularly, for
+// example with n = 1000 every minute. The file does not shrink, but its free pages
+// are reused.
 func (s *BoltStore) Purge(ctx context.Context, n int) error {
 	return s.do(ctx, s.writer, func() error {
 		var next []byte
@@ -23,7 +23,7 @@ func (s *BoltStore) Purge(ctx context.Context, n int) error {
 				}
 				key, value = c.Next()
 			}
-			next = bytes.Clone(key) // nil at the end: begin again
+			next = bytes.Clone(key) // nil at the end, so the next call begins again
 			for _, key := range dead {
 				if err := b.Delete(key); err != nil {
 					return err

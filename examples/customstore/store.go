@@ -13,23 +13,23 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// BoltStore is an otp.Store in one file, for one process. A value is its expiry,
-// 8 bytes of Unix milliseconds, and then what the verifier gave.
+// BoltStore is an otp.Store in one file, for one process. An entry is its expiry
+// (8 bytes, in Unix milliseconds) followed by the verifier's value.
 type BoltStore struct {
 	db     *bbolt.DB
 	now    func() time.Time
-	writer chan struct{} // held by the one write in progress: bbolt allows no more
+	writer chan struct{} // held by the one write in progress, since bbolt allows only one
 	reader chan struct{} // held by each read in progress
-	next   []byte        // where Purge (purge.go) goes on; only the holder of writer uses it
+	next   []byte        // where Purge (purge.go) continues; only the holder of writer uses it
 }
 
 var (
 	bucket     = []byte("otp")
-	errNoMatch = errors.New("the comparison failed") // rolls back, so that nothing is written
+	errNoMatch = errors.New("comparison failed") // rolls the transaction back
 )
 
-// OpenBoltStore opens or makes the file at path. It fails if another process
-// has the file open for longer than a second.
+// OpenBoltStore opens or creates the file at path. It waits one second for another
+// process to close the file, and then fails.
 func OpenBoltStore(path string) (*BoltStore, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
 	if err != nil {
@@ -50,10 +50,10 @@ func (s *BoltStore) Load(ctx context.Context, key string) (value []byte, err err
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
 	}
-	var found []byte // not value: after ctx's end the transaction may still write to it
+	var found []byte // not value, because the transaction may write to it after ctx has ended
 	err = s.do(ctx, s.reader, func() error {
 		return s.db.View(func(tx *bbolt.Tx) error {
-			found = bytes.Clone(s.live(tx.Bucket(bucket).Get([]byte(key)))) // bbolt's bytes end with the transaction
+			found = bytes.Clone(s.live(tx.Bucket(bucket).Get([]byte(key)))) // bbolt's bytes are invalid after the transaction
 			return nil
 		})
 	})
@@ -64,23 +64,23 @@ func (s *BoltStore) Load(ctx context.Context, key string) (value []byte, err err
 }
 
 // CompareAndSwap implements otp.Store. When it returns true, the swap is on disk.
-func (s *BoltStore) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
-	if err := otp.CheckSwap(key, old, new, ttl); err != nil {
+func (s *BoltStore) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
+	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err
 	}
-	old, new = bytes.Clone(old), bytes.Clone(new) // the transaction may outlive the call
+	oldValue, newValue = bytes.Clone(oldValue), bytes.Clone(newValue) // the transaction may outlive the call
 	err := s.do(ctx, s.writer, func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucket)
 			live := s.live(b.Get([]byte(key)))
-			if (live == nil) != (old == nil) || !bytes.Equal(live, old) {
+			if (live == nil) != (oldValue == nil) || !bytes.Equal(live, oldValue) {
 				return errNoMatch
 			}
-			if new == nil {
+			if newValue == nil {
 				return b.Delete([]byte(key))
 			}
-			ends := s.now().UnixMilli() + ttl.Milliseconds() + 2 // both were cut, so round up
-			return b.Put([]byte(key), append(binary.BigEndian.AppendUint64(nil, uint64(ends)), new...))
+			ends := s.now().UnixMilli() + ttl.Milliseconds() + 2 // both are truncated, so round up
+			return b.Put([]byte(key), append(binary.BigEndian.AppendUint64(nil, uint64(ends)), newValue...))
 		})
 	})
 	if errors.Is(err, errNoMatch) {
@@ -89,7 +89,7 @@ func (s *BoltStore) CompareAndSwap(ctx context.Context, key string, old, new []b
 	return err == nil, err
 }
 
-// live returns what the verifier gave, nil if stored is absent or expired.
+// live returns the verifier's value, or nil if the entry is absent or has expired.
 func (s *BoltStore) live(stored []byte) []byte {
 	if len(stored) <= 8 || s.now().UnixMilli() >= int64(binary.BigEndian.Uint64(stored)) {
 		return nil
@@ -97,17 +97,17 @@ func (s *BoltStore) live(stored []byte) []byte {
 	return stored[8:]
 }
 
-// do runs a transaction and returns when ctx ends, though bbolt knows no
-// contexts and a disk can hang. The transaction then goes on alone, with its
-// slot, so there are never more of them than slots; what came of it is unknown,
-// which is an error.
+// do runs a transaction and returns when ctx ends, although bbolt does not support
+// contexts and a disk can hang. The transaction then continues in the background
+// and keeps its slot, so there are never more transactions than slots. Its outcome
+// is unknown, so do returns an error.
 func (s *BoltStore) do(ctx context.Context, slots chan struct{}, transaction func() error) error {
 	select {
 	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("bolt store: %w", ctx.Err())
 	}
-	if err := ctx.Err(); err != nil { // select takes either
+	if err := ctx.Err(); err != nil { // select may choose either case
 		<-slots
 		return fmt.Errorf("bolt store: %w", err)
 	}

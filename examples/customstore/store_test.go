@@ -27,7 +27,7 @@ func open(t *testing.T, path string) *BoltStore {
 	return s
 }
 
-// movable is a store whose clock the conformance suite moves.
+// movable is a store whose clock the conformance suite can move.
 type movable struct {
 	*BoltStore
 	ahead *atomic.Int64
@@ -140,30 +140,30 @@ func TestBoltStore_restart(t *testing.T) {
 	})
 }
 
-// Calls end with their context, though the disk does not answer.
+// Calls return when their context ends, even if the disk does not answer.
 func TestBoltStore_hangingDisk(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "codes.db"))
 	if ok, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("one"), time.Hour); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	tx, err := s.db.Begin(true) // holds back every other write
+	tx, err := s.db.Begin(true) // blocks all other writes
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	next := []byte("two")
-	for range 3 { // the first waits for bbolt, the others for their turn
+	for range 3 { // the first waits for bbolt, the others for its slot
 		ok, err := s.CompareAndSwap(ctx, "k", []byte("one"), next, time.Hour)
 		if ok || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(ok, err)
 		}
 	}
-	copy(next, "xxx") // the caller's again
+	copy(next, "xxx") // the caller owns it again
 	if err := tx.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	// The first one was made after all: that is why it was an error.
+	// The first swap was made after all, which is why the call had to return an error.
 	ok, err := s.CompareAndSwap(t.Context(), "k", []byte("two"), []byte("three"), time.Hour)
 	if !ok || err != nil {
 		t.Fatal(ok, err)

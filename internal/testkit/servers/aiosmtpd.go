@@ -18,29 +18,29 @@ import (
 //go:embed aiosmtpd.py
 var aiosmtpdScript []byte
 
-// Aiosmtpd is a mail server in Python that knows inbox@otp.test and jürgen@otp.test.
-// Its login is that of a [Postfix]. It offers SMTPUTF8, neither PIPELINING nor
-// CHUNKING.
+// Aiosmtpd is a mail server in Python with the mailboxes inbox@otp.test and
+// jürgen@otp.test. It accepts the same login as a [Postfix]. It offers SMTPUTF8, but
+// neither PIPELINING nor CHUNKING.
 type Aiosmtpd struct {
-	TLS      string // address that speaks TLS from the first byte
-	StartTLS string // one that wants STARTTLS
+	TLS      string // address with TLS from the first byte
+	StartTLS string // address that requires STARTTLS
 
 	Client *tls.Config // trusts its certificate
 
 	dir string
 }
 
-// AiosmtpdMail is one mail that an [Aiosmtpd] got.
+// AiosmtpdMail is one mail that an [Aiosmtpd] received.
 type AiosmtpdMail struct {
 	From string
 	To   []string
-	UTF8 bool // MAIL said SMTPUTF8
-	Peer int  // the client's port: which connection it came over
+	UTF8 bool // MAIL had the parameter SMTPUTF8
+	Peer int  // the client's port, which identifies the connection
 	Data []byte
 }
 
-// StartAiosmtpd starts one until the test ends. The test is skipped where no Python
-// has aiosmtpd.
+// StartAiosmtpd starts an Aiosmtpd until the test ends. The test is skipped if no
+// Python has the package aiosmtpd.
 func StartAiosmtpd(t testing.TB) *Aiosmtpd {
 	t.Helper()
 	testkit.Long(t)
@@ -74,7 +74,7 @@ func StartAiosmtpd(t testing.TB) *Aiosmtpd {
 	return s
 }
 
-// Mails are what it got so far, in order: all that it said 250 to.
+// Mails returns all mails that the server has accepted so far, in order.
 func (s *Aiosmtpd) Mails(t testing.TB) (mails []AiosmtpdMail) {
 	t.Helper()
 	for n := 1; ; n++ {

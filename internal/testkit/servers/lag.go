@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Lag is a wire that takes a time, in both directions, and can be cut.
+// Lag is a network connection that delays everything in both directions and that
+// can be cut.
 type Lag struct {
 	Addr  string
 	mu    sync.Mutex
@@ -15,7 +16,7 @@ type Lag struct {
 	cut   bool
 }
 
-// StartLag starts a wire to target on which everything takes d.
+// StartLag starts a listener that forwards to target with a delay of d.
 func StartLag(t testing.TB, target string, d time.Duration) *Lag {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +43,7 @@ func StartLag(t testing.TB, target string, d time.Duration) *Lag {
 	return w
 }
 
-// Cut ends all connections at once; what is on its way is lost.
+// Cut closes all connections at once. Data in transit is lost.
 func (w *Lag) Cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,7 +66,7 @@ func (w *Lag) keep(conns ...net.Conn) bool {
 	return true
 }
 
-// carry brings what comes from one end to the other, each piece d later.
+// carry copies data from one end to the other, each piece after a delay of d.
 func carry(from, to net.Conn, d time.Duration) {
 	type piece struct {
 		bytes []byte

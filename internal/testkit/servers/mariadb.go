@@ -9,11 +9,11 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// MySQL returns the data source name, as github.com/go-sql-driver/mysql takes it,
-// of a server for tests that do it no harm: the one in OTP_TEST_MYSQL, else one on
-// 127.0.0.1:3306 whose root needs no password, else a private MariaDB, else the
-// test is skipped. Use a database of your own there. ping says whether a name
-// works, since this package has no drivers.
+// MySQL returns the data source name, for github.com/go-sql-driver/mysql, of a
+// server for tests that do not disturb others. It is the one in OTP_TEST_MYSQL, or
+// one on 127.0.0.1:3306 whose root needs no password, or else a private MariaDB;
+// the test is skipped if none can be started. Use a separate database there. This
+// package has no drivers, so ping checks whether a name works.
 func MySQL(t testing.TB, ping func(dsn string) error) string {
 	t.Helper()
 	testkit.Long(t)
@@ -28,9 +28,9 @@ func MySQL(t testing.TB, ping func(dsn string) error) string {
 	return s.DSN
 }
 
-// MariaDBServer is a private server, whose root needs no password. Wait for a ping
-// of DSN before its first use. [Process.Kill] ends it as a crash of it would: what
-// the operating system has taken for the disk is not lost, as it is in a power cut.
+// MariaDBServer is a private server. Its root needs no password. Wait until a ping
+// of DSN succeeds before you use it. Unlike a power cut, [Process.Kill] does not
+// lose data that the operating system has accepted for the disk.
 type MariaDBServer struct {
 	*Process
 	DSN  string
@@ -38,8 +38,9 @@ type MariaDBServer struct {
 	args []string
 }
 
-// StartMariaDB makes and starts a private server with further settings, such as
-// "innodb_flush_log_at_trx_commit=0". The test is skipped if none is installed.
+// StartMariaDB creates and starts a private server with additional settings, such as
+// "innodb_flush_log_at_trx_commit=0". The test is skipped if MariaDB is not
+// installed.
 func StartMariaDB(t testing.TB, settings ...string) *MariaDBServer {
 	t.Helper()
 	testkit.Long(t)
@@ -61,7 +62,7 @@ func StartMariaDB(t testing.TB, settings ...string) *MariaDBServer {
 	return s
 }
 
-// Restart starts the server again, with the files that it left behind.
+// Restart starts the server again with its existing files.
 func (s *MariaDBServer) Restart(t testing.TB) {
 	t.Helper()
 	s.Process = Start(t, s.dir, s.args[0], s.args[1:]...)

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// endWithUs lets a server end with the test program, also when that panics or
-// is killed and no cleanup runs.
+// endWithUs kills a server together with the test program, even when that panics
+// or is killed and no cleanup runs.
 func endWithUs(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

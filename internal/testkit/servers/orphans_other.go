@@ -4,5 +4,5 @@ package servers
 
 import "os/exec"
 
-// endWithUs can do nothing here.
+// endWithUs does nothing on this system.
 func endWithUs(*exec.Cmd) {}

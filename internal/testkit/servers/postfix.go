@@ -16,20 +16,20 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// The login that a [Postfix] and an [Aiosmtpd] know.
+// The login that a [Postfix] and an [Aiosmtpd] accept.
 const (
 	MailUser     = "codes@otp.test"
 	MailPassword = "pass word:ü"
 )
 
-// Postfix is a private Postfix that knows two mailboxes, inbox@otp.test and
-// jürgen@otp.test, and lets no mail out. It refuses clients that send commands
-// before they may. The system's own instance and files are not touched.
+// Postfix is a private Postfix with two mailboxes, inbox@otp.test and
+// jürgen@otp.test. It delivers no mail to other domains, and rejects clients that
+// send commands too early. It does not touch the system's own instance and files.
 type Postfix struct {
-	TLS      string // address that speaks TLS from the first byte and wants a login
-	StartTLS string // one that wants STARTTLS and a login, without CHUNKING
-	Clear    string // one in clear text
-	Simple   string // one in clear text without CHUNKING and PIPELINING
+	TLS      string // address with TLS from the first byte that requires a login
+	StartTLS string // requires STARTTLS and a login, without CHUNKING
+	Clear    string // in clear text
+	Simple   string // in clear text, without CHUNKING and PIPELINING
 
 	Client *tls.Config // trusts its certificate
 
@@ -87,8 +87,8 @@ postlog unix-dgram n - n - 1 postlogd
 `
 
 // postfixRun runs Postfix, whose children end with it, until this shell is killed. A
-// signal at the death of the test program would not reach Postfix itself: a process
-// that changes its account loses that wish.
+// parent-death signal would not reach Postfix itself, because a process that
+// changes its user ID loses that setting.
 const postfixRun = `mkfifo alive
 "$0" -c "$1" -d &
 pid=$!
@@ -97,8 +97,8 @@ exec 3> alive
 wait $pid
 `
 
-// StartPostfix makes and starts one until the test ends. The test is skipped where
-// Postfix and Cyrus SASL are not installed, or not for root, whom Postfix needs.
+// StartPostfix creates and starts a Postfix until the test ends. The test is skipped
+// if Postfix or Cyrus SASL is not installed, or if it does not run as root.
 func StartPostfix(t testing.TB) *Postfix {
 	t.Helper()
 	testkit.Long(t)
@@ -108,7 +108,7 @@ func StartPostfix(t testing.TB) *Postfix {
 	}
 	account, err := user.Lookup("postfix")
 	if err != nil || os.Geteuid() != 0 {
-		testkit.Skip(t, "Postfix runs only for root, and needs the account postfix")
+		testkit.Skip(t, "Postfix requires root and the account postfix")
 	}
 	must := func(err error) {
 		t.Helper()
@@ -116,7 +116,7 @@ func StartPostfix(t testing.TB) *Postfix {
 			t.Fatal(err)
 		}
 	}
-	// Sockets have short paths, and Postfix's accounts must get there.
+	// Paths of sockets must be short, and Postfix's accounts need access.
 	dir, err := os.MkdirTemp("", "postfix")
 	must(err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
@@ -145,7 +145,7 @@ func StartPostfix(t testing.TB) *Postfix {
 	name, realm, _ := strings.Cut(MailUser, "@")
 	run(t, dir, MailPassword, passwords, "-p", "-c", "-f", dir+"/sasldb", "-u", realm, name)
 	must(os.Chown(filepath.Join(dir, "sasldb"), uid, -1))
-	run(t, dir, "", postfix, "-c", dir+"/etc", "check") // makes the queue
+	run(t, dir, "", postfix, "-c", dir+"/etc", "check") // creates the queue
 
 	daemons := strings.TrimSpace(run(t, dir, "", Binary("postconf", "/usr/sbin/postconf"), "-c", dir+"/etc", "-h", "daemon_directory"))
 	Start(t, dir, Binary("sh"), "-c", postfixRun, filepath.Join(daemons, "master"), dir+"/etc")
@@ -160,8 +160,8 @@ func StartPostfix(t testing.TB) *Postfix {
 	return p
 }
 
-// Mails waits until there are n mails in a mailbox, or more, and nothing is in the
-// queue, and returns them with LF at the ends of lines, as Postfix keeps them.
+// Mails waits until a mailbox has at least n mails and the queue is empty. It
+// returns the mails with LF line endings, as Postfix stores them.
 func (p *Postfix) Mails(t testing.TB, box string, n int) (mails []string) {
 	t.Helper()
 	Wait(t, "mails in "+box, func() error {
@@ -190,23 +190,23 @@ func (p *Postfix) Mails(t testing.TB, box string, n int) (mails []string) {
 	return mails
 }
 
-// AwaitLog waits until a text stands in Postfix's log n times.
+// AwaitLog waits until Postfix's log contains a text n times.
 func (p *Postfix) AwaitLog(t testing.TB, text string, n int) {
 	t.Helper()
 	Wait(t, "the log", func() error {
 		if found := strings.Count(p.log(), text); found != n {
-			return fmt.Errorf("%q stands there %d times and not %d times", text, found, n)
+			return fmt.Errorf("%q occurs %d times, want %d", text, found, n)
 		}
 		return nil
 	})
 }
 
 func (p *Postfix) log() string {
-	text, _ := os.ReadFile(filepath.Join(p.dir, "log")) // none yet is an empty one
+	text, _ := os.ReadFile(filepath.Join(p.dir, "log")) // a missing file is an empty log
 	return string(text)
 }
 
-// listens tells why nobody can be reached at addr.
+// listens returns an error if no server can be reached at addr.
 func listens(addr string) error {
 	conn, err := net.Dial("tcp", addr)
 	if err == nil {
@@ -215,7 +215,7 @@ func listens(addr string) error {
 	return err
 }
 
-// run runs a program to its end and returns what it printed.
+// run runs a program until it ends and returns its output.
 func run(t testing.TB, dir, input, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(program, args...)

@@ -13,36 +13,28 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// Postgres returns the URL of a database for tests that do it no harm: the one in
-// OTP_TEST_POSTGRES, else one on 127.0.0.1:5432, else a private one, else the
-// test is skipped. Use a schema of your own there. ping says whether a URL
-// works, since this package has no drivers.
+// Postgres returns the URL of a database for tests that do not disturb others. It
+// is the one in OTP_TEST_POSTGRES, or one on 127.0.0.1:5432, or else a private one;
+// the test is skipped if none can be started. Use a separate schema there. This
+// package has no drivers, so ping checks whether a URL works.
 func Postgres(t testing.TB, ping func(url string) error) string {
 	t.Helper()
-	if url, ok := RunningPostgres(ping); ok {
+	testkit.Long(t)
+	if url := os.Getenv("OTP_TEST_POSTGRES"); url != "" {
 		return url
+	}
+	for _, path := range []string{"postgres@127.0.0.1:5432/test", "postgres@127.0.0.1:5432/postgres"} {
+		if url := "postgres://" + path + "?sslmode=disable"; ping(url) == nil {
+			return url
+		}
 	}
 	s := StartPostgres(t)
 	Wait(t, "PostgreSQL to start", func() error { return ping(s.URL) })
 	return s.URL
 }
 
-// RunningPostgres is like [Postgres], but reports false where that would start a
-// private server.
-func RunningPostgres(ping func(url string) error) (url string, ok bool) {
-	if url := os.Getenv("OTP_TEST_POSTGRES"); url != "" {
-		return url, true
-	}
-	for _, path := range []string{"postgres@127.0.0.1:5432/test", "postgres@127.0.0.1:5432/postgres"} {
-		if url := "postgres://" + path + "?sslmode=disable"; ping(url) == nil {
-			return url, true
-		}
-	}
-	return "", false
-}
-
-// PostgresServer is a private server, with a superuser postgres who needs no
-// password. Wait for a ping of URL before its first use.
+// PostgresServer is a private server. Its superuser postgres needs no password.
+// Wait until a ping of URL succeeds before you use it.
 type PostgresServer struct {
 	URL     string
 	process *Process
@@ -50,8 +42,8 @@ type PostgresServer struct {
 	args    []string
 }
 
-// StartPostgres makes and starts a private server with further settings, such as
-// "synchronous_commit=off". The test is skipped if none is installed.
+// StartPostgres creates and starts a private server with additional settings, such
+// as "synchronous_commit=off". The test is skipped if PostgreSQL is not installed.
 func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
 	testkit.Long(t)
@@ -78,7 +70,7 @@ func StartPostgres(t testing.TB, settings ...string) *PostgresServer {
 	return s
 }
 
-// Restart starts the server again, with the files that it left behind.
+// Restart starts the server again with its existing files.
 func (s *PostgresServer) Restart(t testing.TB) {
 	t.Helper()
 	p := Start(t, s.dir, s.args[0], s.args[1:]...)
@@ -86,11 +78,11 @@ func (s *PostgresServer) Restart(t testing.TB) {
 	s.process = p
 }
 
-// Kill ends all processes of the server as a crash of it would (kill -9). What the
-// operating system has taken for the disk is not lost, as it is in a power cut.
+// Kill kills all processes of the server (kill -9), as a crash would. Unlike a power
+// cut, it does not lose data that the operating system has accepted for the disk.
 func (s *PostgresServer) Kill(t testing.TB) {
 	t.Helper()
-	s.process.Freeze() // so that it has no more children
+	s.process.Freeze() // so that it starts no more children
 	children := sqlChildren(s.process.cmd.Process.Pid)
 	signal("KILL", children...)
 	s.process.Kill()
@@ -104,20 +96,21 @@ func (s *PostgresServer) Kill(t testing.TB) {
 	})
 }
 
-// Freeze stops all processes without ending them: connections stay and nobody
+// Freeze stops all processes without ending them: connections stay open, but nothing
 // answers.
 func (s *PostgresServer) Freeze() {
 	s.process.Freeze()
 	signal("STOP", sqlChildren(s.process.cmd.Process.Pid)...)
 }
 
-// Thaw lets them go on.
+// Thaw continues the frozen processes.
 func (s *PostgresServer) Thaw() {
 	signal("CONT", sqlChildren(s.process.cmd.Process.Pid)...)
 	s.process.Thaw()
 }
 
-// sqlDir makes a folder that a server's user may enter, unlike those of t.TempDir.
+// sqlDir creates a folder that the server's user may enter, unlike those of
+// t.TempDir.
 func sqlDir(t testing.TB, username string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "otp-test-"+username+"-")
@@ -135,8 +128,8 @@ func sqlDir(t testing.TB, username string) string {
 	return dir
 }
 
-// sqlUser is a server's own user if this is root, under whom servers refuse to
-// run; else nil.
+// sqlUser returns the server's own user if the test runs as root, because servers
+// refuse to run as root. Otherwise it returns nil.
 func sqlUser(t testing.TB, name string) *user.User {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -144,12 +137,12 @@ func sqlUser(t testing.TB, name string) *user.User {
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		testkit.Skip(t, "no server runs as root, and there is no user %s: %v", name, err)
+		testkit.Skip(t, "the server does not run as root, and there is no user %s: %v", name, err)
 	}
 	return u
 }
 
-// sqlAs is a command line that runs args as a server's own user.
+// sqlAs returns a command line that runs args as the server's own user.
 func sqlAs(t testing.TB, username string, args ...string) []string {
 	t.Helper()
 	u := sqlUser(t, username)
@@ -159,7 +152,7 @@ func sqlAs(t testing.TB, username string, args ...string) []string {
 	return append([]string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--clear-groups", "--pdeathsig=KILL", "--"}, args...)
 }
 
-// sqlRun runs a program to its end.
+// sqlRun runs a program until it ends.
 func sqlRun(t testing.TB, dir string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
@@ -169,7 +162,7 @@ func sqlRun(t testing.TB, dir string, args ...string) {
 	}
 }
 
-// sqlChildren lists the processes that pid has started.
+// sqlChildren returns the processes that pid has started.
 func sqlChildren(pid int) (children []int) {
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {

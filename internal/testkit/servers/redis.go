@@ -15,9 +15,10 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// Redis returns the address of a server for tests that do it no harm: the one
-// in OTP_TEST_REDIS, else one on 127.0.0.1:6379, else a private one, else the
-// test is skipped. Use keys of your own there and no FLUSHALL.
+// Redis returns the address of a server for tests that do not disturb others. It
+// is the one in OTP_TEST_REDIS, or the one on 127.0.0.1:6379, or else a private
+// one; the test is skipped if none can be started. Use unique keys there, and no
+// FLUSHALL.
 func Redis(t testing.TB) string {
 	t.Helper()
 	testkit.Long(t)
@@ -34,18 +35,18 @@ func Redis(t testing.TB) string {
 type RedisServer struct {
 	*Process
 	Addr string
-	Dir  string // where its files are
+	Dir  string // contains its files
 	args []string
 }
 
-// StartRedis starts a private server with further configuration, such as
-// "--appendonly", "yes"; freePort there stands for a port that is free. It keeps
-// nothing on disk unless told to. The test is skipped if neither Redis nor Valkey
-// is installed.
+// StartRedis starts a private server with additional configuration, such as
+// "--appendonly", "yes"; freePort in it stands for a free port. By default the
+// server writes nothing to disk. The test is skipped if neither Redis nor Valkey is
+// installed.
 func StartRedis(t testing.TB, config ...string) *RedisServer {
 	t.Helper()
 	config = append([]string{"--port", freePort, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"}, config...)
-	for range 5 { // somebody else may take a port before the server does
+	for range 5 { // another program may take the port first
 		r := &RedisServer{Dir: t.TempDir()}
 		for _, arg := range config {
 			if arg == freePort {
@@ -64,7 +65,7 @@ func StartRedis(t testing.TB, config ...string) *RedisServer {
 
 const freePort = "a free port"
 
-// Restart starts the server again, with the files that it left behind.
+// Restart starts the server again with its existing files.
 func (r *RedisServer) Restart(t testing.TB) {
 	t.Helper()
 	if !r.start(t) {
@@ -83,7 +84,7 @@ func (r *RedisServer) start(t testing.TB) bool {
 		}
 		info, err := r.Do("INFO", "server") // LOADING is an error
 		if err == nil && !strings.Contains(info, fmt.Sprintf("process_id:%d\r", r.PID())) {
-			err = errors.New("somebody else's server")
+			err = errors.New("another server listens on the port")
 		}
 		return err
 	})
@@ -103,10 +104,10 @@ func redisProgram(t testing.TB) string {
 	return program
 }
 
-// Do sends one command and returns the answer; see RedisDo.
+// Do sends one command and returns the reply; see [RedisDo].
 func (r *RedisServer) Do(args ...string) (string, error) { return RedisDo(r.Addr, args...) }
 
-// Must is Do for a command that may not fail.
+// Must is Do for a command that must not fail.
 func (r *RedisServer) Must(t testing.TB, args ...string) string {
 	t.Helper()
 	answer, err := r.Do(args...)
@@ -116,8 +117,8 @@ func (r *RedisServer) Must(t testing.TB, args ...string) string {
 	return answer
 }
 
-// RedisDo sends one command over a connection of its own. A list comes back as
-// lines, nothing as "".
+// RedisDo sends one command over a new connection. It returns a list as lines, and
+// a null reply as "".
 func RedisDo(addr string, args ...string) (string, error) {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {

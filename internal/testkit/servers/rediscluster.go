@@ -10,15 +10,15 @@ import (
 
 // RedisCluster is a private cluster of three primaries and a replica of each.
 type RedisCluster struct {
-	Primaries [3]*RedisServer // as it began; failovers change who is what
-	Replicas  [3]*RedisServer // of the primary at the same place
+	Primaries [3]*RedisServer // at the start; failovers change the roles
+	Replicas  [3]*RedisServer // of the primaries with the same index
 }
 
-// slots are what each primary begins with.
+// slots are the ranges of slots that the primaries begin with.
 var slots = [3][2]string{{"0", "5460"}, {"5461", "10922"}, {"10923", "16383"}}
 
-// StartRedisCluster starts a cluster whose servers have further configuration,
-// and waits until every replica follows.
+// StartRedisCluster starts a cluster whose servers have additional configuration,
+// and waits until every replica is connected.
 func StartRedisCluster(t testing.TB, config ...string) *RedisCluster {
 	t.Helper()
 	c := &RedisCluster{}
@@ -59,8 +59,8 @@ func (c *RedisCluster) Addrs() []string {
 	return all
 }
 
-// WaitReady waits until all servers agree that three primaries serve all slots
-// and each has a replica that follows.
+// WaitReady waits until all servers agree that three primaries serve all slots and
+// that each of them has a connected replica.
 func (c *RedisCluster) WaitReady(t testing.TB) {
 	t.Helper()
 	Wait(t, "the cluster", func() error {
@@ -97,32 +97,31 @@ func indexOf(all []string, one string) int {
 	return -1
 }
 
-// Primary says whether a server is a primary now.
+// Primary reports whether the server is a primary now.
 func (r *RedisServer) Primary() bool {
 	info, err := r.Do("INFO", "replication")
 	return err == nil && strings.Contains(info, "role:master")
 }
 
-// Shard returns who is the primary and who the replica of the servers that began
-// at a place.
-func (c *RedisCluster) Shard(t testing.TB, place int) (primary, replica *RedisServer) {
+// Shard returns the current primary and replica of the i-th shard.
+func (c *RedisCluster) Shard(t testing.TB, i int) (primary, replica *RedisServer) {
 	t.Helper()
-	a, b := c.Primaries[place], c.Replicas[place]
+	a, b := c.Primaries[i], c.Replicas[i]
 	switch {
 	case a.Primary() && !b.Primary():
 		return a, b
 	case b.Primary() && !a.Primary():
 		return b, a
 	}
-	t.Fatalf("shard %d has no single primary", place)
+	t.Fatalf("shard %d has no single primary", i)
 	return nil, nil
 }
 
-// Failover lets the replica of a shard take over from its primary in good order,
-// and waits until all agree.
-func (c *RedisCluster) Failover(t testing.TB, place int) {
+// Failover promotes the replica of the i-th shard with a planned failover, and waits
+// until all servers agree.
+func (c *RedisCluster) Failover(t testing.TB, i int) {
 	t.Helper()
-	_, replica := c.Shard(t, place)
+	_, replica := c.Shard(t, i)
 	Wait(t, "the replica to take over", func() error {
 		if replica.Primary() {
 			return nil
@@ -136,8 +135,8 @@ func (c *RedisCluster) Failover(t testing.TB, place int) {
 	c.WaitReady(t)
 }
 
-// MoveSlot moves a slot of one shard to another with the keys in it, as a
-// resharding does.
+// MoveSlot moves a slot with its keys from one shard to another, as a resharding
+// does.
 func (c *RedisCluster) MoveSlot(t testing.TB, from, to, slot int) {
 	t.Helper()
 	source, _ := c.Shard(t, from)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// RedisProxy stands between a client and a server, notes the commands that go by
-// and disturbs them.
+// RedisProxy forwards connections of clients to a server. It records the commands
+// and can delay or lose their replies.
 type RedisProxy struct {
 	Addr     string
 	target   string
@@ -26,7 +26,7 @@ type RedisProxy struct {
 	conns    []net.Conn
 }
 
-// StartRedisProxy starts a proxy before the server at target.
+// StartRedisProxy starts a proxy for the server at target.
 func StartRedisProxy(t testing.TB, target string) *RedisProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -60,8 +60,8 @@ func StartRedisProxy(t testing.TB, target string) *RedisProxy {
 // setup are commands that a client sends for itself when it connects.
 var setup = []string{"HELLO", "CLIENT", "PING", "AUTH", "SELECT", "COMMAND", "CLUSTER", "READONLY"}
 
-// Commands returns the names of the commands since the last call, without those
-// by which clients set up a connection.
+// Commands returns the names of the commands since its last call, without those
+// that clients send to set up a connection.
 func (p *RedisProxy) Commands() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,16 +70,16 @@ func (p *RedisProxy) Commands() []string {
 	return all
 }
 
-// LoseAnswer lets the next command of this name reach the server, and ends its
-// connection instead of bringing the answer.
+// LoseAnswer lets the next command of this name reach the server, and closes its
+// connection instead of forwarding the reply.
 func (p *RedisProxy) LoseAnswer(command string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lose = command
 }
 
-// Delay holds each answer back for d from now on. It releases all answers that
-// are held back already.
+// Delay delays each reply by d from now on. It forwards the replies that are
+// already delayed.
 func (p *RedisProxy) Delay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,8 +88,8 @@ func (p *RedisProxy) Delay(d time.Duration) {
 	p.release = make(chan struct{})
 }
 
-// serve carries one connection. Clients may send ahead; answers are brought one
-// by one.
+// serve forwards one connection. Clients may pipeline commands; their replies are
+// forwarded one at a time.
 func (p *RedisProxy) serve(client net.Conn) {
 	defer client.Close()
 	server, err := net.Dial("tcp", p.target)
@@ -139,7 +139,7 @@ func (p *RedisProxy) note(name string) (lose bool, delay time.Duration, release 
 	return lose, p.delay, p.release
 }
 
-// readCommand reads one command and returns it as it was and its name.
+// readCommand reads one command and returns its bytes and its name.
 func readCommand(r *bufio.Reader) (raw []byte, name string, err error) {
 	raw, err = copyReply(r, nil)
 	if err != nil {
@@ -147,12 +147,12 @@ func readCommand(r *bufio.Reader) (raw []byte, name string, err error) {
 	}
 	parts := strings.SplitN(string(raw), "\r\n", 4)
 	if len(parts) < 4 || raw[0] != '*' {
-		return nil, "", fmt.Errorf("no command: %.20q", raw)
+		return nil, "", fmt.Errorf("not a command: %.20q", raw)
 	}
 	return raw, strings.ToUpper(parts[2]), nil
 }
 
-// copyReply appends one value of the protocol, RESP2 or RESP3, to raw.
+// copyReply reads one value of RESP2 or RESP3 and appends its bytes to raw.
 func copyReply(r *bufio.Reader, raw []byte) ([]byte, error) {
 	line, err := r.ReadBytes('\n')
 	if err != nil {

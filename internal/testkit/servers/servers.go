@@ -1,5 +1,6 @@
-// Package servers finds and starts real servers for tests: on loopback, in
-// temporary folders, killed when their test ends.
+// Package servers finds and starts real servers for tests. They listen on the
+// loopback interface, keep their files in temporary folders, and are killed when
+// their test ends. With -short, a test that needs a server is skipped.
 package servers
 
 import (
@@ -14,7 +15,7 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// Binary returns the path of the first of the named programs that is installed,
+// Binary returns the path of the first of the named programs that is installed, or
 // "" if none is.
 func Binary(names ...string) string {
 	for _, name := range names {
@@ -25,7 +26,7 @@ func Binary(names ...string) string {
 	return ""
 }
 
-// FreePort returns a port of 127.0.0.1 that nobody listens on.
+// FreePort returns a port of 127.0.0.1 that is not in use.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,17 +53,17 @@ func Wait(t testing.TB, what string, f func() error) {
 	}
 }
 
-// Dir returns a new folder that ends with the test. Unlike t.TempDir it may hold a
-// database file: a call whose context has ended goes on alone, and [database/sql.DB.Close]
-// does not wait for a connection that is just being opened, so a file may come while
-// the folder goes.
+// Dir returns a new folder that is removed when the test ends. Unlike t.TempDir, it
+// may contain database files: a call whose context has ended continues in the
+// background, and [database/sql.DB.Close] does not wait for a connection that is
+// being opened, so a file may appear while the folder is removed.
 func Dir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "otp-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { Wait(t, "a folder to go", func() error { return os.RemoveAll(dir) }) })
+	t.Cleanup(func() { Wait(t, "a folder to be removed", func() error { return os.RemoveAll(dir) }) })
 	return dir
 }
 
@@ -72,8 +73,8 @@ type Process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// Start runs a program in dir until the test ends, and shows what it printed if
-// the test fails.
+// Start runs a program in dir until the test ends. If the test fails, it logs the
+// end of the program's output.
 func Start(t testing.TB, dir, program string, args ...string) *Process {
 	t.Helper()
 	testkit.Long(t)
@@ -95,16 +96,16 @@ func Start(t testing.TB, dir, program string, args ...string) *Process {
 	return p
 }
 
-// Kill ends the process as a power cut would (kill -9), and waits for it.
+// Kill kills the process (kill -9) and waits until it has ended.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill()
 	<-p.done
 }
 
-// PID is the process's number.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Ended says whether the process has ended by itself or been killed.
+// Ended reports whether the process has ended or been killed.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
@@ -114,9 +115,9 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// Freeze stops the process without ending it: it accepts connections and does
-// not answer.
+// Freeze stops the process without ending it: connections are accepted, but it
+// does not answer.
 func (p *Process) Freeze() { signal("STOP", p.PID()) }
 
-// Thaw lets it go on.
+// Thaw continues a frozen process.
 func (p *Process) Thaw() { signal("CONT", p.PID()) }

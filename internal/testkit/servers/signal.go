@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// signal goes by the program kill, so that this package builds on every system.
-// After STOP nothing of the processes runs any more.
+// signal uses the program kill, so that this package builds on every system. After
+// STOP it waits until no thread of the processes runs.
 func signal(name string, pids ...int) {
 	args := []string{"-" + name}
 	for _, pid := range pids {
@@ -20,7 +20,7 @@ func signal(name string, pids ...int) {
 	if len(pids) == 0 {
 		return
 	}
-	exec.Command("kill", args...).Run() // fails where one of them has ended
+	exec.Command("kill", args...).Run() // fails if one of them has ended
 	if name != "STOP" {
 		return
 	}
@@ -29,11 +29,11 @@ func signal(name string, pids ...int) {
 	}
 }
 
-// running reports whether a thread of the processes runs: one takes the signal when
-// its turn comes, and until then the others go on.
+// running reports whether a thread of the processes still runs. The signal stops
+// them only when one of the threads is scheduled to handle it.
 func running(pids []int) bool {
 	for _, pid := range pids {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // none where there is no /proc
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // none without /proc
 		for _, thread := range threads {
 			if _, state := stat(thread); state != "T" && state != "Z" && state != "" {
 				return true
@@ -43,7 +43,7 @@ func running(pids []int) bool {
 	return false
 }
 
-// stat reads a process's parent and state, 0 and "" if there is none.
+// stat returns a process's parent and state, or 0 and "" if it does not exist.
 func stat(path string) (parent int, state string) {
 	text, _ := os.ReadFile(path)
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))

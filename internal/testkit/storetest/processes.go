@@ -15,12 +15,12 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// childEnv tells a test program that it is a child of Processes, and how to open
-// its store.
+// childEnv is set for a test program that is a child of Processes. Its value says
+// how to open the store.
 const childEnv = "OTP_TEST_CHILD"
 
-// Child is for TestMain: where this program is a child of Processes it opens a
-// store by what the parent said, guesses what the parent asks for, and exits.
+// Child is for TestMain. If this program is a child of [Processes], Child opens a
+// store as the parent says, makes the guesses that the parent asks for, and exits.
 func Child(open func(how string) (otp.Store, error)) {
 	how, ok := os.LookupEnv(childEnv)
 	if !ok {
@@ -33,7 +33,7 @@ func Child(open func(how string) (otp.Store, error)) {
 	os.Exit(0)
 }
 
-// task is 50 guesses at once, in turn at each of the challenges.
+// task is perChild guesses at once, in turn for each of the challenges.
 type task struct{ IDs, Codes []string }
 
 const perChild = 50
@@ -51,7 +51,7 @@ func runChild(open func(string) (otp.Store, error), how string) error {
 	for {
 		var task task
 		if err := in.Decode(&task); err != nil {
-			return nil // the parent has gone
+			return nil // the parent has ended
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		count := together(perChild, func(i int) error {
@@ -65,9 +65,9 @@ func runChild(open func(string) (otp.Store, error), how string) error {
 	}
 }
 
-// Processes lets two processes guess, or four at night, 50 guesses each at once.
-// They are this test program, run again, whose TestMain calls Child; how tells
-// them where the store is.
+// Processes lets two processes guess (four in nightly runs), each with 50 guesses at
+// once. The processes are this test program, whose TestMain must call [Child]; how
+// tells them how to open the store.
 func Processes(t *testing.T, store otp.Store, how string, rounds int) {
 	inbox := new(otptest.Inbox)
 	v := NewVerifier(t, store, inbox)
@@ -91,7 +91,7 @@ func Processes(t *testing.T, store otp.Store, how string, rounds int) {
 	t.Run("wrong guesses", func(t *testing.T) { // B1
 		for range rounds {
 			id, code := ask(t, v, inbox, newAddress())
-			expect(t, all(task{[]string{id}, []string{wrong(code)}}), map[string]int{"wrong": guesses, "exhausted": total - guesses})
+			expect(t, all(task{[]string{id}, []string{testkit.WrongCode(code)}}), map[string]int{"wrong": guesses, "exhausted": total - guesses})
 		}
 	})
 	t.Run("right guesses", func(t *testing.T) { // B2
@@ -106,7 +106,7 @@ func Processes(t *testing.T, store otp.Store, how string, rounds int) {
 			var task task
 			for range 10 {
 				id, code := ask(t, v, inbox, to)
-				task.IDs, task.Codes = append(task.IDs, id), append(task.Codes, wrong(code))
+				task.IDs, task.Codes = append(task.IDs, id), append(task.Codes, testkit.WrongCode(code))
 			}
 			got := all(task)
 			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != total-budget {

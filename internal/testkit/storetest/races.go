@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// Races lets 200 guesses at once come through two verifiers, each over a store
-// of its own on the same data. It is run for as many rounds as asked for.
+// Races makes 200 guesses at once with two verifiers, each of which uses one of two
+// stores on the same data. It does so for the given number of rounds.
 func Races(t *testing.T, a, b otp.Store, rounds int) {
 	inbox := new(otptest.Inbox)
 	vs := [2]*otp.Verifier{NewVerifier(t, a, inbox), NewVerifier(t, b, inbox)}
@@ -17,7 +18,7 @@ func Races(t *testing.T, a, b otp.Store, rounds int) {
 		for range rounds {
 			id, code := ask(t, vs[0], inbox, newAddress())
 			expect(t, together(200, func(i int) error {
-				_, err := vs[i%2].Check(t.Context(), id, wrong(code))
+				_, err := vs[i%2].Check(t.Context(), id, testkit.WrongCode(code))
 				return err
 			}), map[string]int{"wrong": guesses, "exhausted": 200 - guesses})
 		}
@@ -35,7 +36,7 @@ func Races(t *testing.T, a, b otp.Store, rounds int) {
 		for range rounds {
 			id, code := ask(t, vs[0], inbox, newAddress())
 			got := together(200, func(i int) error {
-				guess := wrong(code)
+				guess := testkit.WrongCode(code)
 				if i%50 == 7 {
 					guess = code
 				}
@@ -55,7 +56,7 @@ func Races(t *testing.T, a, b otp.Store, rounds int) {
 				ids[i], codes[i] = ask(t, vs[i%2], inbox, to)
 			}
 			got := together(100, func(i int) error {
-				_, err := vs[i%2].Check(t.Context(), ids[i%10], wrong(codes[i%10]))
+				_, err := vs[i%2].Check(t.Context(), ids[i%10], testkit.WrongCode(codes[i%10]))
 				return err
 			})
 			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != 100-budget {

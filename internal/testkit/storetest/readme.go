@@ -8,8 +8,8 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit/readme"
 )
 
-// README checks that the Go code in README.md stands in example_test.go, and that
-// the example prints what it should. It is called where both files are.
+// README checks that example_test.go contains the Go code of README.md, and that
+// the example prints want. The test must run in the folder of both files.
 func README(t *testing.T, example func(), want string) {
 	t.Helper()
 	examples, err := os.ReadFile("example_test.go")

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/redisswap"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 )
 
 var one, two = []byte("one"), []byte("two")
 
-// redisScript checks what becomes of a swap when the server has forgotten the
-// script, as after a restart or a failover: store reaches the server by the proxy.
+// redisScript checks that a swap works when the server does not know the script, as
+// after a restart or a failover. The store connects to the proxy.
 func redisScript(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
 	t.Helper()
 	swap(t, store, nil, one)
@@ -28,21 +29,21 @@ func redisScript(t *testing.T, server *servers.RedisServer, proxy *servers.Redis
 	sent(t, proxy, "EVALSHA")
 }
 
-// redisLostAnswer checks that a swap whose answer is lost is an error, is made
-// once and is not sent again, while a load is.
+// redisLostAnswer checks that a swap whose reply is lost is an error, is made once
+// and is not retried, while a load is retried.
 func redisLostAnswer(t *testing.T, server *servers.RedisServer, proxy *servers.RedisProxy, store otp.Store) {
 	t.Helper()
-	lost := func(old, new []byte, want ...string) {
+	lost := func(from, to []byte, want ...string) {
 		t.Helper()
 		proxy.Commands()
 		proxy.LoseAnswer(want[len(want)-1])
-		if swapped, err := store.CompareAndSwap(t.Context(), "k", old, new, time.Minute); swapped || err == nil {
-			t.Fatalf("with a lost answer: %v, %v", swapped, err)
+		if swapped, err := store.CompareAndSwap(t.Context(), "k", from, to, time.Minute); swapped || err == nil {
+			t.Fatalf("with a lost reply: %v, %v", swapped, err)
 		}
 		sent(t, proxy, want...)
 		proxy.LoseAnswer("GETEX")
-		if value, err := store.Load(t.Context(), "k"); string(value) != string(new) || err != nil {
-			t.Fatalf("Load gave %q, %v; want %q", value, err, new)
+		if value, err := store.Load(t.Context(), "k"); string(value) != string(to) || err != nil {
+			t.Fatalf("Load gave %q, %v; want %q", value, err, to)
 		}
 		sent(t, proxy, "GETEX", "GETEX")
 	}
@@ -52,8 +53,8 @@ func redisLostAnswer(t *testing.T, server *servers.RedisServer, proxy *servers.R
 	lost(two, one, "EVALSHA", "EVAL")
 }
 
-// redisForeign checks what the store makes of keys that no store wrote, how it
-// names its own, and that they end. The keys begin with prefix.
+// redisForeign checks how the store handles keys that no store wrote, how it names
+// its own keys, and that they expire. The keys begin with prefix.
 func redisForeign(t *testing.T, server *servers.RedisServer, prefix string, store otp.Store) {
 	t.Helper()
 	server.Must(t, "LPUSH", prefix+"list", "x")
@@ -63,7 +64,7 @@ func redisForeign(t *testing.T, server *servers.RedisServer, prefix string, stor
 	if swapped, err := store.CompareAndSwap(t.Context(), "list", nil, one, time.Minute); swapped || err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
 		t.Errorf("a swap of a list gave %v, %v", swapped, err)
 	}
-	server.Must(t, "SET", prefix+"k", "") // no store writes an empty value, so it is none
+	server.Must(t, "SET", prefix+"k", "") // no store writes an empty value, so it counts as absent
 	if value, err := store.Load(t.Context(), "k"); value != nil || err != nil {
 		t.Errorf("Load of an empty value gave %q, %v", value, err)
 	}
@@ -78,10 +79,12 @@ func redisForeign(t *testing.T, server *servers.RedisServer, prefix string, stor
 	swap(t, store, raw, nil)
 }
 
-// redisReplica checks that nothing is answered where store leads to a replica: not
-// even that a comparison failed, since a replica may be late.
-func redisReplica(t *testing.T, store otp.Store) {
+// redisReplica checks that all calls fail if store is connected to a replica. A
+// swap must not even return that the comparison failed, because the replica may be
+// out of date.
+func redisReplica(t *testing.T, store RedisStore) {
 	t.Helper()
+	pingFails(t, store, redisswap.ErrReplica)
 	if value, err := store.Load(t.Context(), "k"); value != nil || err == nil || !strings.Contains(err.Error(), "READONLY") {
 		t.Errorf("Load gave %q, %v", value, err)
 	}
@@ -93,8 +96,8 @@ func redisReplica(t *testing.T, store otp.Store) {
 	}
 }
 
-// redisFull checks that a full server that does not evict refuses a swap, and
-// still lets read and delete.
+// redisFull checks that a full server that does not evict rejects a swap, and still
+// allows loads and deletes.
 func redisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
 	t.Helper()
 	swap(t, store, nil, one)
@@ -109,21 +112,21 @@ func redisFull(t *testing.T, server *servers.RedisServer, store otp.Store) {
 	swap(t, store, one, nil)
 }
 
-// redisAbandoned checks that a swap that its caller gave up works on what it was
-// given, whatever the caller then does with it.
+// redisAbandoned checks that a swap whose context has ended works on a copy of its
+// arguments: the caller may change them after the call.
 func redisAbandoned(t *testing.T, server *servers.RedisServer, store otp.Store) {
 	t.Helper()
 	swap(t, store, nil, one)
 	server.Freeze()
 	for range 10 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		old, new := bytes.Clone(one), bytes.Clone(two)
-		if swapped, err := store.CompareAndSwap(ctx, "k", old, new, time.Minute); swapped || err == nil {
+		from, to := bytes.Clone(one), bytes.Clone(two)
+		if swapped, err := store.CompareAndSwap(ctx, "k", from, to, time.Minute); swapped || err == nil {
 			t.Fatalf("on a frozen server: %v, %v", swapped, err)
 		}
 		cancel()
-		copy(old, "xxx") // the caller's again
-		copy(new, "xxx")
+		copy(from, "xxx") // the caller owns them again
+		copy(to, "xxx")
 	}
 	server.Thaw()
 	value, err := store.Load(t.Context(), "k")
@@ -132,10 +135,10 @@ func redisAbandoned(t *testing.T, server *servers.RedisServer, store otp.Store) 
 	}
 }
 
-func swap(t *testing.T, store otp.Store, old, new []byte) {
+func swap(t *testing.T, store otp.Store, from, to []byte) {
 	t.Helper()
-	if swapped, err := store.CompareAndSwap(t.Context(), "k", old, new, time.Minute); !swapped || err != nil {
-		t.Fatalf("the swap of %q for %q gave %v, %v", old, new, swapped, err)
+	if swapped, err := store.CompareAndSwap(t.Context(), "k", from, to, time.Minute); !swapped || err != nil {
+		t.Fatalf("the swap of %q for %q gave %v, %v", from, to, swapped, err)
 	}
 }
 

@@ -1,6 +1,7 @@
-// Package storetest holds real stores, with real verifiers over them, to the
-// promise of package otp: what otptest.TestStore cannot see, since it knows one
-// store and no codes. Standard library only.
+// Package storetest tests real stores together with real verifiers: it checks the
+// guarantees of package otp that otptest.TestStore cannot check, because that suite
+// uses one store and no codes. The package imports only the standard library and
+// this module.
 package storetest
 
 import (
@@ -15,16 +16,17 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// Secret is what all verifiers of these tests seal with.
+// Secret is the secret of all verifiers in these tests.
 const Secret = "a secret that only tests may know, of more than 32 bytes"
 
-// guesses is what a challenge takes; budget is what an address takes in a day.
+// guesses is how many wrong guesses a challenge allows; budget is how many an
+// address allows in a day.
 const (
 	guesses = 5
 	budget  = 10
 )
 
-// NewVerifier returns a verifier over store that mails to inbox. An address may
+// NewVerifier returns a verifier that uses store and sends to inbox. An address may
 // get a hundred mails at once.
 func NewVerifier(t testing.TB, store otp.Store, inbox *otptest.Inbox) *otp.Verifier {
 	t.Helper()
@@ -38,7 +40,7 @@ func NewVerifier(t testing.TB, store otp.Store, inbox *otptest.Inbox) *otp.Verif
 	return v
 }
 
-// ask opens a challenge for an address that nobody has used and returns its code.
+// ask sends a code to an address and returns the challenge's ID and the code.
 func ask(t testing.TB, v *otp.Verifier, inbox *otptest.Inbox, to string) (id, code string) {
 	t.Helper()
 	ch, err := v.Send(t.Context(), otp.Request{To: to})
@@ -49,14 +51,6 @@ func ask(t testing.TB, v *otp.Verifier, inbox *otptest.Inbox, to string) (id, co
 }
 
 func newAddress() string { return rand.Text() + "@example.com" }
-
-// wrong is a code, and not this one.
-func wrong(code string) string {
-	if code == "000000" {
-		return "000001"
-	}
-	return "000000"
-}
 
 // together runs f n times at once and returns how often it gave each error.
 func together(n int, f func(i int) error) map[string]int {
@@ -78,7 +72,7 @@ func together(n int, f func(i int) error) map[string]int {
 	return count
 }
 
-// verdict names what a Check returned.
+// verdict names the result of a Check.
 func verdict(err error) string {
 	for name, known := range map[string]error{
 		"right": nil, "wrong": otp.ErrCode, "exhausted": otp.ErrExhausted, "escalated": otp.ErrEscalated, "unknown": otp.ErrUnknown,
@@ -97,8 +91,9 @@ func expect(t testing.TB, got, want map[string]int) {
 	}
 }
 
-// stalls watches how long the machine stands still, and returns a function that
-// ends the watch and tells the longest time: nobody can return while it does.
+// stalls measures how long this process is not scheduled: no call can return in
+// that time. The returned function ends the measurement and returns the longest
+// such time.
 func stalls() func() time.Duration {
 	const beat = 10 * time.Millisecond
 	stop, longest := make(chan struct{}), make(chan time.Duration)

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// Traffic is clients that ask and check without pause, and what they were told.
-// Faults may happen meanwhile: a call that fails has told nothing, and its client
-// goes on.
+// Traffic is a number of clients that send and check codes without pause, and
+// records the verdicts that they got. Faults may happen meanwhile: a call that fails
+// gives no verdict, and its client continues.
 type Traffic struct {
 	verifiers []*otp.Verifier
 	inbox     *otptest.Inbox
@@ -33,16 +34,16 @@ type Traffic struct {
 	late  time.Duration
 }
 
-// flow is one challenge and what was told about it.
+// flow is one challenge and its verdicts.
 type flow struct {
 	id, code string
 	right    bool // two of its guesses are right
 	mu       sync.Mutex
-	told     map[string]int
+	verdicts map[string]int
 }
 
-// StartTraffic starts clients over the stores, one verifier for each store. A call
-// gets patience to return.
+// StartTraffic starts clients of the stores, with one verifier for each store. The
+// context of each call ends after patience.
 func StartTraffic(t testing.TB, clients int, patience time.Duration, stores ...otp.Store) *Traffic {
 	t.Helper()
 	tr := &Traffic{inbox: new(otptest.Inbox), patience: patience, stop: make(chan struct{}), stalled: stalls()}
@@ -64,7 +65,7 @@ func StartTraffic(t testing.TB, clients int, patience time.Duration, stores ...o
 	return tr
 }
 
-// Done says how many flows have ended so far.
+// Done returns how many flows have ended so far.
 func (tr *Traffic) Done() int { return int(tr.done.Load()) }
 
 // Wait waits until n more flows have ended.
@@ -79,15 +80,15 @@ func (tr *Traffic) Wait(t testing.TB, n int) {
 	})
 }
 
-// Stop ends the traffic once every client has ended its flow.
+// Stop stops the clients and waits until each has ended its flow.
 func (tr *Traffic) Stop() {
 	close(tr.stop)
 	tr.clients.Wait()
 	tr.late -= tr.stalled()
 }
 
-// run is one flow: a mail, then six guesses at once. In every other flow two of
-// them are right; else three are wrong and that is all.
+// run is one flow: a mail and then several guesses at once. In every other flow
+// there are two right and two wrong guesses, and in the others three wrong ones.
 func (tr *Traffic) run(n int) {
 	to := newAddress()
 	var id string
@@ -99,19 +100,19 @@ func (tr *Traffic) run(n int) {
 	if err != nil {
 		return
 	}
-	f := &flow{id: id, code: tr.inbox.Code(to), right: n%2 == 0, told: map[string]int{}}
+	f := &flow{id: id, code: tr.inbox.Code(to), right: n%2 == 0, verdicts: map[string]int{}}
 	tr.mu.Lock()
 	tr.flows = append(tr.flows, f)
 	tr.mu.Unlock()
-	list := []string{wrong(f.code), wrong(f.code), wrong(f.code)}
+	list := []string{testkit.WrongCode(f.code), testkit.WrongCode(f.code), testkit.WrongCode(f.code)}
 	if f.right {
-		list = []string{wrong(f.code), f.code, wrong(f.code), f.code}
+		list = []string{testkit.WrongCode(f.code), f.code, testkit.WrongCode(f.code), f.code}
 	}
 	together(len(list), func(i int) error { return tr.guess(f, (n+i)%len(tr.verifiers), list[i]) })
 	tr.done.Add(1)
 }
 
-// guess makes one guess and keeps what was told.
+// guess makes one guess and records its verdict.
 func (tr *Traffic) guess(f *flow, verifier int, guess string) error {
 	err := tr.call(func(ctx context.Context) error {
 		_, err := tr.verifiers[verifier%len(tr.verifiers)].Check(ctx, f.id, guess)
@@ -119,9 +120,9 @@ func (tr *Traffic) guess(f *flow, verifier int, guess string) error {
 	})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch told := verdict(err); told {
+	switch v := verdict(err); v {
 	case "right", "wrong":
-		f.told[told]++
+		f.verdicts[v]++
 	case "unknown", "exhausted", "escalated":
 	default:
 		tr.failed.Add(1)
@@ -140,25 +141,25 @@ func (tr *Traffic) call(f func(ctx context.Context) error) error {
 	return err
 }
 
-// Result is what Audit found.
+// Result is the result of [Traffic.Audit].
 type Result struct {
 	Flows     int           // that were sent
-	Right     int           // guesses that were told to be right
-	Wrong     int           // guesses that were told to be wrong
+	Right     int           // guesses whose verdict was right
+	Wrong     int           // guesses whose verdict was wrong
 	Failed    int           // guesses that failed
 	Twice     int           // codes that were accepted more than once
-	GivenBack int           // wrong guesses that were told and are not counted
-	Gone      int           // ledgers of unanswered challenges that are not there any more
+	GivenBack int           // wrong guesses with a verdict that are not counted
+	Gone      int           // ledgers of unanswered challenges that are lost
 	Late      time.Duration // the longest that a call outlived its context, less the machine's longest stall
 }
 
-// String is the result in a line.
+// String returns the result as one line.
 func (r Result) String() string {
-	return fmt.Sprintf("%d flows, %d told right, %d told wrong, %d guesses failed: %d codes accepted twice, %d told guesses not counted, %d ledgers gone",
+	return fmt.Sprintf("%d flows, %d right, %d wrong, %d guesses failed: %d codes accepted twice, %d wrong guesses not counted, %d ledgers lost",
 		r.Flows, r.Right, r.Wrong, r.Failed, r.Twice, r.GivenBack, r.Gone)
 }
 
-// Kept fails t unless nothing that was told was taken back.
+// Kept fails t if anything acknowledged was lost.
 func (r Result) Kept(t testing.TB) {
 	t.Helper()
 	t.Log(r)
@@ -168,7 +169,7 @@ func (r Result) Kept(t testing.TB) {
 	case r.Twice > 0:
 		t.Error("a code was accepted twice")
 	case r.GivenBack > 0:
-		t.Error("more verdicts were told than are counted")
+		t.Error("wrong guesses are not counted any more")
 	case r.Gone > 0:
 		t.Error("ledgers were lost")
 	case r.Late > time.Second:
@@ -176,16 +177,15 @@ func (r Result) Kept(t testing.TB) {
 	}
 }
 
-// Audit asks again about every flow, once the traffic has stopped, over a store
-// that may have to get well first: a code that was accepted must not be accepted
-// again, and of a challenge that still lives as many guesses must be counted as
-// were told.
+// Audit checks every flow again after Stop. It waits until the store works. A code
+// that was accepted must not be accepted again, and a live challenge must have
+// counted every wrong guess that got a verdict.
 func (tr *Traffic) Audit(t testing.TB, store otp.Store) Result {
 	t.Helper()
 	r := Result{Flows: len(tr.flows), Failed: int(tr.failed.Load()), Late: max(0, tr.late)}
 	v := NewVerifier(t, store, tr.inbox)
 	for _, f := range tr.flows {
-		accepted := f.told["right"]
+		accepted := f.verdicts["right"]
 		var ch otp.Challenge
 		var err error
 		servers.Wait(t, "the store", func() error {
@@ -197,7 +197,7 @@ func (tr *Traffic) Audit(t testing.TB, store otp.Store) Result {
 		})
 		switch {
 		case err == nil, errors.Is(err, otp.ErrExhausted), errors.Is(err, otp.ErrEscalated):
-			r.GivenBack += max(0, f.told["wrong"]-(guesses-ch.GuessesLeft))
+			r.GivenBack += max(0, f.verdicts["wrong"]-(guesses-ch.GuessesLeft))
 		case errors.Is(err, otp.ErrUnknown):
 			if !f.right {
 				r.Gone++
@@ -214,8 +214,8 @@ func (tr *Traffic) Audit(t testing.TB, store otp.Store) Result {
 		if accepted > 1 {
 			r.Twice++
 		}
-		r.Right += f.told["right"]
-		r.Wrong += f.told["wrong"]
+		r.Right += f.verdicts["right"]
+		r.Wrong += f.verdicts["wrong"]
 	}
 	return r
 }

@@ -5,19 +5,20 @@ import (
 	"testing"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// Trips are the names of an engine's commands: those of a load, of a swap that
-// makes a ledger and of one that replaces it.
+// Trips are the names of an engine's commands for a load, for a swap that creates
+// a value, and for one that replaces a value.
 type Trips struct{ Load, Create, Swap string }
 
-// CheckTrips checks which commands each step of a flow over store takes; commands
-// returns those since it was last called.
+// CheckTrips checks which commands each step of a flow sends to the server of store.
+// The function commands returns those since its last call.
 func CheckTrips(t *testing.T, store otp.Store, commands func() []string, c Trips) {
 	inbox := new(otptest.Inbox)
 	here, elsewhere := NewVerifier(t, store, inbox), NewVerifier(t, store, inbox)
-	// The first swap may have to bring the script.
+	// The first swap may have to load the script.
 	ask(t, here, inbox, newAddress())
 
 	var to, id, code string
@@ -36,15 +37,15 @@ func CheckTrips(t *testing.T, store otp.Store, commands func() []string, c Trips
 		return verdict(err)
 	}
 	for _, step := range []struct {
-		name, told string
-		run        func() string
-		want       []string
+		name, verdict string
+		run           func() string
+		want          []string
 	}{
 		{"Send with a client", "sent", func() string { to = newAddress(); return send(otp.Request{Client: newAddress()}) },
 			[]string{c.Load, c.Create, c.Load, c.Create}},
 		{"Send", "sent", func() string { to = newAddress(); return send(otp.Request{}) }, []string{c.Load, c.Create}},
 		{"Send to an address that was here", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
-		{"Check, wrong", "wrong", func() string { return check(here, wrong(code)) }, []string{c.Swap}},
+		{"Check, wrong", "wrong", func() string { return check(here, testkit.WrongCode(code)) }, []string{c.Swap}},
 		{"Check, right", "right", func() string { return check(here, code) }, []string{c.Swap}},
 		{"Check of a used one", "unknown", func() string { return check(here, code) }, []string{c.Load}},
 		{"Send again", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
@@ -52,15 +53,15 @@ func CheckTrips(t *testing.T, store otp.Store, commands func() []string, c Trips
 		{"Send once more", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
 		{"The last guess", "wrong", func() string {
 			for range 4 {
-				check(here, wrong(code))
+				check(here, testkit.WrongCode(code))
 			}
-			return check(here, wrong(code))
+			return check(here, testkit.WrongCode(code))
 		}, []string{c.Swap, c.Swap, c.Swap, c.Swap, c.Swap}},
 		{"A guess after that", "exhausted", func() string { return check(here, code) }, []string{c.Load}},
 	} {
 		commands()
-		if told := step.run(); told != step.told {
-			t.Fatalf("%s: %s, want %s", step.name, told, step.told)
+		if got := step.run(); got != step.verdict {
+			t.Fatalf("%s: %s, want %s", step.name, got, step.verdict)
 		}
 		if got := commands(); !slices.Equal(got, step.want) {
 			t.Errorf("%s took %v, want %v", step.name, got, step.want)

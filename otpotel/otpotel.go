@@ -1,6 +1,6 @@
-// Package otpotel tells OpenTelemetry what an [otp.Verifier] does: how many mails,
-// right and wrong codes, and failures there are, how long calls, store and mail
-// take, and a span for each of them.
+// Package otpotel records metrics and traces of an [otp.Verifier] with
+// OpenTelemetry: how many mails, correct and wrong codes and failures there are, how
+// long calls, store commands and mails take, and a span for each of them.
 //
 //	telemetry, err := otpotel.New(nil) // the global providers
 //	...
@@ -12,34 +12,40 @@
 //
 // # Metrics
 //
-//	otp.events              {event}  counter    what happened, as in otpevent.Kind
+//	otp.events              {event}  counter    events; otp.event is their kind (package otpevent)
 //	otp.operation.duration  s        histogram  calls of the Verifier
 //	otp.store.duration      s        histogram  commands to the store
-//	otp.mail.duration       s        histogram  mails handed to a sender
-//	otp.answer.age          s        histogram  from opening a challenge to its right code
+//	otp.mail.duration       s        histogram  mails passed to a sender
+//	otp.answer.age          s        histogram  time from opening a challenge to its correct code
 //
-// The Prometheus exporter calls them otp_events_total, otp_operation_duration_seconds,
-// otp_store_duration_seconds, otp_mail_duration_seconds and otp_answer_age_seconds. Buckets end at
-// 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms, 1, 2.5, 5 and 10 s; those of
-// otp.answer.age at 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600 and 1800 s and at a day.
+// The Prometheus exporter names them otp_events_total,
+// otp_operation_duration_seconds, otp_store_duration_seconds,
+// otp_mail_duration_seconds and otp_answer_age_seconds.
+//
+// The upper bounds of the buckets are 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250
+// and 500 ms, 1, 2.5, 5 and 10 s. For otp.answer.age they are 5, 10, 15, 20, 30, 45,
+// 60, 90, 120, 180, 300, 600 and 1800 s and one day.
 //
 // # Attributes
 //
-// All have few values, whatever people type: otp.event, otp.purpose (the kind, at most
-// 30 of them), otp.known, otp.strong; otp.operation; otp.store.operation; otp.stage (at most 30).
-// The value of otp.sender is what the application passes to [Telemetry.Sender]. Others:
+// Events have otp.event, otp.purpose (the kind of the purpose), otp.known and
+// otp.strong. Durations have otp.operation, otp.store.operation or otp.stage. The
+// value of otp.sender is the name that you pass to [Telemetry.Sender]. The others are:
 //
 //	otp.result of an operation  ok, address, malformed, wrong, expired, exhausted, escalated,
-//	                            unknown, limited, refused (the recipient, for good), failed
+//	                            unknown, limited, refused (the recipient, permanently), failed
 //	otp.result of the store     ok, absent, lost (another call swapped first), failed
-//	otp.result of a mail        ok, temporary, refused, unknown (it may have gone out)
-//	error.type                  canceled, timeout, send, _OTHER: where the system fails
+//	otp.result of a mail        ok, temporary, refused, unknown (it may have been sent)
+//	error.type                  canceled, timeout, send, _OTHER; set for system failures
 //
-// No attribute holds an address, a code, an ID or a hash. grafana.json beside this package is a
-// dashboard for them.
+// User input cannot create new values without limit: otp.purpose and otp.stage keep
+// their first 30 values, all later ones become "_OTHER". No attribute contains an
+// address, a code, an ID or a hash. The file grafana.json in the folder of this
+// package is a dashboard for these metrics.
 package otpotel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -54,20 +60,20 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// scope is the name of the instrumentation.
+// scope is the name of the instrumentation scope.
 const scope = "github.com/go-mailotp/otp/otpotel"
 
-// Options are the choices of [New]. The zero value has every default.
+// Options configures [New]. The zero value uses every default.
 type Options struct {
-	// MeterProvider makes the metrics. Default: otel.GetMeterProvider().
+	// MeterProvider creates the metrics. Default: otel.GetMeterProvider().
 	MeterProvider metric.MeterProvider
 
-	// TracerProvider makes the spans. Default: otel.GetTracerProvider().
+	// TracerProvider creates the spans. Default: otel.GetTracerProvider().
 	TracerProvider trace.TracerProvider
 }
 
-// Telemetry is an [otp.Observer] and wraps what a Verifier is made of. It is safe for
-// concurrent use and must be made by [New].
+// Telemetry is an [otp.Observer]; it also wraps stores and senders. Create it with
+// [New]. It is safe for concurrent use.
 type Telemetry struct {
 	tracer    trace.Tracer
 	events    metric.Int64Counter
@@ -82,19 +88,16 @@ type Telemetry struct {
 
 var _ otp.Observer = (*Telemetry)(nil)
 
-// New returns a Telemetry; opts may be nil, for the global providers: where the application sets
-// none, nothing is recorded. Its errors are those of the MeterProvider.
+// New returns a Telemetry. If opts is nil, it uses the global providers; if the
+// application has not set them, nothing is recorded. An error comes from the
+// MeterProvider.
 func New(opts *Options) (*Telemetry, error) {
 	o := Options{}
 	if opts != nil {
 		o = *opts
 	}
-	if o.MeterProvider == nil {
-		o.MeterProvider = otel.GetMeterProvider()
-	}
-	if o.TracerProvider == nil {
-		o.TracerProvider = otel.GetTracerProvider()
-	}
+	o.MeterProvider = cmp.Or(o.MeterProvider, otel.GetMeterProvider())
+	o.TracerProvider = cmp.Or(o.TracerProvider, otel.GetTracerProvider())
 	t := &Telemetry{tracer: o.TracerProvider.Tracer(scope)}
 	meter := o.MeterProvider.Meter(scope)
 	var errs [5]error
@@ -119,14 +122,15 @@ func (t *Telemetry) Observe(ctx context.Context, e otp.Event) {
 	}
 }
 
-// seriesKey is what tells the series of events apart.
+// seriesKey identifies a series of events.
 type seriesKey struct {
 	kind          otpevent.Kind
 	purpose       string
 	known, strong bool
 }
 
-// series are the attributes of an event, made once: Observe runs in the caller of Check.
+// series has the attributes of an event. They are created once for each seriesKey,
+// since Observe runs while somebody waits for Check.
 type series struct {
 	event []metric.AddOption
 	age   []metric.RecordOption
@@ -147,7 +151,7 @@ func (t *Telemetry) series(key seriesKey) *series {
 	return s
 }
 
-// Span is for [otp.Options].Span: a span and a duration for each call.
+// Span records a span and a duration for each call. Use it as [otp.Options].Span.
 func (t *Telemetry) Span(ctx context.Context, operation string) (context.Context, func(error)) {
 	began := time.Now()
 	ctx, span := t.tracer.Start(ctx, "otp."+operation, trace.WithAttributes(attribute.String("otp.operation", operation)))
@@ -161,11 +165,11 @@ func (t *Telemetry) Span(ctx context.Context, operation string) (context.Context
 	}
 }
 
-// maxNames is how many values of an attribute are told apart.
+// maxNames is the maximum number of different values of an attribute.
 const maxNames = 30
 
-// names bounds the values of an attribute: the first few are told apart, the rest
-// are "_OTHER". The zero value is ready.
+// names limits the values of an attribute: the first maxNames are kept, all later
+// ones become "_OTHER". The zero value is ready to use.
 type names struct {
 	mu   sync.RWMutex
 	seen map[string]bool

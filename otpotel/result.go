@@ -11,7 +11,7 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// results are the values of otp.result for what a person can cause.
+// results are the values of otp.result for errors that people can cause.
 var results = []struct {
 	err  error
 	name string
@@ -35,19 +35,20 @@ func result(err error) string {
 	return "failed"
 }
 
-// refused reports whether a sender refused a recipient for good, which is no failure of the system.
+// refused reports whether a recipient was rejected permanently, which is not a failure
+// of the system.
 func refused(err error) bool {
 	var e *otp.SendError
 	return errors.As(err, &e) && e.RefusedRecipient()
 }
 
-// errPanicked stands for the error of a store or sender that does not return.
+// errPanicked is recorded if a store or a sender panics.
 var errPanicked = errors.New("otpotel: panicked")
 
-// failed reports whether err is the system's.
+// failed reports whether err is a failure of the system.
 func failed(err error) bool { return result(err) == "failed" }
 
-// errorType is a word for a failure of the system.
+// errorType returns the value of error.type for a failure of the system.
 func errorType(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -60,11 +61,12 @@ func errorType(err error) string {
 	return "_OTHER"
 }
 
-// end ends a span. A wrong code is no error of a span, nor is a refused recipient; a store that is down is.
+// end ends a span. Only a failure of the system, such as a store that is down, is an
+// error of the span. A wrong code or a rejected recipient is not.
 func end(span trace.Span, err error, attrs []attribute.KeyValue) {
 	span.SetAttributes(attrs...)
 	if err != nil && failed(err) {
-		span.SetStatus(codes.Error, errorType(err)) // not its text, which a custom sender may have filled
+		span.SetStatus(codes.Error, errorType(err)) // not its text, which may come from a custom sender
 	}
 	span.End()
 }

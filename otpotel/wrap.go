@@ -12,8 +12,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Store returns s with a span and a duration for each command. A Verifier over the result
-// needs Options.Secrets, also where s is a *otp.MemoryStore.
+// Store wraps s and records a span and a duration for each command. A Verifier that
+// uses the result needs Options.Secrets, even if s is an *otp.MemoryStore.
 func (t *Telemetry) Store(s otp.Store) otp.Store { return &store{t, s} }
 
 type store struct {
@@ -21,7 +21,7 @@ type store struct {
 	next otp.Store
 }
 
-// Load loads, with a span.
+// Load calls the wrapped store and records a span.
 func (s *store) Load(ctx context.Context, key string) (value []byte, err error) {
 	ctx, done := s.begin(ctx, "load")
 	defer func() {
@@ -31,13 +31,13 @@ func (s *store) Load(ctx context.Context, key string) (value []byte, err error) 
 			done("ok", err)
 		}
 	}()
-	err = errPanicked // unless it returns
+	err = errPanicked // replaced if the call returns
 	value, err = s.next.Load(ctx, key)
 	return value, err
 }
 
-// CompareAndSwap swaps, with a span.
-func (s *store) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (swapped bool, err error) {
+// CompareAndSwap calls the wrapped store and records a span.
+func (s *store) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (swapped bool, err error) {
 	ctx, done := s.begin(ctx, "compare_and_swap")
 	defer func() {
 		if swapped {
@@ -46,8 +46,8 @@ func (s *store) CompareAndSwap(ctx context.Context, key string, old, new []byte,
 			done("lost", err)
 		}
 	}()
-	err = errPanicked // unless it returns
-	swapped, err = s.next.CompareAndSwap(ctx, key, old, new, ttl)
+	err = errPanicked // replaced if the call returns
+	swapped, err = s.next.CompareAndSwap(ctx, key, oldValue, newValue, ttl)
 	return swapped, err
 }
 
@@ -67,8 +67,8 @@ func (s *store) begin(ctx context.Context, operation string) (context.Context, f
 	}
 }
 
-// Sender returns s with a span and a duration for each mail. Name tells senders apart, as
-// otp.sender; it should have few values, which nothing here bounds.
+// Sender wraps s and records a span and a duration for each mail. The attribute
+// otp.sender is name. Use only a few different names: their number is not limited.
 func (t *Telemetry) Sender(name string, s otp.Sender) otp.Sender {
 	return &sender{t, s, attribute.String("otp.sender", name)}
 }
@@ -79,12 +79,12 @@ type sender struct {
 	name attribute.KeyValue
 }
 
-// Send sends, with a span.
+// Send calls the wrapped sender and records a span.
 func (s *sender) Send(ctx context.Context, m otp.Message) (err error) {
 	began := time.Now()
 	ctx, span := s.t.tracer.Start(ctx, "otp.mail", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(s.name))
 	defer func() { s.end(ctx, span, began, err) }()
-	err = errPanicked // unless it returns
+	err = errPanicked // replaced if the call returns
 	err = s.next.Send(ctx, m)
 	return err
 }

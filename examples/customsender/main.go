@@ -1,6 +1,6 @@
-// Customsender sends codes by another way than mail: short messages over the HTTP
-// API of a provider. sender.go and phone.go are what to copy. The program runs the
-// flow against a provider in its own process and prints what happens.
+// Customsender sends codes in text messages (SMS) through the HTTP API of a provider,
+// instead of by mail. Copy sender.go and phone.go. The program runs the flow with a
+// provider in its own process and prints each step.
 package main
 
 import (
@@ -25,7 +25,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	far := &provider{token: rand.Text()}
+	far := &provider{token: rand.Text(), waiting: make(chan struct{}, 1)}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "typed %s: %s is proven\n", code, answer.To.String())
 	_, err = verifier.Send(ctx, otp.Request{To: "+44.7700.900.123"})
-	fmt.Fprintf(out, "the same number, spelled otherwise: %v\n", err)
+	fmt.Fprintf(out, "the same number in another spelling: %v\n", err)
 
 	for i, fault := range []struct {
 		what    string
@@ -80,14 +80,17 @@ func run(ctx context.Context, out io.Writer) error {
 		{"a provider that does not answer", 0, true},
 	} {
 		far.behave(fault.status, fault.stalled)
-		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-		_, err := verifier.Send(short, otp.Request{To: fmt.Sprintf("+44 7700 90020%d", i)})
+		request, cancel := context.WithCancel(ctx)
+		if fault.stalled {
+			go func() { <-far.waiting; cancel() }() // the visitor leaves
+		}
+		_, err := verifier.Send(request, otp.Request{To: fmt.Sprintf("+44 7700 90020%d", i)})
 		cancel()
 		var failed *otp.SendError
 		if !errors.As(err, &failed) {
 			return fmt.Errorf("%s: %w", fault.what, err)
 		}
-		fmt.Fprintf(out, "%s: %v; temporary: %t, may have gone out: %t\n", fault.what, failed, failed.Temporary, failed.MaybeSent)
+		fmt.Fprintf(out, "%s: %v; temporary: %t, may have been sent: %t\n", fault.what, failed, failed.Temporary, failed.MaybeSent)
 	}
 	return nil
 }

@@ -8,27 +8,28 @@ import (
 	"sync"
 )
 
-// provider stands in for a provider of short messages.
+// provider is a stand-in for a provider of text messages.
 type provider struct {
-	token string
+	token   string
+	waiting chan struct{} // receives a value when a client waits in vain; may be nil
 
 	mu      sync.Mutex
-	phones  []sms           // what has arrived
+	phones  []sms           // the messages that were accepted
 	seen    map[string]bool // idempotency keys
-	status  int             // the answer from now on; 0 is to take messages
-	stalled bool
+	status  int             // the status to respond with; 0 accepts messages
+	stalled bool            // do not respond
 }
 
 type sms struct{ To, Text string }
 
-// behave sets the answer to what comes from now on.
+// behave sets the response to all later requests.
 func (p *provider) behave(status int, stalled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status, p.stalled = status, stalled
 }
 
-// received returns what has arrived.
+// received returns the messages that were accepted.
 func (p *provider) received() []sms {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,18 +47,22 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not a message", http.StatusBadRequest)
 		return
 	}
-	status, stalled := p.take(r.Header.Get("Idempotency-Key"), message)
+	status, stalled := p.accept(r.Header.Get("Idempotency-Key"), message)
 	if stalled {
-		<-r.Context().Done() // until the client goes
+		select {
+		case p.waiting <- struct{}{}:
+		default:
+		}
+		<-r.Context().Done() // until the client gives up
 		return
 	}
-	// A provider's answer repeats what it got.
+	// Like that of many providers, the response repeats the message.
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"to": %q, "text": %q}`, message.To, message.Text)
 }
 
-// take decides on a message.
-func (p *provider) take(key string, message sms) (status int, stalled bool) {
+// accept stores a message, or returns the status that was set.
+func (p *provider) accept(key string, message sms) (status int, stalled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.status != 0 || p.stalled {

@@ -19,10 +19,10 @@ import (
 
 const (
 	sendTimeout = 10 * time.Second
-	maxAnswer   = 64 << 10 // what is read of an answer, so that its connection can be used again
+	maxAnswer   = 64 << 10 // read at most this much of a response, to keep its connection
 )
 
-// SMSSender is an otp.Sender over the HTTP API of a provider of short messages.
+// SMSSender is an otp.Sender that uses the HTTP API of a provider of text messages.
 // It is safe for concurrent use.
 type SMSSender struct {
 	endpoint string
@@ -30,31 +30,32 @@ type SMSSender struct {
 	client   *http.Client
 }
 
-// NewSMSSender returns a sender that posts to endpoint, an https URL (http only
-// for a test), with a bearer token. A nil client is http.DefaultClient.
+// NewSMSSender returns a sender that posts to endpoint with a bearer token. endpoint
+// is an https URL; use http only in tests. If client is nil, http.DefaultClient is
+// used.
 func NewSMSSender(endpoint, token string, client *http.Client) (*SMSSender, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || token == "" {
-		return nil, errors.New("sms: want an http or https URL without a login, and a token")
+		return nil, errors.New("sms: want an http or https URL without user name, and a token")
 	}
 	if client == nil {
 		client = http.DefaultClient
 	}
-	own := *client
-	// A redirect would take the code and the token elsewhere.
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &SMSSender{endpoint, token, &own}, nil
+	direct := *client
+	// A redirect would send the code and the token to another server.
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &SMSSender{endpoint, token, &direct}, nil
 }
 
 // Format prints the sender without its token.
 func (s *SMSSender) Format(f fmt.State, _ rune) { io.WriteString(f, "SMSSender") }
 
-// LogValue logs what Format prints.
+// LogValue returns what Format prints.
 func (s *SMSSender) LogValue() slog.Value { return slog.StringValue("SMSSender") }
 
 // Send posts m once. Its error is a *otp.SendError.
 func (s *SMSSender) Send(ctx context.Context, m otp.Message) error {
-	// Another part of the app may have made the Address.
+	// Another part of the application may have created the Address.
 	if to, err := ParsePhone(m.To.String()); err != nil || to != m.To {
 		return &otp.SendError{Stage: "compose", Err: otp.ErrAddress}
 	}
@@ -63,56 +64,57 @@ func (s *SMSSender) Send(ctx context.Context, m otp.Message) error {
 		"text": fmt.Sprintf("%s is your code, good for %d minutes (%s). Never tell it to anyone.", m.Code, m.Minutes(), m.Reference),
 	})
 	if err != nil {
-		return &otp.SendError{Stage: "compose", Err: errors.New("no JSON can be made of the message")}
+		return &otp.SendError{Stage: "compose", Err: errors.New("cannot encode the message")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	// Set before the last byte leaves: as long as it is not, the provider cannot
-	// have the whole message. WroteRequest would come after, and ctx may end between.
+	// written is set before the last byte is sent. While it is false, the provider
+	// cannot have the whole message. WroteRequest would be too late, because ctx
+	// may end between the last byte and the call.
 	var written atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }})
 	request, err := http.NewRequestWithContext(traced, http.MethodPost, s.endpoint, bytes.NewReader(body))
 	if err != nil {
-		return &otp.SendError{Stage: "compose", Err: errors.New("no request can be made")}
+		return &otp.SendError{Stage: "compose", Err: errors.New("cannot create the request")}
 	}
 	request.Header.Set("Authorization", "Bearer "+s.token)
 	request.Header.Set("Content-Type", "application/json")
-	// The provider sends once for each key, so a repeat is harmless: net/http
-	// makes one itself when a kept connection turns out to be closed.
+	// The provider sends one message for each key, so a repeated request is
+	// harmless. net/http repeats one if an idle connection turns out to be closed.
 	request.Header.Set("Idempotency-Key", m.ID)
 	answer, err := s.client.Do(request)
 	if err != nil {
 		return &otp.SendError{Temporary: true, MaybeSent: written.Load(), Stage: "post", Err: cause(ctx, err)}
 	}
 	defer answer.Body.Close()
-	io.CopyN(io.Discard, answer.Body, maxAnswer) // the status has said it all
+	io.CopyN(io.Discard, answer.Body, maxAnswer) // only the status matters
 	return verdict(answer.StatusCode)
 }
 
-// verdict says what a status means for the message. The answer's words are left
-// out: providers repeat the number and the text in them.
+// verdict returns the error for a status. It leaves out the body of the response,
+// because providers repeat the number and the text there.
 func verdict(status int) error {
-	e := &otp.SendError{Stage: "answer", Err: fmt.Errorf("the provider answered %d", status)}
+	e := &otp.SendError{Stage: "answer", Err: fmt.Errorf("the provider returned status %d", status)}
 	switch {
 	case status/100 == 2:
 		return nil
 	case status == http.StatusConflict, status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		// The first try is still under way, or a proxy does not know.
+		// The first request is still being processed, or a proxy lost the response.
 		e.Temporary, e.MaybeSent = true, true
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusRequestTimeout,
 		status == http.StatusTooManyRequests, status/100 == 5:
-		// Nothing that this number could be blamed for.
+		// The number is not the cause.
 		e.Temporary = true
 	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
-		e.Stage = "rcpt" // this number was refused for good: see SendError.RefusedRecipient
-	case status/100 == 4: // refused for good, but perhaps every number
+		e.Stage = "rcpt" // this number was rejected permanently: see SendError.RefusedRecipient
+	case status/100 == 4: // a permanent failure, but perhaps for every number
 	default: // a redirect: the endpoint is wrong
 		e.Temporary = true
 	}
 	return e
 }
 
-// cause is err without the URL that net/http puts before it.
+// cause returns err without the URL that net/http adds to it.
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

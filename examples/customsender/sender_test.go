@@ -216,10 +216,10 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out), out.String())
 	for _, want := range []string{
-		"07700 900123: otp: not a usable address", "sent to ***23", "guesses left: 4", "+447700900123 is proven", "otherwise: otp: too many requests",
-		"overloaded provider: otp: sending failed (answer): the provider answered 503; temporary: true, may have gone out: false",
-		"does not exist: otp: sending failed (rcpt): the provider answered 422; temporary: false, may have gone out: false",
-		"temporary: true, may have gone out: true",
+		"07700 900123: otp: invalid address", "sent to ***23", "guesses left: 4", "+447700900123 is proven", "in another spelling: otp: too many requests",
+		"overloaded provider: otp: sending failed (answer): the provider returned status 503; temporary: true, may have been sent: false",
+		"does not exist: otp: sending failed (rcpt): the provider returned status 422; temporary: false, may have been sent: false",
+		"temporary: true, may have been sent: true",
 	} {
 		require.Contains(t, out.String(), want)
 	}

@@ -42,8 +42,8 @@ func writeAll(samples sampler, dir string) error {
 	return nil
 }
 
-// message puts a mail into a file that mail programs open. Mails that are sent
-// are made by the library and have more headers.
+// message returns a mail in the format of .eml files, which mail programs open. The
+// mails that the library sends have more header fields.
 func message(mail letter.Mail) ([]byte, error) {
 	var b bytes.Buffer
 	parts := multipart.NewWriter(&b)

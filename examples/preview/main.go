@@ -1,8 +1,8 @@
-// Command preview shows the mail in every language and for every purpose, side
-// by side in a browser or written to files.
+// Command preview shows the mail in every language and for every kind of purpose,
+// side by side in a browser or as files.
 //
 //	go run ./examples/preview                   # http://127.0.0.1:8026
-//	go run ./examples/preview -files my/mail    # with words and templates of your own
+//	go run ./examples/preview -files my/mail    # with custom words and templates
 //	go run ./examples/preview -brand "My Shop" -support help@example.com
 //	go run ./examples/preview -out /tmp/mails   # .txt, .html and .eml files
 package main
@@ -27,11 +27,11 @@ func main() {
 
 func run(args []string) error {
 	flags := flag.NewFlagSet("preview", flag.ContinueOnError)
-	out := flags.String("out", "", "write .txt, .html and .eml files into this folder and end")
-	files := flags.String("files", "", "a folder with words and templates of your own")
-	brand := flags.String("brand", "Acme", "who sends the mails")
-	support := flags.String("support", "+49 30 90 18 20", "where to turn to; empty for no such line")
-	addr := flags.String("addr", "127.0.0.1:8026", "where to listen")
+	out := flags.String("out", "", "write .txt, .html and .eml files to this `folder` and exit")
+	files := flags.String("files", "", "read custom words and templates from this `folder`")
+	brand := flags.String("brand", "Acme", "the `name` of the sender")
+	support := flags.String("support", "+49 30 90 18 20", "the `contact` for help; empty leaves out the line")
+	addr := flags.String("addr", "127.0.0.1:8026", "the `address` to listen on")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func run(args []string) error {
 	}
 	samples := sampler{letters, *brand, *support}
 	if _, err := samples.mail("en", "", "042137"); err != nil {
-		return err // what no mail can be made of
+		return err // an invalid brand or support contact
 	}
 	if *out != "" {
 		return writeAll(samples, *out)
@@ -55,13 +55,13 @@ func run(args []string) error {
 	return server.ListenAndServe()
 }
 
-// sampler makes mails to look at.
+// sampler renders sample mails.
 type sampler struct {
 	letters        *letter.Letter
 	brand, support string
 }
 
-// mail is one with all its lines and the given code.
+// mail renders a mail with all its lines and the given code.
 func (s sampler) mail(language, kind, code string) (letter.Mail, error) {
 	return s.letters.Render(letter.Data{
 		Code:      code,

@@ -8,7 +8,8 @@ import (
 	"github.com/go-mailotp/otp/letter"
 )
 
-// overview shows all mails of one language, or one kind in all languages.
+// overview shows all mails of one language, or the mails of one kind in all
+// languages.
 var overview = template.Must(template.New("").Parse(`<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -52,7 +53,7 @@ type shown struct {
 	Mail           letter.Mail
 }
 
-// handler serves the overview.
+// handler serves the overview page.
 func handler(samples sampler) http.Handler {
 	languages, kinds := samples.letters.Languages(), samples.letters.Kinds()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,6 +95,6 @@ func handler(samples sampler) http.Handler {
 			}
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_ = overview.Execute(w, page) // the reader may have gone
+		_ = overview.Execute(w, page) // fails if the client has disconnected
 	})
 }

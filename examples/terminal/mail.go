@@ -26,8 +26,8 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// newSender returns the sender that the environment names, or one to a server
-// of its own that shows on out what arrives. done ends both.
+// newSender returns a sender for the server in the environment. If none is set, it
+// starts a server that prints each mail to out. done closes the sender and the server.
 func newSender(ctx context.Context, out io.Writer) (sender *smtpsender.Sender, done func(), err error) {
 	url, from := os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM")
 	if (url == "") != (from == "") {
@@ -41,7 +41,7 @@ func newSender(ctx context.Context, out io.Writer) (sender *smtpsender.Sender, d
 		if sender, err = smtpsender.New(host, from, opts); err != nil {
 			return nil, nil, err
 		}
-		if err := sender.Ping(ctx); err != nil { // a wrong password is told now
+		if err := sender.Ping(ctx); err != nil { // reports a wrong password early
 			sender.Close()
 			return nil, nil, err
 		}
@@ -59,7 +59,7 @@ func newSender(ctx context.Context, out io.Writer) (sender *smtpsender.Sender, d
 	server := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &session{out: out}, nil }))
 	server.Domain = "localhost"
 	server.ErrorLog = quiet{}
-	go server.Serve(listener) // until done
+	go server.Serve(listener) // until done is called
 	sender, err = smtpsender.New(listener.Addr().String(), "Terminal <terminal@otp.example>", &smtpsender.Options{
 		TLSConfig: &tls.Config{RootCAs: roots}, Username: "demo", Password: "demo",
 	})
@@ -70,12 +70,12 @@ func newSender(ctx context.Context, out io.Writer) (sender *smtpsender.Sender, d
 	fmt.Fprintf(out, "No OTP_SMTP_URL set: mailing to a local test server at %s.\n", listener.Addr())
 	return sender, func() {
 		sender.Close()
-		listener.Close() // the server may not know it yet
+		listener.Close() // Serve may not have started yet
 		server.Close()
 	}, nil
 }
 
-// session receives one mail after another and shows them.
+// session receives mails and prints them.
 type session struct{ out io.Writer }
 
 func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
@@ -95,7 +95,7 @@ func (s *session) Reset()                               {}
 func (s *session) Logout() error                        { return nil }
 
 func (s *session) Data(r io.Reader) error {
-	defer io.Copy(io.Discard, r) // what is not shown must be read too
+	defer io.Copy(io.Discard, r) // the whole mail must be read
 	m, err := mail.ReadMessage(r)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (s *session) Data(r io.Reader) error {
 	return err
 }
 
-// plainText is the first part of the mail: its plain text.
+// plainText returns the first part of the mail, which is its plain text.
 func plainText(m *mail.Message) (string, error) {
 	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	if err != nil {
@@ -133,7 +133,7 @@ func plainText(m *mail.Message) (string, error) {
 	return strings.ReplaceAll(string(text), "\r\n", "\n"), err
 }
 
-// selfSigned makes a certificate for 127.0.0.1, good for a day, and the pool
+// selfSigned creates a certificate for 127.0.0.1 that is valid for a day, and a pool
 // that trusts it.
 func selfSigned() (tls.Certificate, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -157,7 +157,7 @@ func selfSigned() (tls.Certificate, *x509.CertPool, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots, nil
 }
 
-// quiet keeps the server's complaints about closed connections off the screen.
+// quiet discards the server's messages about closed connections.
 type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}

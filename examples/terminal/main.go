@@ -1,9 +1,9 @@
-// Terminal proves an e-mail address in a terminal: it asks for the address,
-// mails a code, and checks what is typed.
+// Terminal verifies an e-mail address in a terminal: it asks for the address, mails a
+// code, and checks the code that you type.
 //
-// With OTP_SMTP_URL (smtps://user:password@host:465) and OTP_FROM set it mails
-// for real. Without them it starts an SMTP server on this machine, mails to
-// that over TLS, and shows the mail that arrived.
+// If OTP_SMTP_URL (smtps://user:password@host:465) and OTP_FROM are set, it sends real
+// mail. Otherwise it starts an SMTP server on this machine, sends the mail there over
+// TLS, and shows it.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 
 var errGaveUp = errors.New("not verified")
 
-// run is the conversation. It returns nil once an address is proven.
+// run asks and answers until an address is verified. It then returns nil.
 func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	sender, done, err := newSender(ctx, out)
 	if err != nil {
@@ -66,24 +66,24 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 			t.say("Verified: %s is yours.", answer.To.String())
 			return nil
 		case errors.Is(err, otp.ErrMalformed) && challenge.Strong:
-			t.say("That is no code. It has 14 letters and digits.")
+			t.say("A code has 14 letters and digits.")
 		case errors.Is(err, otp.ErrMalformed):
-			t.say("That is no code. It has 6 digits.")
+			t.say("A code has 6 digits.")
 		case errors.Is(err, otp.ErrCode) && answer.GuessesLeft > 0:
 			t.say("That is not the code. Guesses left: %d.", answer.GuessesLeft)
 		case errors.Is(err, otp.ErrCode):
 			t.say("That is not the code, and it was the last guess. Type resend for a new one.")
 		case otp.NeedsResend(err):
-			t.say("This code is over (%s). Type resend for a new one.", reason(err))
+			t.say("This code can no longer be used (%s). Type resend for a new one.", reason(err))
 		case errors.Is(err, otp.ErrUnknown):
-			return errors.New("this code is long over, start again")
-		default: // the store or the clock: not verified
+			return errors.New("this code expired long ago, start again")
+		default: // the store or the clock failed: not verified
 			return err
 		}
 	}
 }
 
-// askAddress asks until a mail is on its way.
+// askAddress asks for an address until a mail has been sent.
 func askAddress(ctx context.Context, t *terminal, verifier *otp.Verifier) (otp.Challenge, error) {
 	for {
 		to, err := t.ask(ctx, "E-mail address: ")
@@ -111,8 +111,8 @@ func askAddress(ctx context.Context, t *terminal, verifier *otp.Verifier) (otp.C
 	}
 }
 
-// resend mails the code again, or a new one, and returns the challenge to
-// answer from now on.
+// resend mails the same code again or a new one. It returns the challenge that the
+// next code belongs to.
 func resend(ctx context.Context, t *terminal, verifier *otp.Verifier, old otp.Challenge) otp.Challenge {
 	challenge, err := verifier.Resend(ctx, old.ID)
 	var limit *otp.LimitError
@@ -132,12 +132,12 @@ func resend(ctx context.Context, t *terminal, verifier *otp.Verifier, old otp.Ch
 	return challenge
 }
 
-// reason is an error's text for a person.
+// reason returns the text of an error for people.
 func reason(err error) string {
 	return strings.TrimPrefix(err.Error(), "otp: ")
 }
 
-// terminal asks and answers.
+// terminal reads lines and prints messages.
 type terminal struct {
 	lines <-chan string
 	out   io.Writer
@@ -147,7 +147,7 @@ func (t *terminal) say(format string, args ...any) {
 	fmt.Fprintf(t.out, format+"\n", args...)
 }
 
-// ask returns the next line, and an error at the end of the input.
+// ask returns the next line, or an error at the end of the input.
 func (t *terminal) ask(ctx context.Context, prompt string) (string, error) {
 	fmt.Fprint(t.out, prompt)
 	select {
@@ -163,8 +163,8 @@ func (t *terminal) ask(ctx context.Context, prompt string) (string, error) {
 	}
 }
 
-// readLines reads in the background, so that an interrupt is heard while
-// waiting. The goroutine ends with the input or the process.
+// readLines reads in the background, so that an interrupt ends the program while it
+// waits for input. The goroutine ends with the input or the process.
 func readLines(in io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {

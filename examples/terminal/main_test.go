@@ -75,7 +75,7 @@ func TestTerminal(t *testing.T) {
 	})
 	require.NoError(t, err, shown)
 	for _, want := range []string{
-		"the @ is missing", "To: Bob@example.com", "on its way to B***@example.com", "It has 6 digits",
+		"the @ is missing", "To: Bob@example.com", "on its way to B***@example.com", "A code has 6 digits",
 		"Guesses left: 4", "Please wait 1m0s", "Verified: Bob@example.com is yours.",
 	} {
 		require.Contains(t, shown, want)
@@ -103,7 +103,7 @@ func TestTerminal_exhausted(t *testing.T) {
 	})
 	require.ErrorIs(t, err, errGaveUp)
 	require.Contains(t, shown, "it was the last guess")
-	require.Contains(t, shown, "This code is over (no guesses left for this code)")
+	require.Contains(t, shown, "This code can no longer be used (no guesses left for this code)")
 }
 
 func TestTerminal_endOfInput(t *testing.T) {

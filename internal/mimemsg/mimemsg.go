@@ -1,5 +1,5 @@
-// Package mimemsg puts a mail into the bytes that go over the wire: headers
-// and a multipart/alternative body, with the encoders of the standard library.
+// Package mimemsg encodes a mail for transmission: header fields and a
+// multipart/alternative body. It uses the encoders of the standard library.
 package mimemsg
 
 import (
@@ -18,38 +18,37 @@ import (
 )
 
 const (
-	// foldColumns is where header lines are folded if they can be
-	// (RFC 5322 section 2.1.1), without CRLF.
+	// foldColumns is the maximum length of a header line that can be folded,
+	// without CRLF (RFC 5322 section 2.1.1).
 	foldColumns = 78
 
-	// maxLine is the longest line that is allowed at all, without CRLF.
+	// maxLine is the maximum length of any line, without CRLF.
 	maxLine = 998
 )
 
-// Mailbox is an address with the name that is shown for it.
+// Mailbox is an address with a display name.
 type Mailbox struct {
 	Name string // may be empty
-	Addr string // addr-spec; no quoted local part
+	Addr string // an addr-spec without quoted local part
 }
 
 // Message is one mail to one recipient.
 type Message struct {
 	From    Mailbox
-	ReplyTo Mailbox // none if Addr is empty
-	To      string  // addr-spec; written as it is
-	ID      string  // letters and digits, different for each mail
+	ReplyTo Mailbox // left out if Addr is empty
+	To      string  // an addr-spec; written unchanged
+	ID      string  // 1 to 64 letters and digits, different for each mail
 	Date    time.Time
 	Subject string
 	Text    string // lines may end in LF or CRLF
 	HTML    string
 }
 
-// Bytes returns the mail with CRLF line ends, ready for DATA before dot
-// stuffing. A header value with a control character is an error, never
-// cleaned up silently.
+// Bytes returns the mail with CRLF line endings and without dot stuffing. It returns
+// an error if a header value has a control character; it never removes one silently.
 func (m *Message) Bytes() ([]byte, error) {
 	if !ValidID(m.ID) {
-		return nil, errors.New("mail: message id: not 1 to 64 letters and digits")
+		return nil, errors.New("mail: message ID: want 1 to 64 letters and digits")
 	}
 	if err := checkValue(m.Subject); err != nil {
 		return nil, fmt.Errorf("mail: Subject: %w", err)
@@ -77,8 +76,8 @@ func (m *Message) Bytes() ([]byte, error) {
 	writeHeader(&b, "Subject", encodeWords(mime.QEncoding, m.Subject))
 	writeHeader(&b, "Date", m.Date.Format("Mon, 02 Jan 2006 15:04:05 -0700"))
 	writeHeader(&b, "Message-ID", "<"+m.ID+"@"+domain+">")
-	// Mail programs group mails of one subject unless References differ: the
-	// newest code must not hide under an old one.
+	// Mail programs group mails with the same subject unless their References
+	// differ. The newest code must not be hidden below an old one.
 	writeHeader(&b, "References", "<"+m.ID+".thread@"+domain+">")
 	writeHeader(&b, "MIME-Version", "1.0")
 	writeHeader(&b, "Auto-Submitted", "auto-generated") // RFC 3834 section 5
@@ -103,7 +102,7 @@ func (m *Message) Bytes() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// encode returns the mailbox as it stands in a header.
+// encode returns the mailbox in the form for a header field.
 func (m Mailbox) encode() (string, error) {
 	if err := checkValue(m.Name); err != nil {
 		return "", err
@@ -124,15 +123,15 @@ func (m Mailbox) encode() (string, error) {
 	return (&mail.Address{Name: m.Name, Address: m.Addr}).String(), nil
 }
 
-// encodeWords is text in encoded words (RFC 2047), or as it is if it needs none.
-// The first word is so short that the field's name has room before it on its line:
-// parsers stumble over a first line with nothing but the name.
+// encodeWords returns text as encoded words (RFC 2047), or unchanged if it needs no
+// encoding. The first word is short enough for the line that begins with the name of
+// the field, since some parsers fail if that line has only the name.
 func encodeWords(encoding mime.WordEncoder, text string) string {
 	if encoding.Encode("utf-8", text) == text {
 		return text
 	}
-	// Spaces in front make the encoder end the first word early; they are taken
-	// out again as they were encoded.
+	// Leading spaces make the encoder end the first word early. Their encoded form
+	// is removed again.
 	spaces, encoded := 12, "____________"
 	if encoding == mime.BEncoding {
 		spaces, encoded = 9, "ICAgICAgICAg"
@@ -140,25 +139,25 @@ func encodeWords(encoding mime.WordEncoder, text string) string {
 	return strings.Replace(encoding.Encode("utf-8", strings.Repeat(" ", spaces)+text), encoded, "", 1)
 }
 
-// checkValue refuses what could end a header line, now or after decoding.
+// checkValue returns an error if s could end a header line, now or after decoding.
 func checkValue(s string) error {
 	if err := safetext.Check(s); err != nil {
 		return err
 	}
 	if strings.Contains(s, "=?") {
-		return errors.New("looks like an RFC 2047 encoded word")
+		return errors.New("contains an RFC 2047 encoded word")
 	}
 	return nil
 }
 
-// checkAddr is the last guard against a second address or parameter in a
-// header: the caller has parsed the address already.
+// checkAddr is the last protection against a second address or a parameter in a
+// header field. The caller has already parsed the address.
 func checkAddr(s string) error {
 	if err := safetext.Check(s); err != nil {
 		return err
 	}
 	if strings.Count(s, "@") != 1 || strings.ContainsAny(s, " \"(),:;<>[\\]") {
-		return errors.New("not a plain address")
+		return errors.New("is not a plain address")
 	}
 	return nil
 }
@@ -172,7 +171,7 @@ func notAlphanumeric(r rune) bool {
 	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-// writeHeader writes one header, folded at spaces where it gets too long.
+// writeHeader writes one header field and folds long lines at spaces.
 func writeHeader(b *bytes.Buffer, name, value string) {
 	b.WriteString(name)
 	b.WriteByte(':')
@@ -189,12 +188,12 @@ func writeHeader(b *bytes.Buffer, name, value string) {
 	b.WriteString("\r\n")
 }
 
-// lineEnds makes all line ends alike: of "\ré\n" the quoted-printable writer
-// would drop the second.
+// lineEnds converts all line endings to LF. Without it, the quoted-printable writer
+// would lose the second line ending of "\ré\n".
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// writePart writes one part, quoted-printable, so that its lines are short,
-// ASCII and end in CRLF whatever the text holds.
+// writePart writes one part in quoted-printable encoding: whatever the text, its lines
+// are short, are ASCII and end in CRLF.
 func writePart(w *multipart.Writer, contentType, text string) error {
 	part, err := w.CreatePart(textproto.MIMEHeader{
 		"Content-Type":              {contentType},
@@ -210,8 +209,8 @@ func writePart(w *multipart.Writer, contentType, text string) error {
 	return q.Close()
 }
 
-// CheckLines is the last look at the bytes: a CR or LF on its own would let
-// servers disagree on where the mail ends (RFC 5321 section 2.3.8).
+// CheckLines is the final check of the encoded mail. With a CR or LF that is not part
+// of CRLF, servers could disagree about where the mail ends (RFC 5321 section 2.3.8).
 func CheckLines(raw []byte) error {
 	for len(raw) > 0 {
 		i := bytes.IndexByte(raw, '\n')

@@ -8,23 +8,24 @@ import (
 	"time"
 )
 
-// maxBackoff is how many times the first pause the longest is.
+// maxBackoff is the longest pause, as a multiple of the first.
 const maxBackoff = 30
 
-// backoff holds new connections back from a server that has said 421 to one: it has
-// too many, or is going down, and to ask it again at once makes that worse.
+// backoff delays new connections after the server has replied 421 to one. The server
+// then has too many connections or is shutting down; more attempts make that worse.
 type backoff struct {
-	first time.Duration // pause; 0 holds nothing back
+	first time.Duration // the first pause; 0 disables the delays
 
 	mu    sync.Mutex
-	pause time.Duration // 0 while nothing is held back
-	until time.Time     // when the next one may be tried
-	over  chan struct{} // closed when nothing is held back any more
+	pause time.Duration // 0 while there is no delay
+	until time.Time     // when the next attempt may start
+	over  chan struct{} // closed when the delays end
 	round int           // changes whenever pause does
 }
 
-// next returns how long to wait before a new connection, less if over is closed. 0
-// is now; the result of it goes to refused or taken, with the round.
+// next returns how long to wait before a new connection; the wait also ends when over
+// is closed. If it is 0, connect now and pass the result to refused or taken, together
+// with the round.
 func (b *backoff) next() (wait time.Duration, over <-chan struct{}, round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,12 +35,12 @@ func (b *backoff) next() (wait time.Duration, over <-chan struct{}, round int) {
 	if wait := time.Until(b.until); wait > 0 {
 		return wait, b.over, b.round
 	}
-	b.until = time.Now().Add(b.pause) // one tries, the others wait for what comes of it
+	b.until = time.Now().Add(b.pause) // one tries, the others wait for its result
 	return 0, nil, b.round
 }
 
-// refused notes a 421. Connections that were begun in an earlier round do not count:
-// it has been answered already.
+// refused records a 421. It ignores connections that were started in an earlier round,
+// which already had its result.
 func (b *backoff) refused(round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,7 +55,7 @@ func (b *backoff) refused(round int) {
 	b.round++
 }
 
-// taken notes that the server has taken a connection.
+// taken records that the server accepted a connection.
 func (b *backoff) taken(round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -66,7 +67,7 @@ func (b *backoff) taken(round int) {
 	b.round++
 }
 
-// note sorts what came of a new connection.
+// note records the result of a new connection.
 func (b *backoff) note(round int, err error) {
 	code, stage := 250, StageData
 	if e, ok := errors.AsType[*Error](err); ok {
@@ -84,10 +85,10 @@ func (b *backoff) note(round int, err error) {
 	}
 }
 
-// turn waits until a new connection may be opened, or until one is unused if reuse
-// is set, and returns that. Who waits longest gets it: nobody who comes later does.
+// turn waits until a new connection may be opened; c is then nil. If reuse is true, it
+// may return an idle connection instead. The longest waiter is first.
 func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err error) {
-	var handed chan *conn // nil until it waits
+	var handed chan *conn // nil until this send waits
 	defer func() {
 		if late := p.leave(handed); late != nil {
 			p.keep(late)
@@ -106,7 +107,7 @@ func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err er
 		timer := time.NewTimer(wait)
 		select {
 		case c = <-handed:
-			if ctx.Err() != nil { // it would only be lost with it
+			if ctx.Err() != nil { // another send can still use the connection
 				p.keep(c)
 				c, err = nil, newError(ctx, StageConnect, ctx.Err())
 			}
@@ -124,8 +125,8 @@ func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err er
 	}
 }
 
-// line returns an unused connection or, if there is none, where the next that is
-// not for somebody else will come.
+// line returns an idle connection or, if there is none, a channel that receives one
+// when it is this caller's turn.
 func (p *Pool) line() (*conn, chan *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -137,7 +138,7 @@ func (p *Pool) line() (*conn, chan *conn) {
 	return nil, handed
 }
 
-// leave ends waiting and returns what came too late to be seen.
+// leave ends the wait. It returns a connection that arrived too late to be received.
 func (p *Pool) leave(handed chan *conn) *conn {
 	if handed == nil {
 		return nil

@@ -19,47 +19,47 @@ import (
 )
 
 const (
-	// maxReply is the longest reply that is read, in bytes, all lines of it.
+	// maxReply is the maximum size of a reply with all its lines, in bytes.
 	maxReply = 64 << 10
 
-	// quitWait bounds saying goodbye.
+	// quitWait is the time limit for sending QUIT.
 	quitWait = 100 * time.Millisecond
 )
 
-// Config says how to reach and greet the server.
+// Config configures a [Pool].
 type Config struct {
 	Addr     string      // host:port
-	TLS      *tls.Config // nil is clear text: loopback addresses only
-	StartTLS bool        // begin in clear and require STARTTLS; false is TLS from the first byte
+	TLS      *tls.Config // nil means clear text, which is allowed only for loopback addresses
+	StartTLS bool        // start in clear text and require STARTTLS; false means TLS from the first byte
 
-	// Hello is the EHLO name; empty takes the local address as a literal
-	// (RFC 5321 section 4.1.4).
+	// Hello is the name for EHLO. If it is empty, the local address is used as a
+	// literal (RFC 5321 section 4.1.4).
 	Hello string
 
-	// Auth, if not nil, makes the client of one authentication. offered
-	// tells whether the server offers a mechanism.
+	// Auth, if not nil, returns the client of one authentication. offered
+	// reports whether the server offers a mechanism.
 	Auth func(ctx context.Context, offered func(mechanism string) bool) (sasl.Client, error)
 
-	ConnectTimeout time.Duration // dial to AUTH
-	MaxConns       int           // open connections
-	MaxPerConn     int           // mails over one connection
-	IdleTimeout    time.Duration // how long an unused connection is kept
-	Backoff        time.Duration // first pause after a 421 to a new connection; 0 is none
+	ConnectTimeout time.Duration // time limit from dialing to AUTH
+	MaxConns       int           // maximum number of open connections
+	MaxPerConn     int           // maximum number of mails over one connection
+	IdleTimeout    time.Duration // how long an idle connection is kept
+	Backoff        time.Duration // first pause after a 421 to a new connection; 0 means no pause
 }
 
-// Envelope is where one mail comes from and goes to.
+// Envelope has the sender and the recipient of one mail.
 type Envelope struct {
 	From, To string // addr-specs, parsed by the caller
 	UTF8     bool   // one of them is not ASCII
 }
 
-// wire is the stream under a go-smtp client. It bounds each reply, lets the
-// client read a greeting that is long gone, and closes at once.
+// wire is the stream of a go-smtp client. It limits the size of each reply, lets the
+// client read a greeting that was already received, and closes without delay.
 type wire struct {
 	net.Conn          // TCP, or TLS over it
 	raw      net.Conn // TCP
-	greeting string   // what to read before the peer's bytes
-	got      int      // bytes of the reply that is being read
+	greeting string   // returned by Read before the bytes of the server
+	got      int      // bytes of the current reply that have been read
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -81,35 +81,36 @@ func (w *wire) Write(b []byte) (int, error) {
 	return w.Conn.Write(b)
 }
 
-// Close drops the connection. TLS is not told: its alert could block.
+// Close closes the TCP connection. It sends no TLS alert, which could block.
 func (w *wire) Close() error { return w.raw.Close() }
 
-// guard makes ctx rule the connection until stop is called: its end closes the
-// connection, whatever is being read or written. Deadlines would not do: go-smtp
-// sets its own for each command and none while content is written. A false stop
-// means that the connection is lost.
+// guard closes the connection when ctx ends, until stop is called. That interrupts
+// every read and write. Deadlines would not suffice: go-smtp sets its own for each
+// command and none while content is written. If stop returns false, the connection is
+// lost.
 func (w *wire) guard(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { w.raw.Close() })
 }
 
-// conn is one connection, greeted and authenticated. Not for concurrent use.
+// conn is one connection after greeting and authentication. It is not safe for
+// concurrent use.
 type conn struct {
 	wire    *wire
-	socket  *socket // under the wire
+	socket  *socket // the connection below wire
 	hello   string
 	replies *textproto.Reader
-	out     []byte // room for what is written, empty in between
+	out     []byte // a buffer for writes; cleared after each
 
 	pipelining, chunking, utf8 bool // what the server offers
 
-	sent   int         // transactions begun
-	dirty  bool        // a transaction is open that must be reset
-	broken bool        // the replies are out of step, or over
-	lost   bool        // the context that ruled it ended: it is being closed
-	idle   *time.Timer // closes it; set while it is in the pool
+	sent   int         // number of transactions started
+	dirty  bool        // a transaction is open and must be reset
+	broken bool        // replies no longer match commands, or have ended
+	lost   bool        // its context ended, so it is being closed
+	idle   *time.Timer // closes the connection; set while it is idle
 }
 
-// newConn returns one that has done nothing yet.
+// newConn returns a connection before the greeting.
 func newConn(raw net.Conn, hello string) *conn {
 	s := &socket{Conn: raw, look: looker(raw)}
 	return &conn{wire: &wire{Conn: s, raw: raw}, socket: s, hello: hello}
@@ -143,14 +144,14 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	return c, nil
 }
 
-// open brings a fresh TCP connection to where mail can be sent. It returns the
-// stage that it reached.
+// open prepares a new TCP connection for sending mail. It returns the stage that it
+// reached.
 func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) {
 	if cfg.StartTLS {
 		if stage, err := c.startTLS(); err != nil {
 			return stage, err
 		}
-		// go-smtp wants to read a greeting, and the server's is long gone.
+		// go-smtp expects a greeting, which has already been read.
 		c.wire.greeting = "220 \r\n"
 	}
 	if cfg.TLS != nil {
@@ -181,11 +182,11 @@ func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) 
 	return StageAuth, client.Auth(mechanismOf{mechanism})
 }
 
-// mechanismOf is the client of a login as go-smtp needs it.
+// mechanismOf adapts a SASL client to go-smtp.
 type mechanismOf struct{ sasl.Client }
 
-// Next answers a challenge. To go-smtp nil is no answer but the end, as if the
-// server had let us in; it is an empty line (RFC 4954 section 4).
+// Next responds to a challenge. go-smtp takes a nil response for the end of a
+// successful login, but it must be sent as an empty line (RFC 4954 section 4).
 func (m mechanismOf) Next(challenge []byte) ([]byte, error) {
 	response, err := m.Client.Next(challenge)
 	if err != nil {
@@ -194,9 +195,9 @@ func (m mechanismOf) Next(challenge []byte) ([]byte, error) {
 	return append([]byte{}, response...), nil
 }
 
-// startTLS asks for TLS in clear text. go-smtp could, but calls itself
-// localhost when it does. Nothing that the server says here is kept
-// (RFC 3207 section 4.2).
+// startTLS requests TLS in clear text. go-smtp could do that, but it would introduce
+// itself as localhost. Nothing from this part of the conversation is kept (RFC 3207
+// section 4.2).
 func (c *conn) startTLS() (stage string, err error) {
 	text := textproto.NewConn(c.wire)
 	if _, _, err := text.ReadResponse(220); err != nil {
@@ -228,7 +229,7 @@ func (c *conn) startTLS() (stage string, err error) {
 	return StageTLS, nil
 }
 
-// send does one transaction with one recipient.
+// send performs one transaction with one recipient.
 func (c *conn) send(ctx context.Context, env Envelope, content []byte) error {
 	stop := c.wire.guard(ctx)
 	stage, contentSent, err := c.transact(env, content)
@@ -238,7 +239,7 @@ func (c *conn) send(ctx context.Context, env Envelope, content []byte) error {
 	}
 	e := newError(ctx, stage, err)
 	e.contentSent = contentSent
-	// Whether the server has the final dot is only known from its reply.
+	// Only a reply shows whether the server received the final dot.
 	e.MaybeSent = contentSent && stage == stageDot && e.replyCode() == 0
 	if stage == stageDot {
 		e.Stage = StageData
@@ -246,12 +247,12 @@ func (c *conn) send(ctx context.Context, env Envelope, content []byte) error {
 	return e
 }
 
-// stageDot is the part of [StageData] from the final dot on.
+// stageDot is the part of [StageData] that starts with the final dot.
 const stageDot = "dot"
 
-// ready reports whether a kept connection can be used, as far as can be seen
-// without a flight: nothing is to be heard on one that waits. A transaction that
-// was refused is ended first.
+// ready reports whether an idle connection can be used, as far as that is visible
+// without a round trip: the server must not have sent anything. It first resets a
+// transaction that was rejected.
 func (c *conn) ready(ctx context.Context) bool {
 	if c.replies.R.Buffered() > 0 || c.spoke() {
 		return false
@@ -269,9 +270,9 @@ func (c *conn) ready(ctx context.Context) bool {
 	return err == nil && !c.lost && c.replies.R.Buffered() == 0
 }
 
-// spoke reports whether there is something to be heard, on the socket or in
-// what TLS took from it together with the last reply: a farewell, a reply too
-// many, or the end. It does not wait.
+// spoke reports whether the server sent something or closed the connection: a farewell
+// or an extra reply, on the socket or in the data that TLS read together with the last
+// reply. It does not wait.
 func (c *conn) spoke() bool {
 	c.socket.looking, c.socket.heard = true, false
 	_, err := c.wire.Conn.Read(c.socket.one[:])
@@ -282,9 +283,9 @@ func (c *conn) spoke() bool {
 // socket is a TCP connection that can be read without waiting.
 type socket struct {
 	net.Conn
-	looking bool    // Read does not wait: os.ErrDeadlineExceeded says that there is nothing, and TLS forgets that one
-	heard   bool    // such a Read had bytes, if only half a record of TLS
-	one     [1]byte // where spoke reads to
+	looking bool    // Read does not wait and returns os.ErrDeadlineExceeded, which TLS does not keep, if there is no data
+	heard   bool    // such a Read returned bytes, perhaps only part of a TLS record
+	one     [1]byte // the buffer of spoke
 	look    func(b []byte) (int, error)
 }
 
@@ -297,18 +298,17 @@ func (s *socket) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// quit says goodbye and closes, without waiting for an answer that changes
-// nothing.
+// quit sends QUIT and closes the connection. It does not wait for the reply, which
+// would not matter.
 func (c *conn) quit() {
 	c.wire.raw.SetDeadline(time.Now().Add(quitWait))
 	if _, err := c.wire.Conn.Write([]byte("QUIT\r\n")); err == nil {
-		c.wire.Conn.Close() // with TLS's own goodbye
+		c.wire.Conn.Close() // sends the TLS alert close_notify
 	}
 	c.wire.raw.Close()
 }
 
-// loopbackOnly refuses to connect to any other host, whatever its name
-// resolved to.
+// loopbackOnly returns an error unless the resolved address is a loopback address.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {
 	peer, err := netip.ParseAddrPort(address)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {
@@ -317,7 +317,7 @@ func loopbackOnly(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// addressLiteral is the EHLO name of a host without a name.
+// addressLiteral returns the EHLO name of a host without a name.
 func addressLiteral(local net.Addr) string {
 	tcp, ok := local.(*net.TCPAddr)
 	if !ok {

@@ -16,7 +16,7 @@ import (
 
 // The stages of a send, for [Error].
 const (
-	StageConnect = "connect" // waiting for a connection, dialling
+	StageConnect = "connect" // waiting for a connection, dialing
 	StageTLS     = "tls"     // STARTTLS, handshake
 	StageHello   = "hello"   // greeting, EHLO
 	StageAuth    = "auth"
@@ -26,10 +26,10 @@ const (
 )
 
 var (
-	// ErrClosed says that the pool has been closed.
+	// ErrClosed means that the pool has been closed.
 	ErrClosed = errors.New("sender is closed")
 
-	// ErrNoSMTPUTF8 says that the server cannot take a non-ASCII address.
+	// ErrNoSMTPUTF8 means that the server does not support a non-ASCII address.
 	ErrNoSMTPUTF8 = errors.New("server does not offer SMTPUTF8, which this address needs")
 
 	errNoAuth       = errors.New("server does not offer AUTH")
@@ -37,29 +37,29 @@ var (
 	errInjected     = errors.New("server sent plain text after its reply to STARTTLS")
 	errReplyTooLong = errors.New("reply of the server is too long")
 	errReplyForm    = errors.New("reply of the server is malformed")
-	errEnvelope     = errors.New("address with a sign that would end a command")
-	errNotLoopback  = errors.New("clear text is for loopback only, and this host is elsewhere")
+	errEnvelope     = errors.New("address contains a character that would end a command")
+	errNotLoopback  = errors.New("clear text is allowed only for loopback addresses")
 )
 
-// Error says where and how a send failed.
+// Error describes a send that failed.
 type Error struct {
 	Stage     string
-	Permanent bool  // the same message will be refused again
-	MaybeSent bool  // the final dot may have been read and no reply came
-	Err       error // *smtp.SMTPError if the server replied; ctx.Err() if the context ended it
+	Permanent bool  // the server will reject the same message again
+	MaybeSent bool  // the server may have accepted the mail; no reply arrived
+	Err       error // an *smtp.SMTPError if the server replied; ctx.Err() if the context ended
 
-	// contentSent says that content was written, so that a retry could
-	// deliver it twice.
+	// contentSent is true if content was written. A retry could then deliver the
+	// mail twice.
 	contentSent bool
 }
 
-// Error gives the stage and the cause, which may hold words of the server.
+// Error returns the stage and the cause, which may contain text from the server.
 func (e *Error) Error() string { return e.Stage + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// newError sorts err, which happened at stage while ctx ruled.
+// newError classifies err, which occurred at stage in an operation with ctx.
 func newError(ctx context.Context, stage string, err error) *Error {
 	e := &Error{Stage: stage, Err: err}
 	var early *Error
@@ -75,52 +75,52 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	case ctx.Err() != nil:
 		e.Err = ctx.Err()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		// A dialer's deadline is the context's and may fire first.
+		// A dialer uses the deadline of the context and may notice it first.
 		e.Err = context.DeadlineExceeded
 	case errors.As(err, &protoErr):
-		e.Err = errReplyForm // its text is the server's, unescaped (GO-2026-5039)
+		e.Err = errReplyForm // its text is unescaped text of the server (GO-2026-5039)
 	}
 	if reply == nil {
 		return e
 	}
 	if stage == StageAuth {
-		// Servers are known to repeat the command that they refuse.
+		// Some servers repeat the command that they reject.
 		reply = &smtp.SMTPError{
 			Code:         reply.Code,
 			EnhancedCode: reply.EnhancedCode,
-			Message:      "authentication refused (the server's words are left out, they may repeat the password)",
+			Message:      "authentication rejected (the server's text is omitted, since it may repeat the password)",
 		}
 	}
 	switch reply.Code / 100 {
 	case 5:
-		// Before MAIL nothing was said of the mail: a wrong password or a
-		// block of this host must not count against the recipient.
+		// Before MAIL, a rejection does not concern the mail: a wrong password or a
+		// blocked host must not count as a rejected recipient.
 		e.Permanent = stage == StageMail || stage == StageRcpt || stage == StageData || stage == stageDot
 		fallthrough
 	case 4:
 		e.Err = reply
 	default:
-		e.Err = errReplyForm // neither what was asked for nor a refusal
+		e.Err = errReplyForm // neither the expected reply nor a rejection
 	}
 	return e
 }
 
-// authError is why a mechanism gave up, without its text: that may hold the
-// server's words, and these may repeat the password.
+// authError is the error of a SASL mechanism without its text, which may contain text
+// of the server that repeats the password.
 type authError struct{ err error }
 
-// Error leaves the words of the cause out.
+// Error omits the text of the cause.
 func (e *authError) Error() string {
-	return "authentication failed (the words of the mechanism are left out, they may repeat the password)"
+	return "authentication failed (the mechanism's text is omitted, since it may repeat the password)"
 }
 
 // Unwrap returns the cause.
 func (e *authError) Unwrap() error { return e.err }
 
-// Format prints what Error returns, whatever the verb.
+// Format prints the result of Error for every verb.
 func (e *authError) Format(f fmt.State, _ rune) { io.WriteString(f, e.Error()) }
 
-// replyCode returns the code of the server's refusal, 0 if there was none.
+// replyCode returns the code of the server's negative reply, or 0.
 func (e *Error) replyCode() int {
 	var reply *smtp.SMTPError
 	if errors.As(e.Err, &reply) {
@@ -129,7 +129,7 @@ func (e *Error) replyCode() int {
 	return 0
 }
 
-// dropped reports whether the peer ended the connection.
+// dropped reports whether the peer closed the connection.
 func (e *Error) dropped() bool {
 	if errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) {
 		return true
@@ -138,14 +138,14 @@ func (e *Error) dropped() bool {
 	return errors.As(e.Err, &op) && (op.Op == "read" || op.Op == "write") && !op.Timeout()
 }
 
-// retryable reports whether trying again at once on a new connection may help
-// and cannot deliver twice.
+// retryable reports whether a retry on a new connection may succeed and cannot
+// deliver the mail twice.
 func (e *Error) retryable() bool {
 	return !e.contentSent && (e.replyCode()/100 == 4 || e.dropped())
 }
 
-// refusal is a reply with its enhanced code (RFC 2034), which stands before each
-// line, taken apart.
+// refusal converts a reply and separates its enhanced code (RFC 2034), which is at the
+// beginning of each line, from the text.
 func refusal(e *textproto.Error) *smtp.SMTPError {
 	reply := &smtp.SMTPError{Code: e.Code, Message: e.Msg}
 	prefix, _, found := strings.Cut(e.Msg, " ")

@@ -1,6 +1,6 @@
-// Package smtpclient sends mail through one SMTP server over a bounded pool of
-// connections. It adds to go-smtp what that leaves open: contexts, limits on
-// every byte, no credentials in clear text, a sorting of errors.
+// Package smtpclient sends mail through one SMTP server with a limited number of
+// pooled connections. It extends go-smtp with contexts, limits on the size of replies,
+// no credentials in clear text, and classified errors.
 package smtpclient
 
 import (
@@ -11,30 +11,30 @@ import (
 )
 
 const (
-	// maxRetries is how often a send is tried again within one call.
+	// maxRetries is the maximum number of retries within one call.
 	maxRetries = 2
 
-	// retryPause is the first pause before a retry; the second is 4 times
-	// as long.
+	// retryPause is the pause before the first retry. The pause before the second
+	// is four times as long.
 	retryPause = 100 * time.Millisecond
 )
 
-// Pool is a bounded set of connections to one server. It is safe for
-// concurrent use and has no goroutine of its own.
+// Pool is a limited set of connections to one server. It is safe for concurrent use
+// and has no background goroutine.
 type Pool struct {
 	cfg     Config
-	slots   chan struct{} // one for each connection in use; who waits longest is next
+	slots   chan struct{} // one for each connection in use; the longest waiter is next
 	done    chan struct{} // closed by Close
 	backoff backoff
-	pause   time.Duration // before the first retry; tests make it long
+	pause   time.Duration // before the first retry; longer in some tests
 
 	mu     sync.Mutex
-	idle   []*conn      // the last one was used last
-	turns  []chan *conn // of those who are held back, in order; none while one is idle
+	idle   []*conn      // the last one is the most recently used
+	turns  []chan *conn // sends that wait for a connection, in order; empty while one is idle
 	closed bool
 }
 
-// NewPool returns a Pool that has not connected yet.
+// NewPool returns a Pool. It does not connect.
 func NewPool(cfg Config) *Pool {
 	return &Pool{
 		cfg:     cfg,
@@ -45,10 +45,9 @@ func NewPool(cfg Config) *Pool {
 	}
 }
 
-// Send hands one mail to the server. It tries again, twice at most, after a
-// 4yz reply or a dropped connection while no content was written, since then
-// nothing can arrive twice (RFC 5321 section 4.5.3.2.6). The error is an
-// *[Error].
+// Send sends one mail. After a 4yz reply or a dropped connection it retries up to
+// twice, but only if no content was written: then no mail can arrive twice (RFC 5321
+// section 4.5.3.2.6). The error is an *[Error].
 func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 	pause := p.pause
 	var before error
@@ -56,7 +55,7 @@ func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 		err := p.try(ctx, env, content, attempt > 0)
 		e, failed := errors.AsType[*Error](err)
 		if before != nil && ctx.Err() != nil && failed && e.Stage == StageConnect {
-			return before // which tells more than that time is up
+			return before // it says more than that the context ended
 		}
 		before = err
 		if !failed || attempt == maxRetries || !e.retryable() {
@@ -73,7 +72,7 @@ func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 	}
 }
 
-// Ping opens a new connection and keeps it in the pool.
+// Ping opens a new connection and adds it to the pool.
 func (p *Pool) Ping(ctx context.Context) error {
 	if err := p.acquire(ctx); err != nil {
 		return err
@@ -93,9 +92,8 @@ func (p *Pool) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the unused connections and lets sends in progress finish, whose
-// connections are then closed too. Waiting and later sends fail with
-// [ErrClosed].
+// Close closes the idle connections. Sends in progress finish; their connections are
+// closed afterwards. Waiting and later sends fail with [ErrClosed].
 func (p *Pool) Close() {
 	p.mu.Lock()
 	idle := p.idle
@@ -113,7 +111,7 @@ func (p *Pool) Close() {
 	wg.Wait()
 }
 
-// try sends once, over an unused connection or a new one.
+// try sends once, over an idle connection or a new one.
 func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool) error {
 	if err := p.acquire(ctx); err != nil {
 		return err
@@ -133,8 +131,8 @@ func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool
 			if !gone(err) {
 				return err
 			}
-			// The server closed it while nobody looked: that says nothing
-			// about this mail, of which no recipient was named yet.
+			// The server had closed the idle connection. That does not concern
+			// this mail, whose recipient has not been named yet.
 		}
 		kept, round, err := p.turn(ctx, true)
 		if err != nil {
@@ -159,14 +157,14 @@ func gone(err error) bool {
 	return ok && e.Stage == StageMail && (e.dropped() || e.replyCode() == 421)
 }
 
-// use sends over c and then keeps or closes it.
+// use sends over c, then keeps c or closes it.
 func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) error {
 	err := c.send(ctx, env, content)
 	switch e, _ := errors.AsType[*Error](err); {
 	case c.lost, c.broken:
 		c.wire.Close()
 	case err == nil || e.Permanent:
-		p.keep(c) // a refusal for good is the mail's fault, not the connection's
+		p.keep(c) // a permanent rejection concerns the mail, not the connection
 	case e.replyCode() != 0:
 		c.quit()
 	default:
@@ -189,7 +187,7 @@ func (p *Pool) acquire(ctx context.Context) error {
 	}
 	select {
 	case p.slots <- struct{}{}:
-		return nil // nobody waits then
+		return nil // nobody is waiting
 	default:
 	}
 	select {
@@ -204,7 +202,7 @@ func (p *Pool) acquire(ctx context.Context) error {
 
 func (p *Pool) release() { <-p.slots }
 
-// popIdle returns the unused connection that was used last, nil if there is none.
+// popIdle returns the most recently used idle connection, or nil.
 func (p *Pool) popIdle() *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,8 +221,8 @@ func (p *Pool) pop() *conn {
 	return c
 }
 
-// makeRoom closes the oldest unused connection if a new one would be one too
-// many. The caller holds a slot, which counts for the new one.
+// makeRoom closes the oldest idle connection if a new one would exceed the maximum.
+// The caller holds a slot, which counts for the new connection.
 func (p *Pool) makeRoom() {
 	p.mu.Lock()
 	var c *conn
@@ -239,8 +237,8 @@ func (p *Pool) makeRoom() {
 	}
 }
 
-// keep hands c to who is held back longest or else puts it back for the next send,
-// unless it has done its share.
+// keep passes c to the send that has waited longest, or else adds it to the idle
+// connections. It closes c if c has sent MaxPerConn mails.
 func (p *Pool) keep(c *conn) {
 	if c.sent >= p.cfg.MaxPerConn {
 		c.quit()
@@ -267,7 +265,7 @@ func (p *Pool) keep(c *conn) {
 	}
 }
 
-// expire closes c if it is still unused.
+// expire closes c if it is still idle.
 func (p *Pool) expire(c *conn) {
 	p.mu.Lock()
 	found := false

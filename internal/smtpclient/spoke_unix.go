@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// looker returns a function, not for concurrent use, that reads what is there
-// and does not wait: os.ErrDeadlineExceeded if nothing is.
+// looker returns a function that reads available data without waiting. It returns
+// os.ErrDeadlineExceeded if there is none. It is not safe for concurrent use.
 func looker(c net.Conn) func(b []byte) (int, error) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
@@ -25,7 +25,7 @@ func looker(c net.Conn) func(b []byte) (int, error) {
 		n      int
 		failed error
 	)
-	read := func(fd uintptr) bool { // made once: it would be allocated for each look
+	read := func(fd uintptr) bool { // created once, to save an allocation for each call
 		n, failed = syscall.Read(int(fd), buf)
 		return true
 	}

@@ -8,23 +8,23 @@ import (
 	"strings"
 )
 
-// step is a command of a transaction, in parts, and the beginning of the reply
-// code that it hopes for.
+// step is a command of a transaction, in parts, and the first digits of the expected
+// reply code.
 type step struct {
 	stage   string
 	command [3]string
 	want    int
 }
 
-// transact sends one mail to one recipient in as few flights as the server
-// allows: four; two where it offers PIPELINING (RFC 2920), with MAIL, RCPT and DATA
-// in one write; one where it also offers CHUNKING (RFC 3030), with the content
-// in that write too. go-smtp's client waits for the reply to each command.
+// transact sends one mail to one recipient in as few round trips as the server
+// supports. It needs four, or two with PIPELINING (RFC 2920), which allows MAIL, RCPT
+// and DATA in one write, or one with CHUNKING too (RFC 3030), which allows the content
+// in the same write. The client of go-smtp waits for the reply to each command.
 //
-// The content has CRLF at the end of each line and no other CR or LF.
+// Every line of content must end in CRLF, and it must contain no other CR or LF.
 //
-// It returns the stage that was reached, and whether all of the content was
-// written and not surely refused: then nothing may be sent again.
+// transact returns the stage that was reached. contentSent is true if all the content
+// was written and was not definitely rejected; the mail must then not be sent again.
 func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent bool, err error) {
 	if strings.ContainsAny(env.From+env.To, "\r\n<> ") {
 		return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: errEnvelope}
@@ -55,12 +55,12 @@ func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent
 	return stage, contentSent, err
 }
 
-// data does the steps, of which the last is DATA, and then sends the content.
+// data performs the steps, the last of which is DATA, and then sends the content.
 func (c *conn) data(steps []step, content []byte) (stage string, contentSent bool, err error) {
 	if stage, waiting, err := c.commands(steps); err != nil {
 		if waiting {
-			// The server waits for a mail that nobody gets, so it gets an
-			// empty one (RFC 2920 section 3.1).
+			// The server accepted DATA although no recipient was accepted, so
+			// send an empty mail (RFC 2920 section 3.1).
 			c.broken = c.write(append(c.out[:0], ".\r\n"...)) != nil
 			if _, heard := c.read(2); !heard {
 				c.broken = true
@@ -75,9 +75,9 @@ func (c *conn) data(steps []step, content []byte) (stage string, contentSent boo
 	return stageDot, true, err
 }
 
-// commands sends commands and reads the replies, all that come, and returns the
-// first failure. waiting reports that the last command got the reply it hoped for
-// though an earlier one was refused.
+// commands sends commands, reads all replies and returns the first failure. waiting is
+// true if the last command got the expected reply although an earlier one was
+// rejected.
 func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	if c.pipelining {
 		if err := c.write(lines(c.out[:0], steps)); err != nil {
@@ -105,23 +105,23 @@ func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	return stage, err != nil && waiting, err
 }
 
-// chunk does the steps, of which the last is BDAT, with the content in the same
+// chunk performs the steps, the last of which is BDAT, with the content in the same
 // write.
 func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bool, err error) {
 	if err := c.write(append(lines(slices.Grow(c.out[:0], len(content)+600), steps), content...)); err != nil {
-		return StageMail, false, err // some of it did not get out
+		return StageMail, false, err // not everything was sent
 	}
 	for _, s := range steps {
 		refused, heard := c.read(s.want)
 		if refused != nil && err == nil {
 			stage, err = s.stage, refused
-			// Nothing reaches a recipient who was refused, or who has no sender.
+			// If the sender or the recipient was rejected, nobody gets the mail.
 			contentSent = !heard || s.stage == stageDot
 		}
 		if !heard {
 			c.broken = true
 			if contentSent {
-				stage = stageDot // what has become of the mail is not known
+				stage = stageDot // the outcome is unknown
 			}
 			return stage, contentSent, err
 		}
@@ -132,8 +132,7 @@ func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bo
 	return stage, contentSent, err
 }
 
-// write writes b, for which it keeps the room but not the bytes: a code is among
-// them.
+// write writes b. It keeps b as a buffer but clears it, since it contains a code.
 func (c *conn) write(b []byte) error {
 	_, err := c.wire.Write(b)
 	clear(b)
@@ -141,7 +140,7 @@ func (c *conn) write(b []byte) error {
 	return err
 }
 
-// read reads one reply. heard reports that it was one, if not the one hoped for.
+// read reads one reply. heard is true if it was a valid reply, expected or not.
 func (c *conn) read(want int) (err error, heard bool) {
 	in := c.replies.R
 	if _, err := in.Peek(1); err != nil {
@@ -159,8 +158,8 @@ func (c *conn) read(want int) (err error, heard bool) {
 	return err, err == nil
 }
 
-// simple returns the length of the reply at the beginning of b if it is all there,
-// of one line and the one hoped for, as most are; else 0.
+// simple returns the length of the reply at the beginning of b if it is complete, has
+// one line and is the expected one, as most replies are. Otherwise it returns 0.
 func simple(b []byte, want int) int {
 	end := bytes.IndexByte(b, '\n')
 	if end < 4 || b[3] != ' ' {
@@ -189,8 +188,8 @@ func lines(b []byte, steps []step) []byte {
 	return b
 }
 
-// stuffed appends to b the content with its dots doubled where a line begins with
-// one, and the end (RFC 5321 section 4.5.2). Its lines end in CRLF, all of them.
+// stuffed appends content and the final dot to b. It doubles each dot at the beginning
+// of a line (RFC 5321 section 4.5.2). All lines of content end in CRLF.
 func stuffed(b, content []byte) []byte {
 	b = slices.Grow(b, len(content)+64)
 	if bytes.HasPrefix(content, []byte(".")) {

@@ -1,6 +1,6 @@
-// Package smtptest has the mail servers that tests talk to: a script that says
-// what the test wants, and a sink that is a real server. All listen on
-// loopback and stop with the test.
+// Package smtptest provides SMTP servers for tests: a script that replies as the test
+// wants, and a sink that is a real server. Both listen on a loopback address and stop
+// when the test ends.
 package smtptest
 
 import (
@@ -25,14 +25,14 @@ type Cert struct {
 	roots *x509.CertPool
 }
 
-// NewCert makes a certificate for names, which may be addresses, that is valid
-// from an hour ago until an hour from now.
+// NewCert returns a certificate for names, which may be IP addresses. It has been valid
+// for an hour and expires in an hour.
 func NewCert(t testing.TB, names ...string) *Cert {
 	t.Helper()
 	return must(t)(MakeCert(time.Now().Add(time.Hour), names...))
 }
 
-// NewExpiredCert makes one whose time is over.
+// NewExpiredCert returns a certificate that expired a minute ago.
 func NewExpiredCert(t testing.TB, names ...string) *Cert {
 	t.Helper()
 	return must(t)(MakeCert(time.Now().Add(-time.Minute), names...))
@@ -48,7 +48,8 @@ func must(t testing.TB) func(*Cert, error) *Cert {
 	}
 }
 
-// MakeCert makes a certificate that is valid until notAfter, outside of tests.
+// MakeCert returns a certificate that expires at notAfter. Unlike NewCert it needs no
+// test.
 func MakeCert(notAfter time.Time, names ...string) (*Cert, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -84,14 +85,14 @@ func MakeCert(notAfter time.Time, names ...string) (*Cert, error) {
 	return &Cert{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots}, nil
 }
 
-// Server is the configuration of a server that shows the certificate.
+// Server returns the configuration of a server with the certificate.
 func (c *Cert) Server() *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c.key}} }
 
-// Client is the configuration of a client that trusts it.
+// Client returns the configuration of a client that trusts the certificate.
 func (c *Cert) Client() *tls.Config { return &tls.Config{RootCAs: c.roots} }
 
-// Write writes the certificate and its key to dir as cert.pem and key.pem, for a
-// server that is another program.
+// Write writes the certificate and its key to dir as cert.pem and key.pem, for servers
+// in other processes.
 func (c *Cert) Write(t testing.TB, dir string) {
 	t.Helper()
 	private, err := x509.MarshalPKCS8PrivateKey(c.key.PrivateKey)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// content reads a mail to its end.
+// content reads a mail up to the final dot.
 func (s *Server) content(p *peer, in *bufio.Reader) bool {
 	var mail strings.Builder
 	for {
@@ -43,7 +43,7 @@ func (s *Server) chunk(p *peer, in *bufio.Reader, line string) bool {
 	return true
 }
 
-// tap returns a reader that notes what is read.
+// tap returns a reader that records what it reads.
 func (s *Server) tap(p *peer, stream net.Conn) io.Reader {
 	return readerFunc(func(b []byte) (int, error) {
 		n, err := stream.Read(b)

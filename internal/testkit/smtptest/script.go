@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-
 	"io"
 	"net"
 	"strings"
@@ -22,29 +21,29 @@ const (
 
 // What [Script.Reply] may return in place of a reply.
 const (
-	Hang  = "\x00hang"  // say nothing more, but keep reading
+	Hang  = "\x00hang"  // send nothing more, but keep reading
 	Drop  = "\x00drop"  // close the connection
-	Stall = "\x00stall" // for DATA: say 354 and stop reading
+	Stall = "\x00stall" // for DATA: reply 354 and stop reading
 )
 
-// Script is a server that answers as it is told.
+// Script is a server that replies as the test wants.
 type Script struct {
-	// TLS is spoken from the first byte, or after STARTTLS. Nil is clear text.
+	// TLS is used from the first byte, or after STARTTLS. Nil means clear text.
 	TLS *tls.Config
 
-	// StartTLS offers STARTTLS instead of speaking TLS from the first byte.
+	// StartTLS offers STARTTLS instead of using TLS from the first byte.
 	StartTLS bool
 
-	// Extensions are the lines of the answer to EHLO.
+	// Extensions are the lines of the reply to EHLO.
 	Extensions []string
 
-	// Hold keeps the replies to MAIL and RCPT back until DATA or BDAT has come:
-	// a client that waits for one of them waits for ever.
+	// Hold delays the replies to MAIL and RCPT until DATA or BDAT arrives. A
+	// client that waits for one of them waits forever.
 	Hold bool
 
-	// Reply returns the reply to verb on connection number n, counted from
-	// 1, without the last CRLF. Empty is what a good server says. Nil is
-	// always that. Calls do not overlap.
+	// Reply returns the reply to verb on connection number n, counted from 1,
+	// without the last CRLF. An empty reply, or a nil Reply, means what a good
+	// server replies. Calls do not overlap.
 	Reply func(n int, verb, line string) string
 }
 
@@ -64,15 +63,15 @@ type Server struct {
 	open  int
 }
 
-// peer is what came over one connection.
+// peer records what arrived on one connection.
 type peer struct {
 	raw   net.Conn
 	wire  bytes.Buffer // as received, after TLS
 	verbs []string
 	lines []string
 	mails []string // as received, with dot stuffing, without the end
-	early int      // replies for which the client did not wait
-	held  string   // replies held back
+	early int      // number of replies for which the client did not wait
+	held  string   // delayed replies
 }
 
 // Start runs the script until the test ends.
@@ -89,7 +88,7 @@ func (s Script) Start(t testing.TB) *Server {
 	return server
 }
 
-// Close ends the server and all its connections. It may be called twice.
+// Close stops the server and closes all connections. It may be called twice.
 func (s *Server) Close() {
 	s.once.Do(func() { close(s.stop) })
 	s.listener.Close()
@@ -97,7 +96,7 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// DropAll closes the connections and keeps listening.
+// DropAll closes all connections and keeps listening.
 func (s *Server) DropAll() {
 	s.mu.Lock()
 	for _, p := range s.conns {
@@ -106,44 +105,47 @@ func (s *Server) DropAll() {
 	s.mu.Unlock()
 }
 
-// Do calls f while no Reply is asked for.
+// Do calls f while Reply is not running.
 func (s *Server) Do(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
 }
 
-// Conns is how many connections were accepted.
+// Conns returns the number of connections that were accepted.
 func (s *Server) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.conns)
 }
 
-// Open is how many of them are open.
+// Open returns the number of open connections.
 func (s *Server) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.open
 }
 
-// Lines are the commands of connection n, counted from 1; of all connections
-// for 0.
+// Lines returns the commands on connection n, counted from 1, or on all connections if
+// n is 0.
 func (s *Server) Lines(n int) []string {
 	return collect(s, n, func(p *peer) []string { return p.lines })
 }
 
-// Mails are the contents that connection n wrote, of all connections for 0.
+// Mails returns the contents that arrived on connection n, or on all connections if n
+// is 0.
 func (s *Server) Mails(n int) []string {
 	return collect(s, n, func(p *peer) []string { return p.mails })
 }
 
-// Wire is all that connection n sent, of all connections for 0.
+// Wire returns everything that arrived on connection n, or on all connections if n is
+// 0.
 func (s *Server) Wire(n int) string {
 	return strings.Join(collect(s, n, func(p *peer) []string { return []string{p.wire.String()} }), "")
 }
 
-// Early is how many replies came later than the next command.
+// Early returns the number of replies for which the client did not wait before it sent
+// the next command.
 func (s *Server) Early() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,7 +156,7 @@ func (s *Server) Early() int {
 	return early
 }
 
-// Count is how often verb was seen on all connections.
+// Count returns how often verb arrived on all connections.
 func (s *Server) Count(verb string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +187,7 @@ func collect(s *Server, n int, of func(*peer) []string) []string {
 	return all
 }
 
-// Await waits until verb has been seen count times.
+// Await waits until verb has arrived count times.
 func (s *Server) Await(t testing.TB, verb string, count int) {
 	t.Helper()
 	s.await(t, verb, func() bool { return s.count(verb) >= count })
@@ -215,7 +217,7 @@ func (s *Server) await(t testing.TB, what string, ok func() bool) {
 	defer s.mu.Unlock()
 	for !ok() {
 		if !time.Now().Before(late) {
-			t.Fatalf("smtptest: waited in vain for %s; %d connections, %d open", what, len(s.conns), s.open)
+			t.Fatalf("smtptest: no %s after a minute; %d connections, %d open", what, len(s.conns), s.open)
 		}
 		s.cond.Wait()
 	}
@@ -299,7 +301,7 @@ func (s *Server) serve(p *peer, n int) {
 	}
 }
 
-// say notes what came and answers. False ends the connection.
+// say records a command and replies. If it returns false, the connection ends.
 func (s *Server) say(p *peer, stream net.Conn, n int, verb, line string) (reply string, ok bool) {
 	s.mu.Lock()
 	p.verbs = append(p.verbs, verb)
@@ -337,7 +339,7 @@ func (s *Server) say(p *peer, stream net.Conn, n int, verb, line string) (reply 
 	return reply, err == nil
 }
 
-// good is what a server that likes everything says.
+// good returns the reply of a server that accepts everything.
 func (s *Server) good(verb string, stream net.Conn) string {
 	switch verb {
 	case Connect:

@@ -23,18 +23,18 @@ type Mail struct {
 	Data     []byte
 }
 
-// Sink is a real server that accepts everything and keeps it.
+// Sink is a real SMTP server that accepts and keeps every mail.
 type Sink struct {
-	// TLS is spoken from the first byte, or after STARTTLS. Nil is clear text.
+	// TLS is used from the first byte, or after STARTTLS. Nil means clear text.
 	TLS      *tls.Config
 	StartTLS bool
 
-	// Users are the passwords by user; nil offers no AUTH. OAUTHBEARER takes
-	// them for tokens.
+	// Users maps user names to passwords, or to tokens for OAUTHBEARER. If it is
+	// nil, the server does not offer AUTH.
 	Users map[string]string
 
-	// Mechanisms are those that are offered: PLAIN, LOGIN, OAUTHBEARER or
-	// XOAUTH2. Nil is PLAIN.
+	// Mechanisms are the offered mechanisms: PLAIN, LOGIN, OAUTHBEARER or
+	// XOAUTH2. Nil means PLAIN.
 	Mechanisms []string
 
 	// UTF8 offers SMTPUTF8.
@@ -42,11 +42,11 @@ type Sink struct {
 
 	Addr string // set by Start
 
-	// Refuse, if it returns an error, refuses a recipient with it.
+	// Refuse, if not nil, may return an error to reject a recipient.
 	Refuse func(to string) error
 
-	// Stall, if it is set and open, holds back the answer to MAIL until it is
-	// closed; the answer is a refusal then.
+	// Stall, if not nil, returns a channel. While it is open, replies to MAIL
+	// wait until it is closed, and then reject the mail.
 	Stall func() <-chan struct{}
 
 	mu    sync.Mutex
@@ -97,14 +97,14 @@ func (s *Sink) Listen() (stop func(), err error) {
 	}, nil
 }
 
-// Mails returns what has been received.
+// Mails returns the mails that were received.
 func (s *Sink) Mails() []Mail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Mail(nil), s.mails...)
 }
 
-// Conns is how many connections were greeted.
+// Conns returns the number of connections.
 func (s *Sink) Conns() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,7 +198,7 @@ func (c *session) Data(r io.Reader) error {
 func (c *session) Reset()        {}
 func (c *session) Logout() error { return nil }
 
-// loginServer is the server of AUTH LOGIN, which go-sasl lacks.
+// loginServer implements the server side of AUTH LOGIN, which go-sasl does not have.
 type loginServer struct {
 	login func(user, password string) error
 	user  []byte
@@ -215,7 +215,7 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 	return nil, true, l.login(string(l.user), string(response))
 }
 
-// xoauth2Server takes "user=U^Aauth=Bearer T^A^A".
+// xoauth2Server accepts "user=U^Aauth=Bearer T^A^A".
 type xoauth2Server func(user, token string) error
 
 func (login xoauth2Server) Next(response []byte) (challenge []byte, done bool, err error) {

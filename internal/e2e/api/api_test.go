@@ -1,6 +1,6 @@
-// Package api holds the handlers of otphttp against their OpenAPI
-// description with a validator that others wrote. It has tests only.
-package api
+// Package api_test checks the handlers of otphttp against their OpenAPI
+// description, with a validator that others wrote.
+package api_test
 
 import (
 	"context"
@@ -22,21 +22,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// api is a handler whose exchanges are held against the description.
+// api is a handler, each exchange with which is checked against the description.
 type api struct {
 	t     *testing.T
 	valid validator.Validator
-	seen  map[string]bool // "/start 202"
+	seen  map[string]bool // such as "/start 202"
 	types map[string]bool // of problems
 
 	handler http.Handler
 	inbox   *otptest.Inbox
-	now     time.Time
-	refuse  error // what the hook says
+	clock   *testkit.Clock
+	refuse  error // what Options.Purpose returns
 }
 
 func newAPI(t *testing.T) *api {
@@ -48,12 +49,11 @@ func newAPI(t *testing.T) *api {
 	require.Empty(t, errs)
 	ok, faults := valid.ValidateDocument()
 	require.True(t, ok, "%v", faults)
-	a := &api{t: t, valid: valid, seen: map[string]bool{}, types: map[string]bool{}, inbox: &otptest.Inbox{}, now: time.Now()}
-	clock := func() time.Time { return a.now }
-	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), a.inbox, &otp.Options{Now: clock})
+	a := &api{t: t, valid: valid, seen: map[string]bool{}, types: map[string]bool{}, inbox: &otptest.Inbox{}, clock: testkit.NewClock()}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), a.inbox, &otp.Options{Now: a.clock.Now})
 	require.NoError(t, err)
 	a.handler, err = otphttp.New(verifier, &otphttp.Options{
-		Now:        clock,
+		Now:        a.clock.Now,
 		Purpose:    func(*http.Request) (string, error) { return "login", a.refuse },
 		OnVerified: func(http.ResponseWriter, *http.Request, otp.Challenge) {},
 	})
@@ -61,7 +61,7 @@ func newAPI(t *testing.T) *api {
 	return a
 }
 
-// do makes one exchange. Wild requests are ones that the description forbids.
+// do makes one exchange. A wild request is one that the description forbids.
 func (a *api) do(method, step, kind, body string, wild bool) (status int, answer string) {
 	request := func() *http.Request {
 		r := httptest.NewRequest(method, "/login/"+step, strings.NewReader(body))
@@ -79,7 +79,7 @@ func (a *api) do(method, step, kind, body string, wild bool) (status int, answer
 	result := w.Result()
 	raw, err := io.ReadAll(result.Body)
 	require.NoError(a.t, err)
-	// A request of another method is in no description; its answer is.
+	// The description has no request of another method, but it has the answer.
 	result.Body = io.NopCloser(strings.NewReader(string(raw)))
 	described := httptest.NewRequest(http.MethodPost, "/login/"+step, nil)
 	described.Header.Set("Content-Type", "application/json")
@@ -107,16 +107,13 @@ func idOf(body string) string {
 	return ""
 }
 
-func wrong(code string) string {
-	return code[:len(code)-1] + string('0'+(code[len(code)-1]-'0'+1)%10)
-}
-
-// Everything that the description names happens, and nothing else.
+// Every path, status and problem type of the description happens here, and no
+// others do.
 func TestOpenAPI(t *testing.T) {
 	a := newAPI(t)
 	const bob, carol = "bob@example.com", "carol@example.com"
 
-	// An app's way: a wrong code, a right one, and the same once more.
+	// What an app does: a wrong code, the right one, and that one once more.
 	_, body := a.post("start", `{"address":"`+bob+`","device":"x","captcha":null}`)
 	id := idOf(body)
 	about := `{"id":"` + id + `"}`
@@ -125,8 +122,8 @@ func TestOpenAPI(t *testing.T) {
 	a.post("resend", about)
 	a.post("start", `{"address":"`+bob+`","captcha":"x"}`) // too early
 	a.post("check", answer(id, "nonsense"))
-	a.post("check", answer(id, wrong(a.inbox.Code(bob))))
-	a.now = a.now.Add(time.Minute)
+	a.post("check", answer(id, testkit.WrongCode(a.inbox.Code(bob))))
+	a.clock.Add(time.Minute)
 	a.post("resend", about)
 	status, _ := a.post("check", answer(id, a.inbox.Code(bob)))
 	require.Equal(t, http.StatusOK, status)
@@ -134,23 +131,23 @@ func TestOpenAPI(t *testing.T) {
 	a.post("status", about)
 	a.post("resend", about)
 
-	// Expired and exhausted; then escalated.
+	// A challenge expires, two are exhausted, and then one is escalated.
 	_, body = a.post("start", `{"address":"`+carol+`"}`)
 	id = idOf(body)
-	a.now = a.now.Add(10 * time.Minute)
+	a.clock.Add(10 * time.Minute)
 	a.post("check", answer(id, a.inbox.Code(carol)))
 	a.post("status", `{"id":"`+id+`"}`)
 	for range 2 {
 		_, body = a.post("resend", `{"id":"`+id+`"}`)
 		id = idOf(body)
 		for range 6 {
-			a.post("check", answer(id, wrong(a.inbox.Code(carol))))
+			a.post("check", answer(id, testkit.WrongCode(a.inbox.Code(carol))))
 		}
-		a.now = a.now.Add(time.Minute)
+		a.clock.Add(time.Minute)
 	}
 	a.escalate()
 
-	// What cannot be read, on every path.
+	// Every path gets requests that it cannot read, and errors of the hook.
 	for _, step := range []string{"start", "check", "resend", "status"} {
 		a.do(http.MethodGet, step, "", "", true)
 		a.do(http.MethodPost, step, "text/plain", "{}", true)
@@ -171,21 +168,21 @@ func TestOpenAPI(t *testing.T) {
 	require.Equal(t, problemNames(t), slices.Sorted(maps.Keys(a.types)))
 }
 
-// escalate guesses at two challenges of one address, so that the second's end
-// is that of the address.
+// escalate guesses at two challenges of one address until the address takes no
+// more guesses, which ends a third challenge, too.
 func (a *api) escalate() {
 	const to = "fay@example.com"
 	_, body := a.post("start", `{"address":"`+to+`"}`)
 	first := idOf(body)
-	a.now = a.now.Add(time.Minute)
+	a.clock.Add(time.Minute)
 	_, body = a.post("start", `{"address":"`+to+`"}`)
 	second := idOf(body)
-	a.now = a.now.Add(time.Minute)
+	a.clock.Add(time.Minute)
 	_, body = a.post("start", `{"address":"`+to+`"}`)
 	third := idOf(body)
 	code := a.inbox.Code(to)
 	guess := func(id string) {
-		a.post("check", `{"id":"`+id+`","code":"`+wrong(code)+`"}`)
+		a.post("check", `{"id":"`+id+`","code":"`+testkit.WrongCode(code)+`"}`)
 	}
 	for range 5 {
 		guess(first)
@@ -194,7 +191,7 @@ func (a *api) escalate() {
 	guess(third)
 }
 
-// described are the paths and statuses in the description.
+// described returns the paths and statuses in the description.
 func described(t *testing.T) []string {
 	raw, err := os.ReadFile("../../../otphttp/openapi.json")
 	require.NoError(t, err)
@@ -215,7 +212,7 @@ func described(t *testing.T) []string {
 	return list
 }
 
-// problemNames are the headings of docs/problems.md.
+// problemNames returns the headings of docs/problems.md.
 func problemNames(t *testing.T) []string {
 	raw, err := os.ReadFile("../../../docs/problems.md")
 	require.NoError(t, err)

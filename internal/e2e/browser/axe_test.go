@@ -21,8 +21,8 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// axe-core finds faults of accessibility. It comes from npm's registry, is checked,
-// and stays in the user's cache.
+// axe-core finds faults of accessibility. It is downloaded from npm's registry,
+// compared with this checksum and kept in the user's cache.
 const (
 	axeVersion = "4.14.1"
 	axeSum     = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745" // SHA-256 of the package
@@ -40,7 +40,7 @@ var axe = sync.OnceValues(func() (string, error) {
 		if packed, err = fetchAxe(); err != nil {
 			return "", err
 		}
-		// Only a cache: without it the next run fetches again.
+		// An error does no harm: the next run downloads it again.
 		os.MkdirAll(dir, 0o755)
 		os.WriteFile(file, packed, 0o644)
 	}
@@ -83,7 +83,7 @@ func fetchAxe() ([]byte, error) {
 	return packed, err
 }
 
-// needAxe skips the test where axe-core cannot be had.
+// needAxe returns the script of axe-core. It skips the test if there is none.
 func needAxe(t *testing.T) string {
 	t.Helper()
 	script, err := axe()
@@ -93,8 +93,9 @@ func needAxe(t *testing.T) string {
 	return script
 }
 
-// violations are what axe-core, which must be in the page, finds wrong with a rule, or
-// with any if it is empty, and colours of which it cannot say whether they are right.
+// violations returns what axe-core, which must be in the page, finds wrong by a
+// rule, or by any rule if it is empty. Colours that it cannot judge are violations,
+// too.
 func (b *tab) violations(rule string) []string {
 	b.t.Helper()
 	options := "{}"
@@ -104,7 +105,7 @@ func (b *tab) violations(rule string) []string {
 	return b.axe(options, `[...found.violations, ...found.incomplete.filter(rule => rule.id === "color-contrast")]`)
 }
 
-// axe runs axe-core and returns what is in a list of its findings.
+// axe runs axe-core and returns a list of its findings.
 func (b *tab) axe(options, list string) []string {
 	b.t.Helper()
 	return run(b, chromedp.Evaluate[[]string](`axe.run(document, `+options+`).then(found => `+list+`.flatMap(

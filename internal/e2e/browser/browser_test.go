@@ -1,9 +1,11 @@
-// Package browser_test drives the pages of otphttp with a real Chromium. It is a
-// module of its own so that the driver stays out of the library's.
+// Package browser_test drives the pages of otphttp and the dashboard of otpstats
+// with a real Chromium. By day each page is checked in fewer languages and
+// windows than by night, when OTP_TEST_NIGHTLY=1 is set.
 package browser_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -27,10 +29,10 @@ import (
 )
 
 // patience is how long a step may take on a busy machine.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
-// chromium is the one browser of all tests, nil if none is installed. It ends with
-// the program.
+// chromium starts the one browser of all tests. It returns nil if none is
+// installed.
 var chromium = sync.OnceValues(func() (context.Context, error) {
 	path := servers.Binary("chromium", "chromium-browser", "google-chrome")
 	if path == "" {
@@ -40,20 +42,28 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("hide-scrollbars", true))
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, _ := chromedp.NewContext(allocator)
+	ctx, cancel := chromedp.NewContext(allocator)
+	stopChromium = cancel
 	return ctx, chromedp.Do(ctx)
 })
 
+var stopChromium = func() {}
+
+// TestMain runs nothing with -short: every test needs the browser.
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if ctx, err := chromium(); ctx != nil && err == nil {
-		chromedp.Cancel(ctx)
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("skipped with -short: needs a browser")
+		return
 	}
+	code := m.Run()
+	stopChromium()
 	os.Exit(code)
 }
 
-// tab is a tab of the browser. Its test fails if the page logs anything: a violation
-// of its policy, an exception. Its methods fail the test instead of returning errors.
+// A tab is a tab of the browser. Its test fails if the page logs anything, such
+// as an exception or a violation of the page's policy. The methods fail the test
+// instead of returning errors.
 type tab struct {
 	*site
 	t   *testing.T
@@ -63,7 +73,7 @@ type tab struct {
 	logs []string
 }
 
-// newTab opens a tab with cookies of its own.
+// newTab opens a tab that shares no cookies with other tabs.
 func newTab(t *testing.T, s *site) *tab {
 	t.Helper()
 	ctx, err := chromium()
@@ -74,7 +84,7 @@ func newTab(t *testing.T, s *site) *tab {
 	return openTab(t, s, ctx, chromedp.WithNewBrowserContext())
 }
 
-// another opens a tab beside this one, with the same cookies.
+// another opens a second tab with the same cookies.
 func (b *tab) another() *tab {
 	b.t.Helper()
 	id := chromedp.FromContext(b.ctx).BrowserContextID
@@ -91,15 +101,25 @@ func openTab(t *testing.T, s *site, parent context.Context, options ...chromedp.
 		cancel()
 	})
 	require.NoError(t, chromedp.Do(ctx))
+	call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: stoppedClock})
 	b.language("en")
 	return b
 }
 
-// noFaults are logged too: that a page has a status of 4xx or 503, and that a test was
-// so quick to fill a field that the focus did not go to the problem any more.
+// stoppedClock stops the clocks of a page, so that no test depends on how long a
+// step takes. Only the function later moves them, by milliseconds.
+const stoppedClock = `(() => {
+	let date = Date.now(), passed = performance.now();
+	Date.now = () => date;
+	performance.now = () => passed;
+	window.later = (ms) => { date += ms; passed += ms; return true; };
+})()`
+
+// noFaults are log entries that are not faults: a page may have a status of 4xx
+// or 503, and a test may fill a field before the focus moves to the problem.
 var noFaults = []string{"the server responded with a status of ", "Autofocus processing was blocked"}
 
-// listen keeps what the page logs.
+// listen records what the page logs.
 func (b *tab) listen(event any) {
 	var entry string
 	switch e := event.(type) {
@@ -143,7 +163,7 @@ func run[T any](b *tab, action chromedp.Action[T]) T {
 	return v
 }
 
-// js evaluates an expression. The page's policy does not stop it.
+// js evaluates an expression, whatever the page's policy says.
 func js[T any](b *tab, expression string) T {
 	b.t.Helper()
 	return run(b, chromedp.Evaluate[T](expression))
@@ -158,7 +178,8 @@ func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
 	return result
 }
 
-// leads does what leads to another page and returns that page's status.
+// leads takes steps that lead to another page and returns the status of that
+// page.
 func (b *tab) leads(steps ...chromedp.Action[chromedp.Void]) int {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -179,8 +200,8 @@ func (b *tab) press(selector string) int {
 	return b.leads(b.click(selector))
 }
 
-// click is a click of the mouse. It does not ask the driver for the element, who has
-// old ones where the browser has gone back to a page that it had kept.
+// click is a click of the mouse. It does not ask the driver for the element: the
+// driver knows only old elements once the browser has gone back to a cached page.
 func (b *tab) click(selector string, options ...chromedp.MouseOption) chromedp.Action[chromedp.Void] {
 	b.t.Helper()
 	at := js[[]float64](b, fmt.Sprintf(`(e => {
@@ -191,7 +212,7 @@ func (b *tab) click(selector string, options ...chromedp.MouseOption) chromedp.A
 	return chromedp.MouseClickXY(at[0], at[1], options...)
 }
 
-// fill puts text into a field, in place of what is there.
+// fill replaces the text of a field.
 func (b *tab) fill(selector, text string) {
 	b.t.Helper()
 	js[bool](b, fmt.Sprintf(`(e => (e.focus(), e.select(), true))(document.querySelector(%q))`, selector))
@@ -201,7 +222,7 @@ func (b *tab) fill(selector, text string) {
 // key presses keys one after the other.
 func (b *tab) key(keys string) { b.t.Helper(); b.do(chromedp.KeyEvent(keys)) }
 
-// text is what the page shows.
+// text returns the text that the page shows.
 func (b *tab) text() string {
 	b.t.Helper()
 	return js[string](b, `document.body.innerText`)
@@ -222,7 +243,7 @@ func (b *tab) has(selector string) bool {
 	return js[bool](b, fmt.Sprintf("document.querySelector(%q) !== null", selector))
 }
 
-// language is what the reader prefers from now on.
+// language sets the reader's preferred language.
 func (b *tab) language(tag string) {
 	b.t.Helper()
 	call(b, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": tag}})
@@ -234,7 +255,7 @@ func (b *tab) scripts(on bool) {
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 }
 
-// scheme is "light" or "dark".
+// scheme sets the reader's preferred colours, "light" or "dark".
 func (b *tab) scheme(name string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -242,7 +263,8 @@ func (b *tab) scheme(name string) {
 	})
 }
 
-// size makes the window that wide and high, in CSS pixels, of scale pixels each.
+// size sets the size of the window in CSS pixels, each of which is scale pixels
+// wide.
 func (b *tab) size(width, height int64, scale float64) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)))

@@ -9,6 +9,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 const bob = "bob@example.com"
@@ -33,7 +35,7 @@ func TestFlow(t *testing.T) { // H3, H7
 			code := b.start(bob)
 			b.says("Check your email", "b***@example.com", "Time left", "10:00", "can be sent again", "1:00")
 
-			b.pass(time.Minute)
+			b.clock.Add(time.Minute)
 			b.press(resend)
 			b.says("We sent the email again.")
 			require.Equal(t, 2, b.inbox.Len())
@@ -41,7 +43,7 @@ func TestFlow(t *testing.T) { // H3, H7
 			b.fill("#code", "what?")
 			b.press(check)
 			b.says("That is not a code.")
-			b.fill("#code", wrong(code))
+			b.fill("#code", testkit.WrongCode(code))
 			b.press(check)
 			b.says("That code is not right.", "Tries left: 4")
 			b.fill("#code", code)
@@ -49,8 +51,8 @@ func TestFlow(t *testing.T) { // H3, H7
 			b.says("Hello bob@example.com at /cart")
 			require.Equal(t, 1, b.signedIn())
 
-			// The second time the browser is known, and its cookie is good for it.
-			b.pass(time.Minute)
+			// The second time, the browser has the cookie of a known device.
+			b.clock.Add(time.Minute)
 			b.fillIn(b.start(bob))
 			require.Equal(t, 2, b.signedIn())
 			require.Empty(t, b.failures)
@@ -85,7 +87,7 @@ func TestFlow_cookies(t *testing.T) {
 	require.Contains(t, cookies(), "__Host-otp-device")
 }
 
-// html is the page's source as it is now.
+// html returns the present source of the page.
 func (b *tab) html() string { b.t.Helper(); return js[string](b, "document.documentElement.outerHTML") }
 
 func TestFlow_keyboard(t *testing.T) {
@@ -122,7 +124,7 @@ func TestFlow_keyboard(t *testing.T) {
 	b.says("Hello bob@example.com at /")
 }
 
-// Loading a page again, and going back to one, sends nothing and counts nothing.
+// Reloading a page or going back to one sends nothing and counts nothing.
 func TestFlow_reloadAndBack(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
@@ -137,7 +139,7 @@ func TestFlow_reloadAndBack(t *testing.T) {
 		require.Equal(t, posts, b.asked("POST"))
 	}
 	again("We sent a code")
-	b.fill("#code", wrong(code))
+	b.fill("#code", testkit.WrongCode(code))
 	b.press(check)
 	posts++
 	again("Tries left: 4")
@@ -148,13 +150,13 @@ func TestFlow_reloadAndBack(t *testing.T) {
 	b.press(resend)
 	posts++
 	again("Too many requests.")
-	b.pass(time.Minute)
+	b.clock.Add(time.Minute)
 	b.press(resend)
 	posts++
 	again("We sent the email again.")
 	require.Equal(t, 2, b.inbox.Len())
 
-	// Back to where a wrong code was told, and on with the right one.
+	// Go back to the page after the wrong code, and continue with the right one.
 	for range 3 {
 		b.back()
 	}
@@ -177,7 +179,7 @@ func TestFlow_twoTabs(t *testing.T) {
 	one := newTab(t, newSite(t, plain))
 	two := one.another()
 	first, second := one.start(bob), two.start("eve@example.com")
-	one.fill("#code", wrong(first))
+	one.fill("#code", testkit.WrongCode(first))
 	one.press(check)
 	one.says("b***@example.com", "Tries left: 4")
 	two.reload()
@@ -189,7 +191,7 @@ func TestFlow_twoTabs(t *testing.T) {
 	require.Equal(t, 2, one.signedIn())
 }
 
-// Who starts again too early is led to the code that is there.
+// A person who asks again too early is led to the page of the existing code.
 func TestFlow_haveCode(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
@@ -206,11 +208,11 @@ func TestFlow_haveCode(t *testing.T) {
 	require.Equal(t, 1, b.inbox.Len())
 }
 
-// One press leads from each end to a new code, and that one is right.
+// However a challenge ends, one press leads to a new code, and that code works.
 func TestFlow_ends(t *testing.T) { // H10
 	for name, end := range map[string]func(b *tab){
 		"expired":   func(b *tab) { b.expired(bob) },
-		"exhausted": func(b *tab) { b.guessWrong(b.start(bob)); b.pass(time.Minute) },
+		"exhausted": func(b *tab) { b.guessWrong(b.start(bob)); b.clock.Add(time.Minute) },
 		"escalated": func(b *tab) { b.escalated(bob) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,12 +12,15 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
 // clipboard is the browser's only one.
 var clipboard sync.Mutex
 
-// paste brings text into the code's field by the clipboard. It is copied in another tab.
+// paste pastes text into the field of the code. The text is copied in another
+// tab.
 func (b *tab) paste(from *tab, text string) {
 	b.t.Helper()
 	clipboard.Lock()
@@ -28,7 +31,7 @@ func (b *tab) paste(from *tab, text string) {
 	b.command("paste")
 }
 
-// command does what Ctrl with a key does in a field.
+// command runs an editing command, as Ctrl and a key do in a field.
 func (b *tab) command(name string) {
 	b.t.Helper()
 	key := input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeRawKeyDown, Key: "Control", Commands: []string{name}}
@@ -39,19 +42,19 @@ func (b *tab) command(name string) {
 
 func spaced(code string) string { return code[:3] + " " + code[3:] }
 
-// digits writes a code with those of another script.
+// digits writes a code with the digits of another script.
 func digits(code string, zero rune) string {
 	return strings.Map(func(r rune) rune { return zero + r - '0' }, code)
 }
 
-// What people paste is taken for the code; shown is what is in the field then.
+// People paste the code with the text around it, and the code is found.
 func TestInput_paste(t *testing.T) { // H1, H2, H3
 	same := func(code string) string { return code }
 	cases := []struct {
 		name    string
 		pasted  func(code string) string
-		shown   func(code string) string // with scripts
-		scripts bool                     // needed
+		shown   func(code string) string // in the field, with scripts
+		scripts bool                     // are needed
 	}{
 		{"plain", same, same, false},
 		{"spaced", spaced, spaced, false},
@@ -69,7 +72,7 @@ func TestInput_paste(t *testing.T) { // H1, H2, H3
 				if c.scripts && !scripts {
 					continue
 				}
-				b.pass(time.Hour)
+				b.clock.Add(time.Hour)
 				b.scripts(scripts)
 				code := b.start(fmt.Sprintf("bob%d@example.com", i))
 				b.paste(from, c.pasted(code))
@@ -84,22 +87,23 @@ func TestInput_paste(t *testing.T) { // H1, H2, H3
 	}
 }
 
-// A strong code is taken out of its sentence too, and nothing where there are two.
+// A strong code is found in its sentence, too. Where there are two codes, the text
+// stays as it was pasted.
 func TestInput_pasteOther(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
 	from := b.another()
 	value := func() string { return js[string](b, `document.getElementById("code").value`) }
 	code := b.start(bob)
-	b.paste(from, code+" or "+wrong(code))
-	require.Equal(t, code+" or "+wrong(code), value())
+	b.paste(from, code+" or "+testkit.WrongCode(code))
+	require.Equal(t, code+" or "+testkit.WrongCode(code), value())
 	b.paste(from, "Your code is "+code+".")
 	require.Equal(t, code, value())
 	b.command("selectAll")
 	b.paste(from, "1234567890123")
 	require.Equal(t, "1234567890123", value())
 
-	b.pass(time.Hour)
+	b.clock.Add(time.Hour)
 	strong := b.strong("eve@example.com")
 	b.paste(from, "Your verification code is "+strong+".")
 	require.Equal(t, strong, value())
@@ -107,7 +111,8 @@ func TestInput_pasteOther(t *testing.T) {
 	b.says("Hello eve@example.com")
 }
 
-// Nothing happens by itself, and what people type is taken as they mean it.
+// Nothing is sent before a press of the button, and a code is right in every way
+// in which people type it.
 func TestInput_typed(t *testing.T) { // H1, H2, H6
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
@@ -122,7 +127,7 @@ func TestInput_typed(t *testing.T) { // H1, H2, H6
 		func(code string) string { return digits(code, '०') },
 		func(code string) string { return spaced(digits(code, '０')[:9]) + digits(code, '０')[9:] },
 	} {
-		b.pass(time.Hour)
+		b.clock.Add(time.Hour)
 		code := b.start(fmt.Sprintf("bob%d@example.com", i))
 		requests := b.asked("")
 		js[bool](b, `(document.getElementById("code").focus(), true)`)
@@ -135,7 +140,7 @@ func TestInput_typed(t *testing.T) { // H1, H2, H6
 	}
 }
 
-// A second click on the same button, before the answer is there, sends nothing.
+// A second click on the same button before the answer arrives sends nothing.
 func TestInput_doubleClick(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
@@ -153,7 +158,7 @@ func TestInput_doubleClick(t *testing.T) {
 	b.fill("#address", bob)
 	twice("button")
 	b.says("Check your email")
-	b.fill("#code", wrong(b.inbox.Code(bob)))
+	b.fill("#code", testkit.WrongCode(b.inbox.Code(bob)))
 	twice(check)
 	b.says("Tries left: 4")
 	b.fill("#code", b.inbox.Code(bob))
@@ -161,23 +166,25 @@ func TestInput_doubleClick(t *testing.T) {
 	b.says("Hello bob@example.com")
 }
 
-// The times move where scripts run, and are there where they do not.
+// The times count down where scripts run. Without scripts they are there, too.
 func TestCountdown(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
 	b.start(bob)
 	const times = `[...document.querySelectorAll("[role=timer]")].map(e => e.textContent).join(" ")`
-	run(b, chromedp.Poll[bool](times+` < "9:59 0:59"`))
+	require.Equal(t, "10:00 1:00", js[string](b, times))
+	js[bool](b, `later(1000)`)
+	run(b, chromedp.Poll[bool](times+` === "9:59 0:59"`))
 	require.Equal(t, 1, b.asked("POST"))
 
 	// The device sleeps.
-	js[bool](b, `(() => { const now = Date.now; Date.now = () => now() + 3600e3; return document.dispatchEvent(new Event("visibilitychange", {bubbles: true})) })()`)
+	js[bool](b, `later(3600e3) && document.dispatchEvent(new Event("visibilitychange", {bubbles: true}))`)
 	require.Equal(t, "0:00 0:00", js[string](b, times))
 	require.Equal(t, "hidden", js[string](b, `getComputedStyle(document.querySelector("form[action=resend] .hint")).visibility`))
 	require.Equal(t, 1, b.asked("POST"))
 
 	b.scripts(false)
-	b.pass(30 * time.Second)
+	b.clock.Add(30 * time.Second)
 	b.reload()
 	require.Equal(t, "9:30 0:30", js[string](b, times))
 }

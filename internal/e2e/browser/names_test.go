@@ -8,15 +8,17 @@ import (
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// spoken is what a screen reader is told of a part of the page.
+// spoken is what a screen reader gets of a part of the page.
 type spoken struct {
 	role, name, description string
 	properties              map[string]string
 }
 
-// spoken lists all of them, in order.
+// spoken returns all parts of the page, in order.
 func (b *tab) spoken() (all []spoken) {
 	b.t.Helper()
 	text := func(v *accessibility.Value) string {
@@ -43,7 +45,7 @@ func (b *tab) spoken() (all []spoken) {
 	return all
 }
 
-// part returns the only part with a role, or the only one of that name.
+// part returns the only part with a role or, if name is not empty, with both.
 func (b *tab) part(role, name string) spoken {
 	b.t.Helper()
 	var found []spoken
@@ -79,7 +81,7 @@ func TestNames(t *testing.T) { // H3, H4, H8
 	require.Equal(t, "There is a problem Enter an email address, such as name@example.com.", field.description)
 	require.Equal(t, "true", field.properties["invalid"])
 
-	b.fill("#code", wrong(b.strong(bob)))
+	b.fill("#code", testkit.WrongCode(b.strong(bob)))
 	b.press(check)
 	require.Equal(t, "Error: Check your email – Acme", b.part("RootWebArea", "").name)
 	field = b.part("textbox", "Code from the email")
@@ -88,13 +90,14 @@ func TestNames(t *testing.T) { // H3, H4, H8
 	b.part("button", "Continue")
 	b.part("button", "Send the email again")
 	b.part("link", "Use another address")
-	b.pass(time.Minute)
+	b.clock.Add(time.Minute)
 	b.press(resend)
 	require.Equal(t, "polite", b.part("status", "").properties["live"])
 	require.Equal(t, "This code is longer and may have letters in it.", b.part("textbox", "").description)
 }
 
-// What the field of the code has for keyboards, autofill and password managers.
+// The field of the code has the attributes that keyboards, autofill and password
+// managers need.
 func TestNames_codeField(t *testing.T) { // H4, H5
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
@@ -105,13 +108,14 @@ func TestNames_codeField(t *testing.T) { // H4, H5
 	}
 	b.start(bob)
 	require.Equal(t, want, js[map[string]string](b, attributes))
-	b.pass(time.Minute)
+	b.clock.Add(time.Minute)
 	b.strong(bob)
 	want["inputmode"], want["aria-describedby"] = "text", "hint"
 	require.Equal(t, want, js[map[string]string](b, attributes))
 }
 
-// In a page from right to left, what is written from left to right stays in order.
+// In a page that is written from right to left, texts from left to right stay in
+// order.
 func TestRightToLeft(t *testing.T) {
 	for _, language := range []string{"ar", "he"} {
 		t.Run(language, func(t *testing.T) {
@@ -133,8 +137,8 @@ func TestRightToLeft(t *testing.T) {
 	}
 }
 
-// inOrder returns the text of an element if each sign is to the right of the one
-// before it.
+// inOrder returns the text of an element if each character is to the right of the
+// one before it.
 func (b *tab) inOrder(selector string) string {
 	b.t.Helper()
 	return js[string](b, fmt.Sprintf(`(text => {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// No page of another origin can have ours in a frame, nor can one of this.
+// No page can put ours in a frame, whatever its origin.
 func TestSafety_frame(t *testing.T) { // C10
 	t.Parallel()
 	s := newSite(t, plain)
@@ -46,7 +46,7 @@ func TestSafety_frame(t *testing.T) { // C10
 	require.Contains(t, logs[0], "frame-ancestors 'none'")
 }
 
-// Where a script of somebody else gets into a page, the browser does not run it.
+// If an attacker's script gets into a page, the browser does not run it.
 func TestSafety_injected(t *testing.T) {
 	t.Parallel()
 	own, err := os.ReadFile("../../../otphttp/page.html.tmpl")

@@ -14,32 +14,33 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// site is an application that signs people in at /login/ and greets them at /. It
-// has a clock that stands still until the test moves it.
+// A site is an application that signs people in at /login/ and greets them at /.
+// Only the test moves its clock.
 type site struct {
 	url      string
 	inbox    *otptest.Inbox
 	verifier *otp.Verifier
+	clock    *testkit.Clock
 
 	mu       sync.Mutex
-	now      time.Time
 	verified []otp.Challenge
-	requests []string // "POST /login/check", in order
+	requests []string // such as "POST /login/check", in order
 	failures []error
-	held     chan struct{} // what is posted waits until it is closed
+	held     chan struct{} // if not nil, requests by POST wait until it is closed
 }
 
 func newSite(t *testing.T, opts otphttp.Options) *site {
 	t.Helper()
-	s := &site{inbox: &otptest.Inbox{}, now: time.Now()}
+	s := &site{inbox: &otptest.Inbox{}, clock: testkit.NewClockAt(time.Now())}
 	var err error
-	s.verifier, err = otp.NewVerifier(otp.NewMemoryStore(nil), s.inbox, &otp.Options{Now: s.clock})
+	s.verifier, err = otp.NewVerifier(otp.NewMemoryStore(nil), s.inbox, &otp.Options{Now: s.clock.Now})
 	require.NoError(t, err)
-	opts.Now = s.clock
+	opts.Now = s.clock.Now
 	opts.OnVerified = s.onVerified
 	opts.OnError = func(_ *http.Request, err error) {
 		s.mu.Lock()
@@ -79,7 +80,8 @@ func (s *site) onVerified(w http.ResponseWriter, _ *http.Request, c otp.Challeng
 	})
 }
 
-// home greets who is signed in. A cookie with the address is good enough for a test.
+// home greets the person who is signed in. A cookie that holds the address will
+// do for a test.
 func home(w http.ResponseWriter, r *http.Request) {
 	name := "nobody"
 	if cookie, err := r.Cookie("__Host-session"); err == nil {
@@ -89,19 +91,7 @@ func home(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "<!DOCTYPE html><title>Home</title><h1>Hello %s at %s</h1>", html.EscapeString(name), r.URL.Path)
 }
 
-func (s *site) clock() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-func (s *site) pass(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
-}
-
-// hold lets all that is posted wait until release is called.
+// hold lets all requests by POST wait until release is called.
 func (s *site) hold() (release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,14 +100,15 @@ func (s *site) hold() (release func()) {
 	return sync.OnceFunc(func() { close(held) })
 }
 
-// signedIn is how many right codes there were.
+// signedIn returns how many right codes there were.
 func (s *site) signedIn() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.verified)
 }
 
-// asked is how many requests there were that begin so, as "POST /login/check".
+// asked returns how many requests there were with a prefix such as
+// "POST /login".
 func (s *site) asked(request string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,10 +118,4 @@ func (s *site) asked(request string) (n int) {
 		}
 	}
 	return n
-}
-
-// wrong is another code of the same length.
-func wrong(code string) string {
-	last := code[len(code)-1]
-	return code[:len(code)-1] + string('0'+(last-'0'+1)%10)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// The checks can fail: stores that do what they should while nobody else calls
-// are caught by what they answer, and by what a Verifier over them answers.
+// The checks can fail: stores that are right only while nobody else calls them are
+// caught by their answers, and by the answers of a Verifier that uses them.
 func TestLinear_brokenStoreIsCaught(t *testing.T) {
 	for name, newStore := range map[string]func() otp.Store{
 		"Get, then Set": func() otp.Store { return newLinGetThenSet() },
@@ -35,7 +35,7 @@ func TestLinear_brokenStoreIsCaught(t *testing.T) {
 	}
 }
 
-// linGetThenSet compares first and writes later, and others come in between.
+// A linGetThenSet compares first and writes later, when others may have written.
 type linGetThenSet struct {
 	mu     sync.Mutex
 	values map[string][]byte
@@ -60,8 +60,8 @@ func (s *linGetThenSet) CompareAndSwap(ctx context.Context, key string, old, new
 	return true, nil
 }
 
-// linStaleReads swaps as it should and answers every third Load with the value
-// before, as a replica may.
+// A linStaleReads swaps correctly and answers every third Load with the previous
+// value, as a replica may.
 type linStaleReads struct {
 	*linGetThenSet
 	n      int

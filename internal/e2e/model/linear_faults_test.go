@@ -12,7 +12,7 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// linCall is one call of a Verifier on its way, carried in its context.
+// A linCall is one call of a Verifier under way, carried in its context.
 type linCall struct {
 	dice  *rand.Rand
 	mails int
@@ -20,14 +20,14 @@ type linCall struct {
 
 	denied  bool   // a swap was made, and the answer said that it was not
 	written []byte // by that swap
-	again   int    // how often others wrote over such a swap before this call looked
+	again   int    // how often others overwrote such a swap before this call looked
 }
 
 type linCallKey struct{}
 
 func linCallOf(ctx context.Context) *linCall { return ctx.Value(linCallKey{}).(*linCall) }
 
-// linKeepCode is the sender: it tells the call what was mailed.
+// linKeepCode is the sender. It gives the call the code that was mailed.
 func linKeepCode(ctx context.Context, m otp.Message) error {
 	c := linCallOf(ctx)
 	c.mails++
@@ -35,10 +35,10 @@ func linKeepCode(ctx context.Context, m otp.Message) error {
 	return nil
 }
 
-// linFailingStore lets others run in between, and fails. Of a hundred calls
-// about faults end in an error: a third of them do nothing, a third make their
-// swap, and a third will make it. Twice as many swaps are made and denied, as by a
-// driver that replays a command whose answer was lost.
+// A linFailingStore lets other clients run during its calls, and it fails. Of a
+// hundred calls, about as many as faults says end in an error: a third of them do
+// nothing, a third make their swap, and a third make it later. Twice as many swaps
+// are made and denied, as by a driver that replays a command whose answer was lost.
 type linFailingStore struct {
 	otp.Store
 	faults int

@@ -6,24 +6,23 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The limits that the histories of a Verifier run under: so small that they are
-// reached.
+// These are the limits of the Verifier in a history, small enough to be reached.
 const (
 	linGuesses = 2 // of each challenge
 	linWrong   = 3 // of short codes, in each lane
 	linSends   = 5 // in each lane
 )
 
-// linRequest is what a client asks of a Verifier: about a challenge by its number
-// in the history, or, for send and forget, about the address.
+// A linRequest is what a client asks of a Verifier: about a challenge, by its number
+// in the history, or about the address, for send and forget.
 type linRequest struct {
-	verb      string // send, resend, status, forget; a Check: right, wrong, shape, foreign
+	verb      string // send, resend, status or forget; for a Check: right, wrong, shape or foreign
 	challenge int
 	lane      int // for send
 	opens     int // the number of the challenge that it opened, 0 for none
 }
 
-// linReply is what a Verifier says.
+// A linReply is what a Verifier answers.
 type linReply struct {
 	verdict string // "" is success
 	left    int    // guesses
@@ -33,10 +32,11 @@ type linReply struct {
 	twice   bool // a send made twice: waits may be of either time
 }
 
-// linUnknown is the verdict of a call that failed: it was made, or not, or will be.
+// linUnknown is the verdict of a call that failed: it was made, was not made, or
+// will be made.
 const linUnknown = "unknown outcome"
 
-// linAddress is all that a Verifier remembers about one address.
+// A linAddress is everything that a Verifier remembers about one address.
 type linAddress struct {
 	challenges [40]struct {
 		open   bool
@@ -47,7 +47,7 @@ type linAddress struct {
 	sends, wrong [2]int // by lane
 }
 
-// verdict is what is said about challenge n before any guess at it.
+// verdict returns the verdict about challenge n without a guess.
 func (a *linAddress) verdict(n int) string {
 	switch c := a.challenges[n]; {
 	case !c.open:
@@ -60,14 +60,14 @@ func (a *linAddress) verdict(n int) string {
 	return ""
 }
 
-// reply says how challenge n stands.
+// reply returns the state of challenge n.
 func (a *linAddress) reply(verdict string, n int) linReply {
 	c := a.challenges[n]
 	return linReply{verdict: verdict, left: linGuesses - c.wrong, strong: c.strong, waits: a.sends[c.lane] >= linSends}
 }
 
-// open opens challenge n, unless the sends are spent. 0 is one whose ID nobody
-// was told.
+// open opens challenge n unless the budget of mails is spent. Number 0 is a
+// challenge whose ID no client got.
 func (a *linAddress) open(n, lane int) linReply {
 	if a.sends[lane] >= linSends {
 		return linReply{verdict: "limited"}
@@ -83,8 +83,8 @@ func (a *linAddress) open(n, lane int) linReply {
 	return re
 }
 
-// serve is the specification: what a Verifier does and says, one request at a
-// time. a is a copy.
+// serve is the specification: what a Verifier does and answers, one request at a
+// time. It changes a copy of a.
 func (a linAddress) serve(in linRequest) (linAddress, linReply) {
 	n := in.challenge
 	c := &a.challenges[n]
@@ -121,7 +121,7 @@ func (a linAddress) serve(in linRequest) (linAddress, linReply) {
 	return a, a.reply(verdict, n)
 }
 
-// linVerifiers is serve in the terms of porcupine.
+// linVerifiers returns serve as a model for porcupine.
 func linVerifiers() porcupine.Model {
 	seed := maphash.MakeSeed()
 	m := porcupine.NondeterministicModel{

@@ -12,8 +12,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// A Store is a linearizable register for each key. To hold another store to it,
-// give its constructor in place of this one.
+// A Store is a linearizable register for each key. To test another store, replace
+// the constructor here.
 func TestLinear_memoryStore(t *testing.T) {
 	newStore := func() otp.Store { return otp.NewMemoryStore(nil) }
 	linAll(t, linRegisters(), 2500, func(seed uint64) []porcupine.Operation {
@@ -21,7 +21,7 @@ func TestLinear_memoryStore(t *testing.T) {
 	})
 }
 
-// linAccess is a Load, or a CompareAndSwap in which "" stands for nil.
+// A linAccess is a Load, or a CompareAndSwap in which "" stands for nil.
 type linAccess struct {
 	key      string
 	load     bool
@@ -31,7 +31,7 @@ type linAccess struct {
 type linAnswer struct {
 	value   string // of a Load; "" is absent
 	swapped bool
-	unknown bool // an error: made or not, now or later
+	unknown bool // an error: the swap is made or not, now or later
 }
 
 // linRegisters is the specification of an [otp.Store] without its expiry.
@@ -69,8 +69,8 @@ func linRegisters() porcupine.Model {
 	return m.ToModel()
 }
 
-// linStoreHistory lets a few clients load and swap a few keys. Few values are
-// written, so that a swap can also succeed after others came and went.
+// linStoreHistory lets a few clients load and swap a few keys. There are only a few
+// values, so that a swap can also succeed after others came and went.
 func linStoreHistory(store otp.Store, seed uint64) []porcupine.Operation {
 	const clients, calls = 4, 8
 	h := newLinHistory(clients)
@@ -99,7 +99,7 @@ func linStoreHistory(store otp.Store, seed uint64) []porcupine.Operation {
 				case out.swapped:
 					seen[in.key] = in.new
 				default:
-					seen[in.key] = "" // for a change
+					seen[in.key] = "" // try something else
 				}
 				return in, out, !out.unknown
 			})
@@ -109,7 +109,8 @@ func linStoreHistory(store otp.Store, seed uint64) []porcupine.Operation {
 	return h.operations()
 }
 
-// linCallStore spoils what it gave and what it got: both are the caller's.
+// linCallStore overwrites its arguments and results afterwards: both belong to the
+// caller.
 func linCallStore(ctx context.Context, store otp.Store, in linAccess) linAnswer {
 	if in.load {
 		value, err := store.Load(ctx, in.key)

@@ -1,4 +1,3 @@
-// Package model holds tests that need more than the root module may require.
 package model
 
 import (
@@ -13,21 +12,24 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// Linearizability: whatever several clients do at once, there is an order, one
-// call after the other and none before it was made or after it was answered, in
-// which a simple specification gives the same answers. porcupine looks for it.
+// Linearizability means: whatever several clients do at once, there is an order of
+// their calls in which a simple specification gives the same answers. In it, each
+// call stands between the moment it was made and the moment it was answered.
+// porcupine looks for that order.
 
-// linPatience bounds the search for one order. What takes longer counts as a
-// failure: histories must be so short that it never does.
-const linPatience = 20 * time.Second
+// linPatience bounds the search for one order. A longer search is a failure:
+// histories must be so short that the search takes milliseconds.
+const linPatience = 5 * time.Minute
 
 // linForever is the end of a call whose outcome is unknown: it may still take
 // effect.
 const linForever = int64(1) << 62
 
-// linHistory is what some clients did at once.
+// A linHistory is what some clients did at once.
 type linHistory struct {
 	clock   atomic.Int64 // counts calls and answers: exact, unlike time
 	clients [][]porcupine.Operation
@@ -37,8 +39,8 @@ func newLinHistory(clients int) *linHistory {
 	return &linHistory{clients: make([][]porcupine.Operation, clients)}
 }
 
-// note makes a call for a client, who makes one at a time, and keeps it. do
-// returns what went in, what came out and whether the outcome is known.
+// note makes a call for a client and records it. A client makes one call at a
+// time. do returns the input, the output and whether the outcome is known.
 func (h *linHistory) note(client int, do func() (input, output any, known bool)) porcupine.Operation {
 	op := porcupine.Operation{ClientId: client, Call: h.clock.Add(1)}
 	var known bool
@@ -53,7 +55,7 @@ func (h *linHistory) note(client int, do func() (input, output any, known bool))
 
 func (h *linHistory) operations() []porcupine.Operation { return slices.Concat(h.clients...) }
 
-// linAtOnce lets n clients work at once, each with dice of its own.
+// linAtOnce lets n clients work at once, each with its own dice.
 func linAtOnce(n int, seed uint64, work func(client int, dice *rand.Rand)) {
 	var all sync.WaitGroup
 	start := make(chan struct{})
@@ -68,16 +70,18 @@ func linAtOnce(n int, seed uint64, work func(client int, dice *rand.Rand)) {
 	all.Wait()
 }
 
-// linPause lets others run in between, or not.
+// linPause lets other clients run, or not.
 func linPause(dice *rand.Rand) {
 	for range dice.IntN(4) {
 		runtime.Gosched()
 	}
 }
 
-// linAll makes n histories and fails at the first that has no order.
+// linAll makes n histories, or by day a fifth of them, and fails at the first that
+// has no order.
 func linAll(t *testing.T, m porcupine.Model, n int, produce func(seed uint64) []porcupine.Operation) {
 	t.Helper()
+	n = testkit.Rounds(n/5, n)
 	if testing.Short() {
 		n /= 10
 	}

@@ -13,15 +13,17 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// A Verifier is linearizable: guesses, sends and looks at one address, all at
-// once, are answered as if they came one after the other, so parallel requests
-// get no more verdicts than the budgets say (B1, B2, B3). Also where the store
-// fails: a call with an error counts as made or not made, now or later.
+// A Verifier is linearizable: concurrent guesses, sends and status requests for
+// one address are answered as if they came one after the other, so parallel
+// requests get no more verdicts than the budgets allow (B1, B2, B3). This holds for
+// a store that fails, too: a call that returned an error counts as made or not
+// made, now or later.
 //
-// The clock stands still: a guess read the time before it is recorded, so with a
-// deadline in between it may be right after another was told that it is too late.
+// The clock stands still. A guess reads the time before it is recorded, so with a
+// deadline in between it could be right after another was told that it is too late.
 func TestLinear_verifier(t *testing.T) {
 	newStore := func() otp.Store { return otp.NewMemoryStore(nil) }
 	for name, faults := range map[string]int{"good store": 0, "failing store": 12} {
@@ -44,10 +46,10 @@ func TestLinear_verifier(t *testing.T) {
 	}
 }
 
-// linChallenge is a challenge that clients ask about.
+// A linChallenge is a challenge that clients ask about.
 type linChallenge struct{ id, code string }
 
-// linAsker is what the clients of one history share.
+// A linAsker is what the clients of one history share.
 type linAsker struct {
 	*otp.Verifier
 	t       *testing.T
@@ -72,7 +74,7 @@ func linVerifierHistory(t *testing.T, store otp.Store, seed uint64, faults int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	// An address of its own: the store may be a database that others use.
+	// The address is new: the store may be a database that others use.
 	a := &linAsker{Verifier: v, t: t, history: newLinHistory(clients + 1), to: crand.Text() + "@example.com", challenges: make([]linChallenge, 1)}
 	alone := rand.New(rand.NewPCG(seed, clients))
 	for range 1 + alone.IntN(2) {
@@ -87,13 +89,13 @@ func linVerifierHistory(t *testing.T, store otp.Store, seed uint64, faults int) 
 	})
 	failing.late.Wait()
 	failing.faults = 0
-	for n := range a.challenges[1:] { // what has become of them
+	for n := range a.challenges[1:] { // see what became of them
 		a.ask(clients, alone, "status", n+1)
 	}
 	return a.history.operations()
 }
 
-// linVerbs is what clients do, the usual more often.
+// linVerbs are what clients do, the usual calls more often.
 var linVerbs = strings.Fields(strings.Repeat("wrong wrong wrong wrong wrong right right right status status status resend resend resend send send shape foreign ", 2) + "forget")
 
 // pick chooses a challenge, mostly the newest.
@@ -107,7 +109,7 @@ func (a *linAsker) pick(dice *rand.Rand) (n int) {
 	return n
 }
 
-// ask makes one call and notes it.
+// ask makes one call and records it.
 func (a *linAsker) ask(client int, dice *rand.Rand, verb string, n int) {
 	a.mu.Lock()
 	about := a.challenges[n]
@@ -136,8 +138,8 @@ func (a *linAsker) ask(client int, dice *rand.Rand, verb string, n int) {
 		}
 		return in, out, out.verdict != linUnknown
 	})
-	// A swap that was made and denied, and written over before this call looked, is
-	// made again: one of the two is what the answer says, the other may be anything.
+	// A swap that was made and denied, and overwritten before this call looked, is
+	// made again. The answer belongs to one of the two, and the other is unknown.
 	for range call.again {
 		op.Output = linReply{verdict: linUnknown}
 		a.history.clients[client] = append(a.history.clients[client], op)
@@ -169,11 +171,7 @@ func (a *linAsker) call(ctx context.Context, in linRequest, about linChallenge) 
 		}
 		return a.Check(ctx, about.id, "BCDFGHJKMNPQRS")
 	case "wrong":
-		last := "0"
-		if strings.HasSuffix(about.code, last) {
-			last = "1"
-		}
-		return a.Check(ctx, about.id, about.code[:len(about.code)-1]+last)
+		return a.Check(ctx, about.id, testkit.WrongCode(about.code))
 	}
 	return a.Check(ctx, about.id, about.code)
 }

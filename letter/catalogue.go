@@ -9,9 +9,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/go-mailotp/otp/internal/phrases"
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
+
+	"github.com/go-mailotp/otp/internal/phrases"
 )
 
 //go:embed mail.txt.tmpl mail.html.tmpl words/*.json

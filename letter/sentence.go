@@ -5,8 +5,9 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/go-mailotp/otp/internal/phrases"
 	"golang.org/x/text/unicode/bidi"
+
+	"github.com/go-mailotp/otp/internal/phrases"
 )
 
 // The characters that keep a text of unknown direction from reordering the text

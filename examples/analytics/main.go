@@ -19,10 +19,11 @@ import (
 	"syscall"
 	"time"
 
+	_ "modernc.org/sqlite"
+
 	"github.com/go-mailotp/otp/examples/analytics/traffic"
 	"github.com/go-mailotp/otp/otpstats"
 	"github.com/go-mailotp/otp/otpstats/dashboard"
-	_ "modernc.org/sqlite"
 )
 
 func main() {

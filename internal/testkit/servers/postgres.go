@@ -20,17 +20,26 @@ import (
 func Postgres(t testing.TB, ping func(url string) error) string {
 	t.Helper()
 	testkit.Long(t)
-	if url := os.Getenv("OTP_TEST_POSTGRES"); url != "" {
+	if url, ok := RunningPostgres(ping); ok {
 		return url
-	}
-	for _, path := range []string{"postgres@127.0.0.1:5432/test", "postgres@127.0.0.1:5432/postgres"} {
-		if url := "postgres://" + path + "?sslmode=disable"; ping(url) == nil {
-			return url
-		}
 	}
 	s := StartPostgres(t)
 	Wait(t, "PostgreSQL to start", func() error { return ping(s.URL) })
 	return s.URL
+}
+
+// RunningPostgres is like [Postgres], but returns false instead of starting a
+// private server.
+func RunningPostgres(ping func(url string) error) (url string, ok bool) {
+	if url := os.Getenv("OTP_TEST_POSTGRES"); url != "" {
+		return url, true
+	}
+	for _, path := range []string{"postgres@127.0.0.1:5432/test", "postgres@127.0.0.1:5432/postgres"} {
+		if url := "postgres://" + path + "?sslmode=disable"; ping(url) == nil {
+			return url, true
+		}
+	}
+	return "", false
 }
 
 // PostgresServer is a private server. Its superuser postgres needs no password.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
@@ -25,7 +26,7 @@ func TestPostgreSQL_twoWriters(t *testing.T) {
 	}
 	both := []*otpstats.Stats{open(t, d, c, opts), open(t, d, c, opts)}
 	m := newMaker(5)
-	all := m.traffic(c.Now(), 20*time.Hour, 600)
+	all := m.traffic(c.Now(), 20*time.Hour, testkit.Rounds(250, 600))
 	tale := ask(1, c.Now(), "a.example")[:1]
 	for n := range 20 {
 		h := tale[0]

@@ -7,8 +7,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// challengeJSON is a challenge in the API. Times are in seconds from now, since the
-// clocks of devices are often wrong.
+// challengeJSON is a challenge in the API. Times are in seconds from now, since
+// the clocks of devices are often wrong.
 type challengeJSON struct {
 	ID          string `json:"id,omitempty"` // apps only
 	Masked      string `json:"masked"`

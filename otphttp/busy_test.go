@@ -15,8 +15,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// C1, C3: while no mail can be accepted, visitors who would get no mail get the same
-// answer, also to a resend.
+// C1, C3: while no mail can be accepted, visitors who would get no mail get the
+// same answer, also to a resend.
 func TestBusy(t *testing.T) {
 	var busy atomic.Bool
 	s := newSite(t, otphttp.Options{Busy: busy.Load}, &otp.Options{

@@ -34,8 +34,8 @@ func clientOf(t *testing.T, opts otphttp.Options, peer string, forwarded ...stri
 	return client
 }
 
-// C12: the client is the peer, or the last address in X-Forwarded-For that is not a trusted
-// proxy's. Nothing that the client writes itself counts.
+// C12: the client is the peer, or the last address in X-Forwarded-For that is
+// not a trusted proxy's. Nothing that the client writes itself counts.
 func TestClient_forwarded(t *testing.T) {
 	networks := func(list ...string) (prefixes []netip.Prefix) {
 		for _, s := range list {
@@ -89,8 +89,9 @@ func TestClient_forwarded(t *testing.T) {
 	require.Equal(t, "tenant-7", clientOf(t, own, "10.0.0.1:1234", "203.0.113.1"))
 }
 
-// C12, C4: all starts of a client are counted together, whatever its headers say. One /64 of IPv6
-// counts as one client, and so do an IPv4 address and its IPv6-mapped form.
+// C12, C4: all starts of a client are counted together, whatever its headers
+// say. One /64 of IPv6 counts as one client, and so do an IPv4 address and its
+// IPv6-mapped form.
 func TestClient_budget(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for name, c := range map[string]struct {

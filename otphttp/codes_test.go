@@ -26,8 +26,8 @@ func digitsFrom(zero rune, code string) string {
 	return b.String()
 }
 
-// H1, H2: the mailed code is correct with any separators between its digits and in any script, in a
-// form and in JSON.
+// H1, H2: the mailed code is correct with any separators between its digits and
+// in any script, in a form and in JSON.
 func TestCodes_asTyped(t *testing.T) {
 	spellings := map[string]func(code string) string{
 		"blank":          func(c string) string { return c[:3] + " " + c[3:] },
@@ -100,8 +100,8 @@ func text(n *html.Node) string {
 	return b.String()
 }
 
-// sound checks what every page must have: IDs are unique, labels, descriptions and forms refer to
-// existing elements, and buttons and headings have text.
+// sound checks what every page must have: IDs are unique, labels, descriptions
+// and forms refer to existing elements, and buttons and headings have text.
 func sound(t *testing.T, page string) {
 	ids := map[string]bool{}
 	for _, n := range elements(t, page, func(n *html.Node) bool { return attributes(n)["id"] != "" }) {
@@ -143,7 +143,8 @@ func elementsIn(n *html.Node, name string) (found []*html.Node) {
 	return found
 }
 
-// H3, H4, H5, H6, H8, H9, H10, H11: what the pages must and must not contain in each state.
+// H3, H4, H5, H6, H8, H9, H10, H11: what the pages must and must not contain in
+// each state.
 func TestMarkup(t *testing.T) {
 	clock := testkit.NewClock()
 	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})

@@ -8,14 +8,14 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// The prefix __Host- means that no other host can set the cookies and that they are
-// sent over HTTPS only (RFC 6265bis 4.1.3.2).
+// The prefix __Host- means that no other host can set the cookies and that they
+// are sent over HTTPS only (RFC 6265bis 4.1.3.2).
 const (
 	challengeName = "__Host-otp"
 	deviceName    = "__Host-otp-device"
 
-	// maxChallenges is how many challenges a browser keeps, the newest ones: each
-	// tab may have its own.
+	// maxChallenges is how many challenges a browser keeps, the newest ones:
+	// each tab may have its own.
 	maxChallenges = 4
 
 	// deviceLife is how long a device token is valid.
@@ -37,8 +37,8 @@ func challengeCookie(r *http.Request) kept {
 	return strings.SplitN(cookie.Value, "~", maxChallenges+1)
 }
 
-// find returns the ID of the challenge with the reference, or of the newest one if
-// the reference is empty. It returns "" if there is none.
+// find returns the ID of the challenge with the reference, or of the newest one
+// if the reference is empty. It returns "" if there is none.
 func (k kept) find(reference string) string {
 	for _, c := range k {
 		if r, id, _ := strings.Cut(c, "."); r == reference || reference == "" {
@@ -48,7 +48,8 @@ func (k kept) find(reference string) string {
 	return ""
 }
 
-// keepChallenge puts c into the browser's cookie and removes the one with an old ID.
+// keepChallenge puts c into the browser's cookie and removes the one with an
+// old ID.
 func (x *exchange) keepChallenge(oldID string, c otp.Challenge) {
 	if x.fromApp() {
 		return
@@ -102,9 +103,9 @@ func setCookie(w http.ResponseWriter, name, value string, life time.Duration) {
 	})
 }
 
-// fromApp reports whether the caller is an app, which keeps the challenge itself. A
-// script on this site cannot pretend to be an app, since browsers set these headers
-// on every POST.
+// fromApp reports whether the caller is an app, which keeps the challenge
+// itself. A script on this site cannot pretend to be an app, since browsers set
+// these headers on every POST.
 func (x *exchange) fromApp() bool {
 	if !x.in.json {
 		return false

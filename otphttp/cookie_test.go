@@ -15,7 +15,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// The cookies belong to this host, are sent over HTTPS only, and scripts cannot read them (OWASP ASVS 3.3).
+// The cookies belong to this host, are sent over HTTPS only, and scripts cannot
+// read them (OWASP ASVS 3.3).
 func TestCookies_attributes(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -30,7 +31,8 @@ func TestCookies_attributes(t *testing.T) {
 	require.Equal(t, s.verified[0].Device, answer.Cookies()[1].Value)
 }
 
-// A browser keeps a challenge for each of four tabs, and each page answers its own challenge.
+// A browser keeps a challenge for each of four tabs, and each page answers its
+// own challenge.
 func TestCookies_tabs(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -87,8 +89,8 @@ func TestCookies_forged(t *testing.T) {
 	require.Equal(t, 1, s.inbox.Len())
 }
 
-// Pages, their addresses and errors contain neither the ID nor the code. A script of the site gets
-// neither the ID nor the device token.
+// Pages, their addresses and errors contain neither the ID nor the code. A
+// script of the site gets neither the ID nor the device token.
 func TestSecrets_stayInCookies(t *testing.T) {
 	clock := testkit.NewClock()
 	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
@@ -148,7 +150,8 @@ func TestSecrets_stayInCookies(t *testing.T) {
 	}
 }
 
-// C15: the answer sets both the application's new session and the handler's cookies.
+// C15: the answer sets both the application's new session and the handler's
+// cookies.
 func TestOnVerified_renewsSession(t *testing.T) {
 	for _, content := range []string{formContent, jsonContent} {
 		s := newSite(t, otphttp.Options{OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {

@@ -26,7 +26,8 @@ var strangers = map[string]http.Header{
 	"Origin, broken":       {"Origin": {"://"}},
 }
 
-// C8: a form on another site is rejected before it is read: no mail, no guess, no sign-in.
+// C8: a form on another site is rejected before it is read: no mail, no guess,
+// no sign-in.
 func TestCrossSite(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	b := s.browser()
@@ -99,8 +100,8 @@ func onlyLetters(r rune) rune {
 	return -1
 }
 
-// C8: an old browser that does not send the origin of a form can only be signed in by its own
-// challenge: a form cannot contain the challenge of its author.
+// C8: an old browser that does not send the origin of a form can only be signed
+// in by its own challenge: a form cannot contain the challenge of its author.
 func TestLoginCSRF_boundToCookie(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	_, v := s.api("start", map[string]string{"address": "eve@example.com"})
@@ -119,8 +120,8 @@ func TestLoginCSRF_boundToCookie(t *testing.T) {
 	require.Empty(t, s.verified)
 }
 
-// C9: only the verifier's verdict counts, not what a client says about it, nor a replay of the
-// answer to somebody else's correct guess.
+// C9: only the verifier's verdict counts, not what a client says about it, nor
+// a replay of the answer to somebody else's correct guess.
 func TestVerdict_onlyHere(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	_, v := s.api("start", map[string]string{"address": "bob@example.com"})

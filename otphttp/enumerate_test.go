@@ -35,8 +35,9 @@ var fates = map[string]fate{
 	"foreign": {true, errors.New("what?")},
 }
 
-// transcript is everything that a visitor sees who asks for codes for one address. IDs and
-// references are replaced, so that transcripts can be compared.
+// transcript is everything that a visitor sees who asks for codes for one
+// address. IDs and references are replaced, so that transcripts can be
+// compared.
 type transcript struct {
 	*site
 	strings.Builder
@@ -100,7 +101,8 @@ func jsonBody(fields map[string]string) string {
 	return string(body)
 }
 
-// plain returns a page without its style and script, which are long and always the same.
+// plain returns a page without its style and script, which are long and always
+// the same.
 func plain(page string) string {
 	for _, element := range []string{"style", "script"} {
 		before, rest, _ := strings.Cut(page, "<"+element+">")
@@ -138,8 +140,8 @@ func (x *transcript) text() string {
 	return text
 }
 
-// C1, C2, C14: the answers of start, check, resend and status, including cookies, are the same bytes
-// whatever happened to the mail.
+// C1, C2, C14: the answers of start, check, resend and status, including
+// cookies, are the same bytes whatever happened to the mail.
 func TestEnumeration_sameBytes(t *testing.T) {
 	const address = "bob@example.com"
 	run := func(t *testing.T, kind, fate string) string {
@@ -207,8 +209,8 @@ func TestEnumeration_sameBytes(t *testing.T) {
 	}
 }
 
-// C1: a client that has used up its starts gets the same answer for every address, and so does a
-// client that a hook limits.
+// C1: a client that has used up its starts gets the same answer for every
+// address, and so does a client that a hook limits.
 func TestEnumeration_limitedAlike(t *testing.T) {
 	answers := map[string]bool{}
 	for fate := range fates {
@@ -223,8 +225,8 @@ func TestEnumeration_limitedAlike(t *testing.T) {
 	require.Len(t, answers, 1)
 }
 
-// C14: if a mail cannot be sent for now, the visitor sees that and when to retry. With a queue,
-// this does not depend on the address.
+// C14: if a mail cannot be sent for now, the visitor sees that and when to
+// retry. With a queue, this does not depend on the address.
 func TestStart_sendsLater(t *testing.T) {
 	for _, kind := range []string{"form", "app", "script"} {
 		x := newTranscript(t, kind, fate{true, &otp.SendError{Temporary: true, Stage: "connect", Err: errors.New("refused")}})

@@ -30,8 +30,8 @@ func ExampleNew() {
 	mux.Handle("/login/", login)
 }
 
-// A visitor who is signed in confirms a payment. The code is valid only for this
-// invoice and this amount, and goes to the address of the account.
+// A visitor who is signed in confirms a payment. The code is valid only for
+// this invoice and this amount, and goes to the address of the account.
 func ExampleOptions_purpose() {
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(os.Stdout), nil)
 	if err != nil {

@@ -98,7 +98,8 @@ func (x *exchange) request() (otp.Request, error) {
 	return request, nil
 }
 
-// refuseIfBusy gives all visitors the same answer while no mail can be accepted.
+// refuseIfBusy gives all visitors the same answer while no mail can be
+// accepted.
 func (x *exchange) refuseIfBusy() bool {
 	if x.h.opts.Busy == nil || !x.h.opts.Busy() {
 		return false
@@ -194,8 +195,8 @@ func (x *exchange) status() {
 	x.writeJSON(http.StatusOK, "application/json", x.publicView(c))
 }
 
-// challengeID returns the challenge that a request is about: the one in its body,
-// or the one in the browser's cookie that has the reference of the page.
+// challengeID returns the challenge that a request is about: the one in its
+// body, or the one in the browser's cookie that has the reference of the page.
 func (x *exchange) challengeID() string {
 	if x.in.id != "" {
 		return x.in.id

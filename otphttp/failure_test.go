@@ -62,8 +62,8 @@ func on(t *testing.T, store otp.Store, sender otp.Sender, opts otphttp.Options) 
 	return s
 }
 
-// While the store is down, every step fails closed with 503 and a Retry-After header. Afterwards it
-// continues where it was. C14
+// While the store is down, every step fails closed with 503 and a Retry-After
+// header. Afterwards it continues where it was. C14
 func TestStoreDown(t *testing.T) { // D7
 	store := &shaky{Store: otp.NewMemoryStore(nil)}
 	s := on(t, store, nil, otphttp.Options{})
@@ -110,7 +110,8 @@ func TestStoreDown(t *testing.T) { // D7
 	require.Empty(t, s.verified)
 	require.Equal(t, 2, s.inbox.Len())
 
-	// The page shows the error when the store is back, and the code is still valid.
+	// The page shows the error when the store is back, and the code is still
+	// valid.
 	r := request(http.MethodPost, "/login/check", formContent, url.Values{"reference": {reference}, "code": {code}}.Encode())
 	r.AddCookie(&http.Cookie{Name: "__Host-otp", Value: cookie})
 	answer, _ = s.do(r)
@@ -151,7 +152,8 @@ func TestResend_cannotSend(t *testing.T) {
 	answer, _ = b.post("check", url.Values{"reference": {reference}, "code": {code}})
 	require.Equal(t, "/", answer.Header.Get("Location"))
 
-	// The same holds if a new code was to be mailed: the page of the old one stays.
+	// The same holds if a new code was to be mailed: the page of the old one
+	// stays.
 	s.inbox.FailWith(nil)
 	clock.Add(time.Minute)
 	_, reference = b.start("bob@example.com")
@@ -206,7 +208,8 @@ func TestCheck_requestOver(t *testing.T) {
 	require.Len(t, s.verified, 1)
 }
 
-// B2: if many correct guesses arrive at once, one is accepted: one call of the hook, one 200.
+// B2: if many correct guesses arrive at once, one is accepted: one call of the
+// hook, one 200.
 func TestCheck_rightOnceInARace(t *testing.T) {
 	for _, content := range []string{formContent, jsonContent} {
 		var verified atomic.Int32

@@ -121,7 +121,8 @@ func (brokenFS) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 }
 
-// New rejects an invalid file; the error names the file and, if it has keys, the key.
+// New rejects an invalid file; the error names the file and, if it has keys,
+// the key.
 func TestFiles_refused(t *testing.T) {
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.NewLogSender(io.Discard), nil)
 	require.NoError(t, err)

@@ -19,8 +19,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// C10: every answer has the security headers: each path, each method, each error, pages, JSON and
-// redirects.
+// C10: every answer has the security headers: each path, each method, each
+// error, pages, JSON and redirects.
 func TestHeaders_everywhere(t *testing.T) {
 	down := false
 	s := newSite(t, otphttp.Options{Purpose: func(r *http.Request) (string, error) {
@@ -104,7 +104,8 @@ func TestHeaders_everywhere(t *testing.T) {
 	require.Len(t, s.verified, 2)
 }
 
-// C10: a template that fails at run time produces no partial page, and the answer has the headers.
+// C10: a template that fails at run time produces no partial page, and the
+// answer has the headers.
 func TestHeaders_templateFails(t *testing.T) {
 	s := newSite(t, otphttp.Options{Files: fstest.MapFS{"page.html.tmpl": {Data: []byte(`half{{if and (eq .Error "unknown") (eq .Lang "de")}}{{template "nothing"}}{{.Nope}}{{end}}{{define "nothing"}}{{end}}`)}}}, nil)
 	r := httptest.NewRequest(http.MethodGet, "/login/code", nil)
@@ -123,8 +124,9 @@ var (
 	aScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 )
 
-// The policy has the hashes of the style and the script as a browser reads them, with line feeds
-// only (HTML 13.2.3.5). The page has no other style or script, and none in attributes. C10
+// The policy has the hashes of the style and the script as a browser reads
+// them, with line feeds only (HTML 13.2.3.5). The page has no other style or
+// script, and none in attributes. C10
 func TestPolicy_hashes(t *testing.T) {
 	for name, files := range map[string]fstest.MapFS{
 		"built in": {"words/en.json": {Data: []byte("{}")}},
@@ -158,7 +160,8 @@ func TestPolicy_hashes(t *testing.T) {
 	require.Equal(t, "default-src 'self'; frame-ancestors 'none'", answer.Header.Get("Content-Security-Policy"))
 }
 
-// With a real server and client, HEAD has no body, and redirects stay in the folder of the page.
+// With a real server and client, HEAD has no body, and redirects stay in the
+// folder of the page.
 func TestServer_real(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	mux := http.NewServeMux()

@@ -19,13 +19,14 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// The error of a hook decides the answer. Nothing is sent, and the text of the error is not shown. C5, C14
+// The error of a hook decides the answer. Nothing is sent, and the text of the
+// error is not shown. C5, C14
 func TestHooks_errors(t *testing.T) {
 	for name, c := range map[string]struct {
 		err    error
 		status int
 		retry  string
-		told   int
+		errors int
 		detail string
 	}{
 		"forbidden":       {otphttp.ErrForbidden, 403, "", 0, "We cannot do this."},
@@ -52,7 +53,7 @@ func TestHooks_errors(t *testing.T) {
 			require.Equal(t, c.retry, answer.Header.Get("Retry-After"), name)
 			require.NotContains(t, body, "secret")
 			require.NotContains(t, body, "captcha of")
-			require.Equal(t, 2*c.told, len(s.errors), name)
+			require.Equal(t, 2*c.errors, len(s.errors), name)
 			require.Zero(t, s.inbox.Len())
 			if hook == "Purpose" {
 				for _, step := range []string{"check", "resend", "status"} {
@@ -96,7 +97,8 @@ func TestPurpose_everyStep(t *testing.T) {
 	require.Equal(t, "pay:10.00", s.verified[0].Purpose)
 }
 
-// The application may write the answer in any way; otherwise the handler writes it.
+// The application may write the answer in any way; otherwise the handler writes
+// it.
 func TestOnVerified_answers(t *testing.T) {
 	for name, c := range map[string]struct {
 		write  func(w http.ResponseWriter)
@@ -149,8 +151,8 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// If a hook panics, nobody is verified: the connection ends without an answer, and a correct code is
-// used up.
+// If a hook panics, nobody is verified: the connection ends without an answer,
+// and a correct code is used up.
 func TestHooks_panic(t *testing.T) {
 	var when atomic.Value
 	when.Store("")

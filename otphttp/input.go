@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// maxBody is the longest body, in bytes: an address, a code, an ID, a token.
+	// maxBody is the longest body, in bytes: an address, a code, an ID, a
+	// token.
 	maxBody = 4 << 10
 
 	// maxRead is how long a body may take to arrive.
@@ -43,8 +44,8 @@ func (e *requestError) Error() string { return "otphttp: " + e.text }
 
 func badRequest(text string) error { return &requestError{http.StatusBadRequest, text} }
 
-// readInput reads the body. A duplicate field is an error: two readers could each
-// use a different one (CVE-2023-7028, OWASP ASVS 15.3.7).
+// readInput reads the body. A duplicate field is an error: two readers could
+// each use a different one (CVE-2023-7028, OWASP ASVS 15.3.7).
 func (x *exchange) readInput() error {
 	kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	x.in.json = err == nil && kind == "application/json"
@@ -67,9 +68,9 @@ func (x *exchange) readInput() error {
 	names := map[string]*string{
 		"address": &x.in.address, "code": &x.in.code, "reference": &x.in.reference, "next": &x.in.next,
 	}
-	// A browser has both in its cookies. If a form could contain them, its author
-	// could sign visitors in to the author's account, in browsers too old to send
-	// the origin of a form.
+	// A browser has both in its cookies. If a form could contain them, its
+	// author could sign visitors in to the author's account, in browsers too
+	// old to send the origin of a form.
 	if x.in.json {
 		names["id"], names["device"] = &x.in.id, &x.in.device
 	}
@@ -88,10 +89,10 @@ func (x *exchange) readInput() error {
 	return nil
 }
 
-// boundBodyTime limits how long a slow client may take to send the body. The limit
-// also holds when a request is rejected, since the server reads the rest of a body
-// before it sends the answer. If the connection does not support deadlines, those
-// of the server apply.
+// boundBodyTime limits how long a slow client may take to send the body. The
+// limit also holds when a request is rejected, since the server reads the rest
+// of a body before it sends the answer. If the connection does not support
+// deadlines, those of the server apply.
 func (x *exchange) boundBodyTime() {
 	if x.r.ContentLength != 0 {
 		http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(maxRead))

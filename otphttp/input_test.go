@@ -17,7 +17,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// C6: there is one recipient or none. An address that another program could read as two is rejected.
+// C6: there is one recipient or none. An address that another program could
+// read as two is rejected.
 func TestOneRecipient(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
 	for body, want := range map[string]int{
@@ -101,7 +102,8 @@ func TestOneRecipient(t *testing.T) {
 	require.Zero(t, s.inbox.Len())
 	require.Empty(t, s.errors)
 
-	// An address in the query is ignored, and is not added to the one in the body.
+	// An address in the query is ignored, and is not added to the one in the
+	// body.
 	answer, _ := s.do(request(http.MethodPost, "/login/start?address=eve@example.com", formContent, "address=a@example.com"))
 	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
 	require.Equal(t, 1, s.inbox.Len())
@@ -132,7 +134,7 @@ func TestBodies(t *testing.T) {
 		for _, step := range []string{"start", "check", "resend", "status"} {
 			for _, size := range []int{4<<10 + 1, 5 << 10, 1 << 20} {
 				r := request(http.MethodPost, "/login/"+step, content, fill(size))
-				for _, length := range []int64{int64(size), -1} { // told, and not told (chunked)
+				for _, length := range []int64{int64(size), -1} { // with and without Content-Length
 					r.ContentLength, r.Body = length, io.NopCloser(strings.NewReader(fill(size)))
 					answer, text := s.do(r)
 					require.Equal(t, http.StatusRequestEntityTooLarge, answer.StatusCode)
@@ -170,8 +172,8 @@ func TestHooks_seeFields(t *testing.T) {
 var allowedForm = []int{303, 400, 403, 404, 405, 410, 413, 415, 422, 429}
 var allowedJSON = []int{200, 202, 400, 403, 404, 405, 410, 413, 415, 422, 429}
 
-// Any body gets an answer with a known status and verifies nobody. At most one mail is sent, to the
-// address in the body. C6, C9
+// Any body gets an answer with a known status and verifies nobody. At most one
+// mail is sent, to the address in the body. C6, C9
 func FuzzInput(f *testing.F) {
 	for _, seed := range []string{
 		`{"address":"a@example.com"}`, "address=a@example.com", `{"code":"123456","id":"x"}`, "code=123456&reference=BCDF", `{"a":{}}`,

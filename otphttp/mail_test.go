@@ -15,7 +15,8 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// everyTime matches what differs in each mail: IDs, date, boundary, code and reference.
+// everyTime matches what differs in each mail: IDs, date, boundary, code and
+// reference.
 var everyTime = regexp.MustCompile(`(?m)[A-Z2-7]{26}|^Date: .*|[0-9a-f]{60}|[0-9]{6}|eference: [A-Z]{4}`)
 
 // headerGames are requests with false headers.
@@ -44,8 +45,8 @@ func headerGames(evil string) map[string]func(*http.Request) {
 	}
 }
 
-// C11: the headers of a request do not reach the mail server, neither in the mail nor around it, and
-// do not appear in the answer.
+// C11: the headers of a request do not reach the mail server, neither in the
+// mail nor around it, and do not appear in the answer.
 func TestMail_knowsNoRequest(t *testing.T) {
 	const evil = "evil.example"
 	for _, content := range []string{formContent, jsonContent} {

@@ -17,8 +17,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// The requests in docs/mobile.md get the answers in docs/mobile.md, with real values in place of
-// the names in capitals.
+// The requests in docs/mobile.md get the answers in docs/mobile.md, with real
+// values in place of the names in capitals.
 func TestMobile(t *testing.T) {
 	clock := testkit.NewClock()
 	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})

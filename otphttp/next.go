@@ -12,9 +12,9 @@ import (
 // maxNext is the longest path to continue at, in bytes, with escapes.
 const maxNext = 1024
 
-// Next returns the path on this site that the visitor wanted when the flow began,
-// or fallback if the form names none. It never leads to another site. Use it in
-// [Options.OnVerified].
+// Next returns the path on this site that the visitor wanted when the flow
+// began, or fallback if the form names none. It never leads to another site.
+// Use it in [Options.OnVerified].
 func Next(r *http.Request, fallback string) string {
 	if next := local(r.PostForm.Get("next")); next != "" {
 		return next
@@ -43,8 +43,8 @@ func local(path string) string {
 	return b.String()
 }
 
-// isLocal reports whether path is on this site for every browser. Browsers read a
-// backslash as a slash and ignore tabs and line breaks (WHATWG URL 4.4).
+// isLocal reports whether path is on this site for every browser. Browsers read
+// a backslash as a slash and ignore tabs and line breaks (WHATWG URL 4.4).
 func isLocal(path string) bool {
 	if len(path) > maxNext || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.Contains(path, `\`) || safetext.Check(path) != nil {
 		return false

@@ -36,8 +36,8 @@ var here = []string{
 	"/" + strings.Repeat("a", 1023), "/x?a=b&c=d", "/x%20y", "/~x", "/.//x",
 }
 
-// Whatever the form or the link contains, the visitor stays on this site: on the page, in redirects
-// and after success.
+// Whatever the form or the link contains, the visitor stays on this site: on
+// the page, in redirects and after success.
 func TestNext_staysHere(t *testing.T) {
 	s := newSite(t, otphttp.Options{Home: "/home"}, nil)
 	b := s.browser()
@@ -89,8 +89,9 @@ func TestNext_escaped(t *testing.T) {
 	}
 }
 
-// browserResolves returns where a browser goes for a Location. It ignores tabs and line breaks,
-// trims controls and spaces, and reads a backslash as a slash (WHATWG URL 4.4).
+// browserResolves returns where a browser goes for a Location. It ignores tabs
+// and line breaks, trims controls and spaces, and reads a backslash as a slash
+// (WHATWG URL 4.4).
 func browserResolves(t *testing.T, location string) *url.URL {
 	read := strings.NewReplacer("\t", "", "\n", "", "\r", "", `\`, "/").Replace(strings.TrimFunc(location, func(r rune) bool { return r <= ' ' }))
 	base, err := url.Parse("https://good.example/login/check")
@@ -102,7 +103,8 @@ func browserResolves(t *testing.T, location string) *url.URL {
 	return u
 }
 
-// Next returns a path that every browser resolves to this site, or the fallback.
+// Next returns a path that every browser resolves to this site, or the
+// fallback.
 func FuzzNext(f *testing.F) {
 	for _, next := range append(elsewhere, here...) {
 		f.Add(next)

@@ -26,18 +26,18 @@
 //	POST .../status  reports the state of a challenge (JSON only)
 //
 // A body of the type application/x-www-form-urlencoded comes from a page's form
-// and is answered with a page or a redirect. A body of the type application/json
-// belongs to the API, which openapi.json in this folder describes. The pages work
-// without JavaScript.
+// and is answered with a page or a redirect. A body of the type
+// application/json belongs to the API, which openapi.json in this folder
+// describes. The pages work without JavaScript.
 //
-// The handler reads the body itself. If middleware in front of it calls ParseForm
-// or FormValue on a form, the body is gone and the answer is 400. Your hooks find
-// the fields in r.PostForm.
+// The handler reads the body itself. If middleware in front of it calls
+// ParseForm or FormValue on a form, the body is gone and the answer is 400.
+// Your hooks find the fields in r.PostForm.
 //
 // # Errors
 //
-// The status of an answer that is no success, with the name of the problem in the
-// API (see docs/problems.md):
+// The status of an answer that is no success, with the name of the problem in
+// the API (see docs/problems.md):
 //
 //	400 request    the body is malformed or a field is invalid or missing
 //	403 forbidden  a function in Options returned ErrForbidden, or another site posted the form
@@ -57,24 +57,24 @@
 //	503 server     any other error, with a Retry-After header
 //
 // Errors of the functions in [Options] become these statuses too. A form whose
-// challenge still exists is redirected to the page of the challenge, which shows
-// the error with status 200, so that reloading repeats nothing.
+// challenge still exists is redirected to the page of the challenge, which
+// shows the error with status 200, so that reloading repeats nothing.
 //
 // # Browsers and apps
 //
 // A browser keeps the challenge and the device token in cookies that scripts
-// cannot read (__Host-otp and __Host-otp-device), so the site must be served over
-// HTTPS or from localhost. An app gets both in the body of the answer. A request
-// comes from a browser if it has an Origin or a Sec-Fetch-Site header for the
-// same origin.
+// cannot read (__Host-otp and __Host-otp-device), so the site must be served
+// over HTTPS or from localhost. An app gets both in the body of the answer. A
+// request comes from a browser if it has an Origin or a Sec-Fetch-Site header
+// for the same origin.
 //
 // # What strangers can learn
 //
-// The answers to start and resend do not show whether an address has an account,
-// whether Options.Admit of the verifier accepts it, or whether its mail server
-// rejects it. The time until the answer and temporary failures to send do not show
-// it either if the verifier's sender is a relay.Queue and [Options.Busy] is the
-// queue's method Full.
+// The answers to start and resend do not show whether an address has an
+// account, whether Options.Admit of the verifier accepts it, or whether its
+// mail server rejects it. The time until the answer and temporary failures to
+// send do not show it either if the verifier's sender is a relay.Queue and
+// [Options.Busy] is the queue's method Full.
 //
 // # Sessions
 //
@@ -95,14 +95,14 @@ import (
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// Options configure a [Handler]. OnVerified is required; the zero value of every
-// other field is its default. Any number of goroutines may call the functions at
-// once.
+// Options configure a [Handler]. OnVerified is required; the zero value of
+// every other field is its default. Any number of goroutines may call the
+// functions at once.
 //
-// A function that returns an error ends the request: [ErrForbidden] gives status
-// 403, an error of package otp the same status as from the verifier (429 for
-// [otp.ErrLimited], for example), and any other error 503. See the table in the
-// package comment.
+// A function that returns an error ends the request: [ErrForbidden] gives
+// status 403, an error of package otp the same status as from the verifier (429
+// for [otp.ErrLimited], for example), and any other error 503. See the table in
+// the package comment.
 type Options struct {
 	// OnVerified is called once for each correct code, after the verifier has
 	// used it up. c.To is the proven address and c.Purpose is what the code was
@@ -139,21 +139,22 @@ type Options struct {
 	// Default: the IP address of the peer, or what TrustedProxies say.
 	ClientKey func(r *http.Request) string
 
-	// TrustedProxies are the networks of your own proxies. If the peer is in one
-	// of them, the client is the last address in X-Forwarded-For that is in none
-	// of them. A peer without an IP address, as on a Unix socket, counts as a
-	// proxy if there are any. An invalid network, or an IPv4 network written as
-	// IPv6 ("::ffff:10.0.0.0/104"), is an error. Default: none, so that
-	// X-Forwarded-For is ignored.
+	// TrustedProxies are the networks of your own proxies. If the peer is in
+	// one of them, the client is the last address in X-Forwarded-For that is in
+	// none of them. A peer without an IP address, as on a Unix socket, counts
+	// as a proxy if there are any. An invalid network, or an IPv4 network
+	// written as IPv6 ("::ffff:10.0.0.0/104"), is an error. Default: none, so
+	// that X-Forwarded-For is ignored.
 	TrustedProxies []netip.Prefix
 
-	// TrustedOrigins are other origins, such as "https://app.example.com", whose
-	// scripts may post here. They also need CORS headers, and they are answered
-	// as apps are. An invalid origin is an error. Default: none.
+	// TrustedOrigins are other origins, such as "https://app.example.com",
+	// whose scripts may post here. They also need CORS headers, and they are
+	// answered as apps are. An invalid origin is an error. Default: none.
 	TrustedOrigins []string
 
 	// Language returns the preferred language for pages and mail: a BCP 47 tag
-	// or an Accept-Language header. Default: the Accept-Language of the request.
+	// or an Accept-Language header. Default: the Accept-Language of the
+	// request.
 	Language func(r *http.Request) string
 
 	// Locale is the BCP 47 tag of the language used when none of the preferred
@@ -162,12 +163,12 @@ type Options struct {
 	Locale string
 
 	// Brand is the name at the top of the pages. The mail gets its brand from
-	// the sender; see smtpsender.Options. Line breaks and control characters are
-	// an error. Default: no name.
+	// the sender; see smtpsender.Options. Line breaks and control characters
+	// are an error. Default: no name.
 	Brand string
 
-	// About returns what is being confirmed, to show on the pages: "99.00 EUR to
-	// Example Ltd, invoice 42". People must see what their code is for, both
+	// About returns what is being confirmed, to show on the pages: "99.00 EUR
+	// to Example Ltd, invoice 42". People must see what their code is for, both
 	// here and in the mail (Vars). Default: nothing.
 	About func(r *http.Request) string
 
@@ -194,8 +195,8 @@ type Options struct {
 	// ContentSecurityPolicy replaces the value of this header, for templates
 	// that load something. Keep frame-ancestors and form-action in it. The
 	// default loads nothing, allows only the page's own style and script, and
-	// has form-action 'self': with it, browsers may block an OnVerified redirect
-	// to another site.
+	// has form-action 'self': with it, browsers may block an OnVerified
+	// redirect to another site.
 	ContentSecurityPolicy string
 
 	// Now is the clock of the verifier, for the times that pages and answers
@@ -222,9 +223,9 @@ type Handler struct {
 	pages    *pages
 }
 
-// New returns a handler. Options without OnVerified, or with a value that is not
-// valid for its field, are an error; for an invalid file, the error names the file
-// and the key.
+// New returns a handler. Options without OnVerified, or with a value that is
+// not valid for its field, are an error; for an invalid file, the error names
+// the file and the key.
 func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if verifier == nil {
 		return nil, errors.New("otphttp: verifier is nil")

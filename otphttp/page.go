@@ -24,15 +24,15 @@ import (
 
 // Page is the data of the page template. Its methods return the words.
 type Page struct {
-	// Lang is the BCP 47 tag of the language, and Dir is its direction, "ltr" or
-	// "rtl".
+	// Lang is the BCP 47 tag of the language, and Dir is its direction, "ltr"
+	// or "rtl".
 	Lang, Dir string
 
 	// Brand is the name at the top; empty if there is none.
 	Brand string
 
-	// About is what is being confirmed, in the application's words; empty if the
-	// application does not say.
+	// About is what is being confirmed, in the application's words; empty if
+	// the application does not say.
 	About string
 
 	// Step is the kind of page:
@@ -72,9 +72,9 @@ type Page struct {
 	// Error is "wrong".
 	GuessesLeft int
 
-	// TimeLeft is how long the code is still valid, ResendIn is the time until it
-	// can be mailed again, and RetryIn is the time until the visitor can retry
-	// after an error. All are in seconds; 0 means now or not known.
+	// TimeLeft is how long the code is still valid, ResendIn is the time until
+	// it can be mailed again, and RetryIn is the time until the visitor can
+	// retry after an error. All are in seconds; 0 means now or not known.
 	TimeLeft, ResendIn, RetryIn int
 
 	// CanChange reports whether the visitor chose the address and may choose
@@ -137,8 +137,8 @@ func (p Page) Title() string {
 	return p.words.plain("title."+p.kind, nil)
 }
 
-// TabTitle returns the title of the document: the heading, marked as an error if
-// there is one (WCAG 2.4.2), and the brand.
+// TabTitle returns the title of the document: the heading, marked as an error
+// if there is one (WCAG 2.4.2), and the brand.
 func (p Page) TabTitle() string {
 	title := p.Title()
 	if p.Error != "" {
@@ -173,8 +173,8 @@ type pages struct {
 	policy    string // the Content-Security-Policy
 }
 
-// builtinPages returns the pages without Options.Files. It reads them once for the
-// whole program.
+// builtinPages returns the pages without Options.Files. It reads them once for
+// the whole program.
 var builtinPages = sync.OnceValues(func() (pages, error) { return readPages(nil) })
 
 func newPages(o *Options) (*pages, error) {
@@ -195,8 +195,8 @@ func newPages(o *Options) (*pages, error) {
 	return &p, p.probe(o.Brand)
 }
 
-// readPages reads the template, the style and the script. Files of user, which may
-// be nil, replace the built-in ones.
+// readPages reads the template, the style and the script. Files of user, which
+// may be nil, replace the built-in ones.
 func readPages(user fs.FS) (pages, error) {
 	p := pages{}
 	files, replaced := map[string]string{}, map[string]bool{}
@@ -237,8 +237,8 @@ func readPages(user fs.FS) (pages, error) {
 	return p, err
 }
 
-// newlines converts line ends as a browser does (HTML 13.2.3.5) before it computes
-// the hash of a style.
+// newlines converts line ends as a browser does (HTML 13.2.3.5) before it
+// computes the hash of a style.
 var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // hashSource returns the name of an inline style or script in a policy.
@@ -282,7 +282,8 @@ func (x *exchange) show(status int, page Page) {
 	x.w.Write(body)
 }
 
-// next returns where to go after success, from the form or the address of the page.
+// next returns where to go after success, from the form or the address of the
+// page.
 func (x *exchange) next() string {
 	if x.in.next != "" {
 		return x.in.next
@@ -300,8 +301,8 @@ func (x *exchange) askPage() {
 	x.show(http.StatusOK, Page{Step: "address", Masked: masked})
 }
 
-// knownAddress returns the masked address that the application knows. It is empty if
-// the visitor types the address.
+// knownAddress returns the masked address that the application knows. It is
+// empty if the visitor types the address.
 func (x *exchange) knownAddress() (masked string, err error) {
 	if x.h.opts.Address == nil {
 		return "", nil
@@ -353,8 +354,9 @@ func (x *exchange) codePage() {
 	x.show(http.StatusOK, page)
 }
 
-// failPage shows a problem to a person. If there is a challenge to continue with, it
-// redirects to the page of the challenge, so that reloading repeats nothing.
+// failPage shows a problem to a person. If there is a challenge to continue
+// with, it redirects to the page of the challenge, so that reloading repeats
+// nothing.
 func (x *exchange) failPage(c otp.Challenge, p problem) {
 	if reference := c.Reference; x.r.Method == http.MethodPost {
 		if reference == "" && p.system && challengeCookie(x.r).find(x.in.reference) != "" {
@@ -397,8 +399,8 @@ func codePath(reference, next, say string, wait int) string {
 	return "code?" + query.Encode()
 }
 
-// redirect sends the browser to a path, which may be relative: http.Redirect would make it
-// absolute with the path that http.StripPrefix has shortened.
+// redirect sends the browser to a path, which may be relative: http.Redirect
+// would make it absolute with the path that http.StripPrefix has shortened.
 func (x *exchange) redirect(to string) {
 	x.w.Header().Set("Location", to)
 	x.w.WriteHeader(http.StatusSeeOther)

@@ -2,9 +2,9 @@ package otphttp
 
 import "strings"
 
-// probe renders trial pages, so that a faulty template is found when the program
-// starts. It skips pages whose template and words are both built in: a test of this
-// package renders all of those.
+// probe renders trial pages, so that a faulty template is found when the
+// program starts. It skips pages whose template and words are both built in: a
+// test of this package renders all of those.
 func (p *pages) probe(brand string) error {
 	if fallback := p.languages.Choose(""); p.custom || fallback.custom {
 		if err := p.probeProblems(brand, fallback); err != nil {
@@ -27,8 +27,8 @@ func (p *pages) probe(brand string) error {
 // pageSteps are the values of [Page.Step].
 var pageSteps = [...]string{"address", "code", "new", "over"}
 
-// probeProblems renders each step with each problem and each notice, both with all
-// fields and with as few as possible.
+// probeProblems renders each step with each problem and each notice, both with
+// all fields and with as few as possible.
 func (p *pages) probeProblems(brand string, w *words) error {
 	says := [][2]string{{"", "sentAgain"}, {"", "sentNew"}} // a problem and a notice
 	for key := range w.sentences() {

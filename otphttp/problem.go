@@ -10,8 +10,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// problemBase is the prefix of the types of problems (RFC 9457 3.1.1). The types are
-// stable, since programs compare them.
+// problemBase is the prefix of the types of problems (RFC 9457 3.1.1). The
+// types are stable, since programs compare them.
 const problemBase = "https://github.com/go-mailotp/otp/blob/main/docs/problems.md#"
 
 // problem is how the handler answers an error.
@@ -62,8 +62,8 @@ func explain(err error) problem {
 
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// fail answers with an error. c is the current challenge, or the zero Challenge if
-// there is none to show.
+// fail answers with an error. c is the current challenge, or the zero Challenge
+// if there is none to show.
 func (x *exchange) fail(c otp.Challenge, err error) {
 	p := explain(err)
 	if p.system {

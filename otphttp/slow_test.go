@@ -19,7 +19,8 @@ import (
 	"github.com/go-mailotp/otp/otptest"
 )
 
-// pipes is a listener whose connections are pipes, so that they use the fake clock of the test.
+// pipes is a listener whose connections are pipes, so that they use the fake
+// clock of the test.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {
@@ -50,9 +51,9 @@ func (s idle) Load(ctx context.Context, key string) ([]byte, error) {
 	return s.Store.Load(ctx, key)
 }
 
-// A client that sends one byte a second is answered and disconnected by the deadline of the handler,
-// at every step, even if the server has no deadline. The handler does not call the store, the sender
-// or the hooks for it.
+// A client that sends one byte a second is answered and disconnected by the
+// deadline of the handler, at every step, even if the server has no deadline.
+// The handler does not call the store, the sender or the hooks for it.
 func TestSlowClient(t *testing.T) {
 	for _, path := range []string{"POST /login/start", "POST /login/check", "POST /login/nothing", "PUT /login/start", "GET /login/code", "GET /login/"} {
 		for _, head := range []string{"Content-Length: 4000\r\n", "Content-Length: 300000\r\n", "Transfer-Encoding: chunked\r\n"} {
@@ -115,8 +116,8 @@ func slowSite(t *testing.T, sender otp.Sender, calls *atomic.Int32) (*http.Serve
 	return server, listener
 }
 
-// The deadline applies only to the body: an answer that takes longer arrives all the same, and the
-// connection serves the next request.
+// The deadline applies only to the body: an answer that takes longer arrives
+// all the same, and the connection serves the next request.
 func TestSlowSender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32

@@ -26,8 +26,8 @@ type words struct {
 	sentences func() map[string][]phrases.Part
 }
 
-// builtinTexts returns all built-in files, which only Options.Files needs. It reads
-// them once for the whole program.
+// builtinTexts returns all built-in files, which only Options.Files needs. It
+// reads them once for the whole program.
 var builtinTexts = sync.OnceValues(func() (map[string]phrases.File, error) {
 	return phrases.ReadAll(builtin, isGroup)
 })
@@ -37,8 +37,9 @@ var builtinEnglish = sync.OnceValues(func() (phrases.File, error) {
 	return phrases.Read(builtin, "en", isGroup)
 })
 
-// builtinWords returns the built-in languages by tag. The file of a language is read
-// when a page first needs it, since most programs never show most languages.
+// builtinWords returns the built-in languages by tag. The file of a language is
+// read when a page first needs it, since most programs never show most
+// languages.
 var builtinWords = sync.OnceValues(func() (map[string]*words, error) {
 	names, err := fs.Glob(builtin, "words/*.json")
 	if err != nil {
@@ -75,8 +76,8 @@ func isGroup(prefix, name string) bool {
 	return prefix == "" && (name == "title" || name == "errors")
 }
 
-// newLanguages returns the built-in languages, changed and extended by the files
-// of user, which may be nil.
+// newLanguages returns the built-in languages, changed and extended by the
+// files of user, which may be nil.
 func newLanguages(user fs.FS, fallback string) (*phrases.Chooser[words], error) {
 	all, err := builtinWords()
 	if err != nil {
@@ -177,8 +178,8 @@ func (w *words) plain(key string, values map[string]string) string {
 	return b.String()
 }
 
-// html returns a sentence with its values in isolates (bdi), so that an address or a
-// time does not change the direction of the words around it.
+// html returns a sentence with its values in isolates (bdi), so that an address
+// or a time does not change the direction of the words around it.
 func (w *words) html(key string, values map[string]template.HTML) template.HTML {
 	var b strings.Builder
 	for _, p := range w.sentences()[key] {
@@ -190,7 +191,8 @@ func (w *words) html(key string, values map[string]template.HTML) template.HTML 
 	return template.HTML(b.String())
 }
 
-// clock formats seconds as m:ss or h:mm:ss, which people read in every language.
+// clock formats seconds as m:ss or h:mm:ss, which people read in every
+// language.
 func clock(seconds int) string {
 	if seconds >= 3600 {
 		return fmt.Sprintf("%d:%02d:%02d", seconds/3600, seconds/60%60, seconds%60)

@@ -20,8 +20,8 @@ func TestWords_asTheMail(t *testing.T) {
 	require.Equal(t, names("../letter/words"), names("words"))
 }
 
-// The built-in words and template pass the checks and render the trial pages that
-// New skips for them.
+// The built-in words and template pass the checks and render the trial pages
+// that New skips for them.
 func TestWords_builtin(t *testing.T) {
 	require.NoError(t, otphttp.CheckBuiltinPages())
 }

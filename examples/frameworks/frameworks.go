@@ -1,7 +1,7 @@
-// Package frameworks mounts the handlers of package otphttp in net/http, chi, echo
-// and gin. The handlers need a path that ends in a slash and all methods. If a
-// function in otphttp.Options calls [http.Request.PathValue], they also need the
-// parameters of the path.
+// Package frameworks mounts the handlers of package otphttp in net/http, chi,
+// echo and gin. The handlers need a path that ends in a slash and all methods.
+// If a function in otphttp.Options calls [http.Request.PathValue], they also
+// need the parameters of the path.
 package frameworks
 
 import (
@@ -20,7 +20,8 @@ func NetHTTP(login, pay http.Handler) http.Handler {
 	return mux
 }
 
-// Chi returns a router of chi, which passes path parameters to the request itself.
+// Chi returns a router of chi, which passes path parameters to the request
+// itself.
 func Chi(login, pay http.Handler) http.Handler {
 	r := chi.NewRouter()
 	r.Mount("/login/", login)

@@ -14,8 +14,8 @@ import (
 
 const deviceCookie = "__Host-device"
 
-// askForCode runs where the login handler used to sign the user in. The password
-// was correct; now the user must prove to have access to the mailbox.
+// askForCode runs where the login handler used to sign the user in. The
+// password was correct; now the user must prove access to the mailbox.
 func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 	request := otp.Request{
 		To:     user, // the address of the account, never an address from the form
@@ -27,7 +27,8 @@ func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 	}
 	challenge, err := a.verifier.Send(r.Context(), request)
 	if errors.Is(err, otp.ErrLimited) {
-		// A user who signs in again within the minute has a code that is still valid.
+		// A user who signs in again within the minute has a code that is still
+		// valid.
 		if s := a.session(r); s.pending == user {
 			challenge, _ = a.verifier.Status(r.Context(), s.code)
 		}

@@ -14,11 +14,12 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// everyTime matches what differs in each mail: IDs, date, boundary, code and reference.
+// everyTime matches what differs in each mail: IDs, date, boundary, code and
+// reference.
 var everyTime = regexp.MustCompile(`(?m)[A-Z2-7]{26}|^Date: .*|[0-9a-f]{60}|[0-9]{6}|eference: [A-Z]{4}`)
 
-// C11: the headers of a request do not reach the mail server, neither in the mail nor
-// around it.
+// C11: the headers of a request do not reach the mail server, neither in the
+// mail nor around it.
 func TestLogin_mailKnowsNoRequest(t *testing.T) {
 	const evil = "evil.example"
 	wire := func(change func(*http.Request)) string {

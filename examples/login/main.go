@@ -1,10 +1,10 @@
-// Login adds a mailed code to an existing login handler: first the password, then
-// the code, then a session with a new ID.
+// Login adds a mailed code to an existing login handler: first the password,
+// then the code, then a session with a new ID.
 //
 // The lines for the code are in code.go; this file is the application without
-// them. Run it, open http://localhost:8080, and sign in as alice@example.com with
-// the password "correct horse battery staple". The code is printed in the terminal
-// unless OTP_SMTP_URL and OTP_FROM are set.
+// them. Run it, open http://localhost:8080, and sign in as alice@example.com
+// with the password "correct horse battery staple". The code is printed in the
+// terminal unless OTP_SMTP_URL and OTP_FROM are set.
 package main
 
 import (
@@ -42,8 +42,8 @@ func main() {
 	log.Fatal(server.ListenAndServe())
 }
 
-// newSender returns a sender that mails for real if the environment names a server,
-// and otherwise prints the codes.
+// newSender returns a sender that mails for real if the environment names a
+// server, and otherwise prints the codes.
 func newSender() (otp.Sender, error) {
 	url, from := os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM")
 	if (url == "") != (from == "") {
@@ -147,8 +147,9 @@ func (a *app) session(r *http.Request) session {
 	return *s
 }
 
-// renew gives the visitor a session with a new ID and ends the old session, so that
-// an ID that an attacker set before the sign-in is useless (OWASP ASVS 7.2.4).
+// renew gives the visitor a session with a new ID and ends the old session, so
+// that an ID that an attacker set before the sign-in is useless (OWASP ASVS
+// 7.2.4).
 func (a *app) renew(w http.ResponseWriter, r *http.Request, s session) {
 	s.ends = time.Now().Add(12 * time.Hour)
 	id := rand.Text()

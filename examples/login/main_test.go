@@ -132,7 +132,8 @@ func TestLogin(t *testing.T) {
 	_, body = v.post("/logout")
 	require.NotContains(t, body, "signed in")
 
-	// A known device has its own budget and need not wait for the strangers' minute.
+	// A known device has its own budget and need not wait for the strangers'
+	// minute.
 	_, body = v.post("/login", "email", alice, "password", password)
 	require.Contains(t, body, "a***@example.com")
 	require.Equal(t, 2, inbox.Len())
@@ -180,7 +181,8 @@ func TestLogin_sendFails(t *testing.T) {
 	require.NotContains(t, body, "signed in")
 }
 
-// A permanent rejection looks like success: it must not show which mailboxes do not exist.
+// A permanent rejection looks like success: it must not show which mailboxes do
+// not exist.
 func TestLogin_refused(t *testing.T) {
 	inbox, visit := start(t)
 	inbox.FailWith(&otp.SendError{Stage: "rcpt"})

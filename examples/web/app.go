@@ -62,13 +62,13 @@ func newApp(c config) (*app, error) {
 	return a, nil
 }
 
-// admit reports whether to mail a code to an address. All other addresses get a decoy:
-// the visitor sees the same pages, but there is no mail and no code is correct. So the
-// pages do not show who has an account.
+// admit reports whether to mail a code to an address. All other addresses get a
+// decoy: the visitor sees the same pages, but there is no mail and no code is
+// correct. So the pages do not show who has an account.
 type admit func(context.Context, otp.Address) (bool, error)
 
-// pages returns a handler for the pages of one purpose. All purposes share the store
-// and the secret, so they share the budget of each address.
+// pages returns a handler for the pages of one purpose. All purposes share the
+// store and the secret, so they share the budget of each address.
 func (a *app) pages(purpose string, admit admit, o otphttp.Options) (http.Handler, error) {
 	verifier, err := otp.NewVerifier(a.store, a.queue, &otp.Options{Secrets: [][]byte{a.secret}, Admit: admit, Now: a.now})
 	if err != nil {
@@ -104,10 +104,11 @@ func (a *app) login() (http.Handler, error) {
 	})
 }
 
-// signup mails nothing to an address that has an account, and does not say so, since
-// strangers could otherwise find out who has one. To help people who forgot that they
-// have an account, send them a mail that says so, with its own rate limit; or admit
-// all addresses here, since add signs in a user who proves the address of an account.
+// signup mails nothing to an address that has an account, and does not say so,
+// since strangers could otherwise find out who has one. To help people who
+// forgot that they have an account, send them a mail that says so, with its own
+// rate limit; or admit all addresses here, since add signs in a user who proves
+// the address of an account.
 func (a *app) signup() (http.Handler, error) {
 	return a.pages("signup", a.hasNoAccount, otphttp.Options{
 		OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {
@@ -116,9 +117,9 @@ func (a *app) signup() (http.Handler, error) {
 	})
 }
 
-// email changes the address of an account. The code goes to the new address and is
-// valid for this account only. Never set Proven here: nobody has proven the new
-// address yet.
+// email changes the address of an account. The code goes to the new address and
+// is valid for this account only. Never set Proven here: nobody has proven the
+// new address yet.
 func (a *app) email() (http.Handler, error) {
 	pages, err := a.pages("change-email", a.hasNoAccount, otphttp.Options{
 		Purpose: func(r *http.Request) (string, error) {
@@ -150,8 +151,8 @@ func (a *app) emailProven(w http.ResponseWriter, r *http.Request, c otp.Challeng
 		"The email address of your account is now "+c.To.Masked()+".\n\nIf this was not you, call us at once.\n")
 }
 
-// notify mails a text without a code. Verifiers and their senders mail only codes: use
-// the application's own mailer for this, with a queue too.
+// notify mails a text without a code. Verifiers and their senders mail only
+// codes: use the application's own mailer for this, with a queue too.
 func (a *app) notify(ctx context.Context, to otp.Address, subject, text string) {
 	if a.inbox != nil {
 		a.inbox.keep(mail{To: to.String(), Subject: subject, Text: text, At: a.now()})
@@ -210,9 +211,9 @@ func (a *app) pay() (http.Handler, error) {
 
 func (a *app) isRecent(s session) bool { return a.now().Sub(s.since) <= recent }
 
-// signedIn sends visitors who must sign in first to the sign-in page, and then back.
-// This is a convenience, not a guard: the guard is Options.Purpose, which is called at
-// every step.
+// signedIn sends visitors who must sign in first to the sign-in page, and then
+// back. This is a convenience, not a guard: the guard is Options.Purpose, which
+// is called at every step.
 func (a *app) signedIn(pages http.Handler, enough func(session) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s, ok := a.sessions.find(r); r.Method == http.MethodGet && (!ok || !enough(s)) {

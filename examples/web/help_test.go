@@ -23,7 +23,8 @@ import (
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// rig is the application on a server. The application thinks that it is behind a proxy.
+// rig is the application on a server. The application thinks that it is behind
+// a proxy.
 type rig struct {
 	t      *testing.T
 	app    *app
@@ -146,8 +147,8 @@ func (g *rig) dead(id string) {
 	require.NotContains(g.t, w.Body.String(), "signed in")
 }
 
-// enter goes through the pages at path: it asks for a code for address, types a wrong code and then
-// the correct one. It returns the last answer.
+// enter goes through the pages at path: it asks for a code for address, types a
+// wrong code and then the correct one. It returns the last answer.
 func (v *visitor) enter(path, address string) answer {
 	v.t.Helper()
 	m := v.ask(path, address)
@@ -159,7 +160,8 @@ func (v *visitor) enter(path, address string) answer {
 	return v.post(path+"check", "reference", m.reference, "code", m.code)
 }
 
-// ask moves the clock by a minute, so that the budget allows a mail, and asks for a code.
+// ask moves the clock by a minute, so that the budget allows a mail, and asks
+// for a code.
 func (v *visitor) ask(path, address string) mail {
 	v.t.Helper()
 	v.clock.Add(time.Minute)

@@ -11,8 +11,8 @@ import (
 	"github.com/go-mailotp/otp/otpmail"
 )
 
-// inbox is an otp.Sender that keeps the mails and shows them to everybody. It is only
-// for this demonstration.
+// inbox is an otp.Sender that keeps the mails and shows them to everybody. It
+// is only for this demonstration.
 type inbox struct {
 	composer *otpmail.Composer
 	size     int
@@ -56,7 +56,8 @@ func (b *inbox) keep(m mail) {
 	b.mails = append(b.mails, m)
 }
 
-// newest returns the mails to an address, or all mails if it is empty, newest first.
+// newest returns the mails to an address, or all mails if it is empty, newest
+// first.
 func (b *inbox) newest(to string) (list []mail) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,9 +69,11 @@ func (b *inbox) newest(to string) (list []mail) {
 	return list
 }
 
-// ServeHTTP shows the mails. If the query has "to", it shows those to one address.
+// ServeHTTP shows the mails. If the query has "to", it shows those to one
+// address.
 func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Mails have their own styles and are shown in frames without any permissions.
+	// Mails have their own styles and are shown in frames without any
+	// permissions.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
 	show(w, http.StatusOK, "inbox", page{Title: "Inbox", Mails: b.newest(r.URL.Query().Get("to"))})
 }

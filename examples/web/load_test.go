@@ -32,9 +32,9 @@ var (
 	loadClients = flag.Int("clients", 200, "how many people sign in at once in TestLoad, repeatedly")
 )
 
-// If many people sign in at once, there is no server error, nobody gets in without
-// the code that was mailed to the address, and memory grows only by what the store
-// keeps.
+// If many people sign in at once, there is no server error, nobody gets in
+// without the code that was mailed to the address, and memory grows only by
+// what the store keeps.
 func TestLoad(t *testing.T) { // B2
 	testkit.Long(t)
 	store := &timedStore{Store: otp.NewMemoryStore(nil)}
@@ -125,8 +125,8 @@ func (l *load) deliver(ctx context.Context, m otp.Message) error {
 	return err
 }
 
-// signIn is one person, from the page to the sign-out. Each has a different address and client
-// IP, so that no rate limit applies.
+// signIn is one person, from the page to the sign-out. Each has a different
+// address and client IP, so that no rate limit applies.
 func (l *load) signIn(address string, round int) {
 	user, err := otp.ParseEmail(address)
 	if err != nil {
@@ -215,8 +215,8 @@ func (l *load) forget(u user) {
 	delete(a.invoices, "inv-"+strings.TrimPrefix(u.id, "user-"))
 }
 
-// person is a browser. It keeps Secure cookies although nothing is encrypted, since the
-// test does not measure TLS.
+// person is a browser. It keeps Secure cookies although nothing is encrypted,
+// since the test does not measure TLS.
 type person struct {
 	*load
 	ip      string

@@ -1,6 +1,6 @@
-// Web is a small application that uses mailed codes for sign-up, sign-in, a change
-// of address and the confirmation of a payment. Package otphttp serves the pages
-// for the codes.
+// Web is a small application that uses mailed codes for sign-up, sign-in, a
+// change of address and the confirmation of a payment. Package otphttp serves
+// the pages for the codes.
 //
 //	go run ./examples/web
 //
@@ -42,12 +42,12 @@ func main() {
 	}
 }
 
-// run serves until ctx ends, then lets running requests finish and waiting mails
-// go out. It writes to out where it serves.
+// run serves until ctx ends, then lets running requests finish and waiting
+// mails go out. It writes to out where it serves.
 func run(ctx context.Context, addr string, out io.Writer) error {
-	// Ledgers, accounts and sessions are all in memory and end with the program.
-	// examples/cluster shows the stores that outlive it; they need a secret that
-	// does too.
+	// Ledgers, accounts and sessions are all in memory and end with the
+	// program. examples/cluster shows the stores that outlive it; they need a
+	// secret that does too.
 	c := config{now: time.Now, store: otp.NewMemoryStore(nil), secret: make([]byte, 32)}
 	rand.Read(c.secret)
 	sender, inbox, err := newSender(os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM"))

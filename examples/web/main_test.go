@@ -100,7 +100,8 @@ func TestEmail_taken(t *testing.T) {
 	g.awaitQueue()
 	require.Len(t, g.app.inbox.newest(anna), 1, "only the mail of the sign-up")
 
-	// The address has no account when the code is mailed, but has one when it is typed.
+	// The address has no account when the code is mailed, but has one when it
+	// is typed.
 	const both = "both@example.com"
 	m := v.ask("/email/", both)
 	g.member(both)
@@ -112,8 +113,8 @@ func TestEmail_taken(t *testing.T) {
 	require.Contains(t, v.get("/").body, alice)
 }
 
-// A code for one account does not change another one, and changing the address requires a recent
-// sign-in.
+// A code for one account does not change another one, and changing the address
+// requires a recent sign-in.
 func TestEmail_whose(t *testing.T) {
 	g := start(t)
 	v := g.member(alice)
@@ -173,8 +174,8 @@ func TestPay_changed(t *testing.T) {
 	require.Contains(t, v.post("/pay/inv-1/check", "reference", m.reference, "code", m.code).body, "Paid")
 }
 
-// C1, C2: neither sign-in nor sign-up shows who has an account, from the first page to the last
-// guess.
+// C1, C2: neither sign-in nor sign-up shows who has an account, from the first
+// page to the last guess.
 func TestNoEnumeration(t *testing.T) {
 	g := start(t)
 	for path, addresses := range map[string][]string{"/login/": {alice, anna}, "/signup/": {"bob@example.com", "bea@example.com"}} {

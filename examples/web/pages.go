@@ -15,8 +15,8 @@ var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "pages.html"))
 
-// headers keeps pages out of caches, frames and Referer headers. Package otphttp sets
-// its own headers.
+// headers keeps pages out of caches, frames and Referer headers. Package
+// otphttp sets its own headers.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

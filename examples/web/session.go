@@ -14,7 +14,8 @@ const (
 )
 
 // sessions keeps the sessions on the server; the browser has only an ID. A real
-// application has a session store for this, which also deletes expired sessions.
+// application has a session store for this, which also deletes expired
+// sessions.
 type sessions struct {
 	now  func() time.Time
 	mu   sync.Mutex
@@ -42,8 +43,8 @@ func (s *sessions) find(r *http.Request) (session, bool) {
 	return found, true
 }
 
-// renew gives the visitor a session with a new ID and ends the old session, so that
-// an ID that an attacker knew or set before is useless (OWASP ASVS 7.2.4).
+// renew gives the visitor a session with a new ID and ends the old session, so
+// that an ID that an attacker knew or set before is useless (OWASP ASVS 7.2.4).
 func (s *sessions) renew(w http.ResponseWriter, r *http.Request, user string) {
 	id := rand.Text()
 	s.mu.Lock()

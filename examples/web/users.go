@@ -27,8 +27,8 @@ func (i invoice) Amount() string { return fmt.Sprintf("%d.%02d EUR", i.cents/100
 func (i invoice) ID() string { return i.id }
 func (i invoice) Paid() bool { return i.paid }
 
-// purpose returns the purpose of a code for this payment. It has everything that is
-// being confirmed, so another amount is another purpose.
+// purpose returns the purpose of a code for this payment. It has everything
+// that is being confirmed, so another amount is another purpose.
 func (i invoice) purpose() string {
 	return fmt.Sprintf("pay:%s:%d.%02dEUR", i.id, i.cents/100, i.cents%100)
 }
@@ -38,8 +38,8 @@ var (
 	errNotFound = errors.New("web: not found")
 )
 
-// accounts keeps users and invoices in memory. A real application has a database for
-// this, with a unique index on the address.
+// accounts keeps users and invoices in memory. A real application has a
+// database for this, with a unique index on the address.
 type accounts struct {
 	mu       sync.Mutex
 	users    map[string]user   // by ID
@@ -52,9 +52,10 @@ func newAccounts() *accounts {
 	return &accounts{users: map[string]user{}, ids: map[string]string{}, invoices: map[string]invoice{}}
 }
 
-// byAddress finds the user with an address. It compares addresses as they are mailed,
-// byte by byte. The normalized form in an otp.Address is only for counting: two
-// spellings with the same normalized form may belong to two people.
+// byAddress finds the user with an address. It compares addresses as they are
+// mailed, byte by byte. The normalized form in an otp.Address is only for
+// counting: two spellings with the same normalized form may belong to two
+// people.
 func (a *accounts) byAddress(address otp.Address) (user, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,8 +70,9 @@ func (a *accounts) byID(id string) (user, bool) {
 	return u, ok
 }
 
-// add returns the account with a proven address. If there is none, it creates one with
-// an invoice to pay; there may be one already, since two tabs may both sign up.
+// add returns the account with a proven address. If there is none, it creates
+// one with an invoice to pay; there may be one already, since two tabs may both
+// sign up.
 func (a *accounts) add(address otp.Address) user {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -85,9 +87,9 @@ func (a *accounts) add(address otp.Address) user {
 	return u
 }
 
-// move gives an account another address, which has been proven, and returns the old
-// one. It returns errTaken if the new address has got an account since the code was
-// mailed.
+// move gives an account another address, which has been proven, and returns the
+// old one. It returns errTaken if the new address has got an account since the
+// code was mailed.
 func (a *accounts) move(id string, to otp.Address) (old otp.Address, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -126,8 +128,9 @@ func (a *accounts) bills(user string) (list []invoice) {
 	return list
 }
 
-// pay records the payment that a code confirmed. It does so once, and only if the
-// invoice has not changed and the code went to the current address of the account.
+// pay records the payment that a code confirmed. It does so once, and only if
+// the invoice has not changed and the code went to the current address of the
+// account.
 func (a *accounts) pay(id string, c otp.Challenge) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxLocale is the longest preference that is read, in bytes, since strangers'
-	// programs send them.
+	// maxLocale is the longest preference that is read, in bytes, since
+	// strangers' programs send them.
 	maxLocale = 1024
 
 	// maxSeen and maxSeenLocale limit the preferences that are remembered to
@@ -33,8 +33,8 @@ type Chooser[T any] struct {
 	seen map[string]*T // by preference
 }
 
-// NewChooser returns a chooser among the languages in all, by tag. Fallback is the
-// tag of the language to use if none matches; empty means "en".
+// NewChooser returns a chooser among the languages in all, by tag. Fallback is
+// the tag of the language to use if none matches; empty means "en".
 func NewChooser[T any](all map[string]*T, fallback string) (*Chooser[T], error) {
 	c := &Chooser[T]{seen: map[string]*T{}}
 	var tags []language.Tag
@@ -66,8 +66,8 @@ func (c *Chooser[T]) Remembered() int {
 // All returns the words of each language, in the order of their tags.
 func (c *Chooser[T]) All() []*T { return c.words }
 
-// Choose returns the words for a tag, a list of tags or an Accept-Language header,
-// or those of the fallback language if none matches.
+// Choose returns the words for a tag, a list of tags or an Accept-Language
+// header, or those of the fallback language if none matches.
 func (c *Chooser[T]) Choose(locale string) *T {
 	if locale == "" || len(locale) > maxLocale {
 		return c.fallback
@@ -94,7 +94,8 @@ func (c *Chooser[T]) Choose(locale string) *T {
 
 // match returns the words for preferences, best first, or nil if none matches.
 func (c *Chooser[T]) match(preferences ...language.Tag) *T {
-	// Use the index, since the matched tag has the extensions of the preference.
+	// Use the index, since the matched tag has the extensions of the
+	// preference.
 	_, i, confidence := c.matcher.Match(preferences...)
 	if confidence == language.No {
 		return nil
@@ -102,9 +103,9 @@ func (c *Chooser[T]) match(preferences ...language.Tag) *T {
 	return c.words[i]
 }
 
-// parsePreferences parses a list of tags with weights (RFC 9110 section 12.5.4) and
-// returns it best first. It parses each tag separately, so that an invalid one does
-// not affect the others.
+// parsePreferences parses a list of tags with weights (RFC 9110 section 12.5.4)
+// and returns it best first. It parses each tag separately, so that an invalid
+// one does not affect the others.
 func parsePreferences(locale string) []language.Tag {
 	type preference struct {
 		tag language.Tag

@@ -21,8 +21,9 @@ import (
 // "kinds.login.intro".
 type File map[string]string
 
-// Base returns a copy of the words that a custom file for tag changes: the words for
-// tag or, if there are none, for the nearest of its parents (de for de-AT).
+// Base returns a copy of the words that a custom file for tag changes: the
+// words for tag or, if there are none, for the nearest of its parents (de for
+// de-AT).
 func Base(texts map[string]File, tag language.Tag) File {
 	for ; tag != language.Und; tag = tag.Parent() {
 		if f := texts[tag.String()]; f != nil {
@@ -32,9 +33,9 @@ func Base(texts map[string]File, tag language.Tag) File {
 	return File{}
 }
 
-// ReadAll reads words/*.json and returns the files by tag. Groups reports whether the
-// value of a name may be an object; the keys of the object are then prefixed with the
-// name and a dot. Prefix is the prefix of the name itself.
+// ReadAll reads words/*.json and returns the files by tag. Groups reports
+// whether the value of a name may be an object; the keys of the object are then
+// prefixed with the name and a dot. Prefix is the prefix of the name itself.
 func ReadAll(files fs.FS, groups func(prefix, name string) bool) (map[string]File, error) {
 	names, err := fs.Glob(files, "words/*.json")
 	if err != nil {
@@ -89,9 +90,9 @@ func Read(files fs.FS, tag string, groups func(prefix, name string) bool) (File,
 	return f, nil
 }
 
-// object reads the rest of an object whose keys begin with prefix. Unlike Unmarshal,
-// it rejects duplicate keys and does not ignore their case, so that no sentence is
-// lost silently.
+// object reads the rest of an object whose keys begin with prefix. Unlike
+// Unmarshal, it rejects duplicate keys and does not ignore their case, so that
+// no sentence is lost silently.
 func (f File) object(dec *json.Decoder, prefix string, groups func(prefix, name string) bool) error {
 	for dec.More() {
 		name, err := dec.Token()
@@ -124,8 +125,8 @@ func (f File) object(dec *json.Decoder, prefix string, groups func(prefix, name 
 	return err
 }
 
-// Direction returns "rtl" for a language that is written from right to left, and
-// "ltr" for any other.
+// Direction returns "rtl" for a language that is written from right to left,
+// and "ltr" for any other.
 func Direction(tag language.Tag) string {
 	switch script, _ := tag.Script(); script.String() {
 	case "Adlm", "Arab", "Hebr", "Mand", "Mend", "Nkoo", "Rohg", "Samr", "Syrc", "Thaa", "Yezi":

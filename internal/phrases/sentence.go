@@ -15,8 +15,8 @@ type Part struct {
 	Name string // the name of a value, written in braces
 }
 
-// Cut splits a sentence at the names in braces. Spaces at the start or end, line
-// breaks, invisible characters, numbers and links are errors.
+// Cut splits a sentence at the names in braces. Spaces at the start or end,
+// line breaks, invisible characters, numbers and links are errors.
 func Cut(s string) ([]Part, error) {
 	if s == "" || strings.TrimSpace(s) != s {
 		return nil, errors.New("empty, or starts or ends with a space")
@@ -56,8 +56,8 @@ func checkWords(s string) error {
 	}
 	digits := 0
 	for _, r := range s {
-		// Some languages are spelled with joiners; other invisible characters only
-		// disguise words.
+		// Some languages are spelled with joiners; other invisible characters
+		// only disguise words.
 		if unicode.Is(unicode.Cf, r) && r != '\u200c' && r != '\u200d' {
 			return fmt.Errorf("invisible character %U", r)
 		}

@@ -3,9 +3,9 @@
 // code.
 //
 // The mail contains no links, no images and no remote content. It shows the
-// brand, the purpose, the code, how long the code is valid, and the reference. It
-// tells readers to ignore the mail if they did not ask for it, and never to share
-// the code.
+// brand, the purpose, the code, how long the code is valid, and the reference.
+// It tells readers to ignore the mail if they did not ask for it, and never to
+// share the code.
 //
 // # Languages
 //
@@ -51,12 +51,12 @@
 //	  }
 //	}
 //
-// Templates receive a [Page]. To leave out a line, write a template without it.
+// Templates receive a [Page]. To omit a line, write a template without it.
 // Files with other names are ignored.
 //
 // [New] checks every sentence and renders every mail that uses custom words or
-// templates. It returns an error if the code, the minutes or the brand is missing
-// from one of them. So you find a mistake in a translation when the program
+// templates. It returns an error if the code, the minutes or the brand is
+// missing from one of them. So mistakes in a translation show when the program
 // starts, not when somebody reads the mail.
 //
 // # Right-to-left languages

@@ -48,8 +48,9 @@ func (b *Inbox) Send(ctx context.Context, m otp.Message) error {
 	return nil
 }
 
-// FailWith makes every Send from now on return err and keep nothing; a nil err ends
-// that. Use an [otp.SendError] to say whether the mail may have been sent.
+// FailWith makes every later Send return err and keep nothing, until FailWith
+// is called with nil. Use an [otp.SendError] to say whether the mail may have
+// been sent.
 func (b *Inbox) FailWith(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

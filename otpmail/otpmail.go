@@ -126,9 +126,9 @@ type Mail struct {
 	Raw []byte
 }
 
-// New returns a composer of mails from the address in from, "a@b.c" or "Name
-// <a@b.c>". A nil opts means every default. It composes a trial mail, so that
-// it can return an error if no mail can be composed with these options.
+// New returns a composer of mails that come from the address in from: "a@b.c"
+// or "Name <a@b.c>". A nil opts means every default. It composes a trial mail,
+// so that it can return an error if no mail can be composed with these options.
 func New(from string, opts *Options) (*Composer, error) {
 	c, err := newComposer(from, opts)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // Printing an Inbox shows the number of its mails and no code.
 type Inbox struct {
 	mu      sync.Mutex
-	mails   []*otp.Message // pointers, so that fmt stops there whatever it is given
+	mails   []*otp.Message // pointers, so that fmt never prints the contents
 	waited  map[string]int // by recipient: how many mails Wait has returned
 	arrival chan struct{}  // closed by the next Send; nil if no Wait is waiting
 	failure error

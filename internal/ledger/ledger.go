@@ -45,7 +45,7 @@ const (
 	// that a failing server is not called in a tight loop.
 	refundCounts = time.Minute
 
-	margin = time.Minute // by how much the time to live exceeds the life of the contents
+	margin = time.Minute // added to the life of the contents
 )
 
 // Bounds that make sure that a ledger always fits into the 16 KiB of a store's

@@ -13,7 +13,7 @@ type Verdict uint8
 const (
 	_         Verdict = iota
 	Unknown           // no such challenge, already used, or another purpose
-	ClockBack         // the clock is before the opening of the challenge: not verified
+	ClockBack         // the clock is before SentAt: not verified
 	Expired
 	Exhausted
 	Escalated
@@ -219,7 +219,7 @@ func (l *Ledger) Refund(now, at Ms, c *Challenge, opened bool) {
 		}
 	}
 	if pick >= 0 && refunds < refundsMax {
-		a.sends[pick].refunded = true // even if it already is: no other send is refunded instead
+		a.sends[pick].refunded = true // even if it already is: refund no other
 	}
 	if i := a.index(c.Nonce); opened && i >= 0 {
 		a.challenges = append(a.challenges[:i], a.challenges[i+1:]...)

@@ -16,8 +16,8 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// privateKey is the key of RFC 8463 appendix A.2 in PEM format. Load yours from a file
-// or a secret store.
+// privateKey is the key of RFC 8463 appendix A.2 in PEM format. Load yours from
+// a file or a secret store.
 const privateKey = `-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----`
@@ -63,8 +63,8 @@ func Example() {
 	field, _, _ := strings.Cut(string(relay.Mails()[0].Data), ":")
 	fmt.Println(field)
 	// Output:
-	// brisbane._domainkey.football.example.com TXT v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
-	// DKIM-Signature
+	// brisbane._domainkey.football.example.com TXT v=DKIM1; k=ed25519;
+	// p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= DKIM-Signature
 }
 
 // An application contains this part. Its relay listens on port 465.

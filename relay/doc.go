@@ -1,8 +1,10 @@
-// Package relay adds a queue and provider failover to any sender of package otp.
+// Package relay adds a queue and provider failover to any sender of package
+// otp.
 //
 // A [Queue] accepts mails at once and sends them in the background, so that the
 // response time of a handler does not show whether a mail is sent. A [Failover]
-// tries several providers in order. Use both together: a queue around a failover.
+// tries several providers in order. Use both together: a queue around a
+// failover.
 //
 //	providers, err := relay.NewFailover([]relay.Provider{
 //		{Name: "main", Sender: smtp},
@@ -23,9 +25,9 @@
 //
 // Set OnReport: without it, failed mails go unnoticed.
 //
-// With a queue, Verifier.Send has already returned when a mail fails. So the failed
-// send is not refunded to the budget of the address. Nor does the challenge become a
-// decoy, which is a challenge that looks real and that no code can pass. The queue
-// lives in memory: if the process is killed, the queued mails are lost and people
-// have to ask for another code.
+// With a queue, Verifier.Send has already returned when a mail fails. So the
+// failed send is not refunded to the budget of the address. Nor does the
+// challenge become a decoy, which is a challenge that looks real and that no
+// code can pass. The queue lives in memory: if the process is killed, the
+// queued mails are lost and people have to ask for another code.
 package relay

@@ -63,8 +63,8 @@ func Example() {
 	field, _, _ := strings.Cut(string(relay.Mails()[0].Data), ":")
 	fmt.Println(field)
 	// Output:
-	// brisbane._domainkey.football.example.com TXT v=DKIM1; k=ed25519;
-	// p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= DKIM-Signature
+	// brisbane._domainkey.football.example.com TXT v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+	// DKIM-Signature
 }
 
 // An application contains this part. Its relay listens on port 465.

@@ -191,8 +191,7 @@ func ExampleNew_refused() {
 	_, err = letter.New(&letter.Options{Colors: letter.Colors{Light: letter.Palette{Accent: "#ffaa00"}}})
 	fmt.Println(err)
 	// Output:
-	// letter: words/en.json: minutes.one: {minutes} is missing letter:
-	// mail.en.txt.tmpl, kind "" in en: the code is missing or not in one piece
-	// letter: colors: light: Accent #ffaa00 on Background #ffffff: contrast is
-	// 1.91:1, want at least 4.5:1
+	// letter: words/en.json: minutes.one: {minutes} is missing
+	// letter: mail.en.txt.tmpl, kind "" in en: the code is missing or not in one piece
+	// letter: colors: light: Accent #ffaa00 on Background #ffffff: contrast is 1.91:1, want at least 4.5:1
 }

@@ -36,8 +36,8 @@
 //
 // # Errors
 //
-// The status of an answer that is no success, with the name of the problem in
-// the API (see docs/problems.md):
+// A request that fails is answered with one of these statuses. The second column
+// is the name of the problem in the API (see docs/problems.md):
 //
 //	400 request    the body is malformed or a field is invalid or missing
 //	403 forbidden  a function in Options returned ErrForbidden, or another site posted the form

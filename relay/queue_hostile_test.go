@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +170,6 @@ func TestQueue_reportAsJSON(t *testing.T) {
 		require.NotContains(t, string(text), "somebody1")
 		require.Contains(t, string(text), "[code]")
 		var body *bodyError
-		require.True(t, errors.As(told.all[0].Err, &body))
+		require.ErrorAs(t, told.all[0].Err, &body)
 	})
 }

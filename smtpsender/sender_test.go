@@ -245,7 +245,8 @@ func TestSender_Close(t *testing.T) {
 	}}.Start(t)
 	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback})
 	sent := make(chan error)
-	go func() { sent <- s.Send(context.Background(), newMessage(t, "a@example.com")) }()
+	message := newMessage(t, "a@example.com")
+	go func() { sent <- s.Send(context.Background(), message) }()
 	<-reached
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())

@@ -169,7 +169,8 @@ func TestSender_silentServer(t *testing.T) { // G6
 					defer cancel()
 					s := newSender(t, server.Addr, opts)
 					done := make(chan error, 1)
-					go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
+					message := newMessage(t, "a@example.com")
+					go func() { done <- s.Send(ctx, message) }()
 					if how == "cancel" {
 						server.Await(t, c.verb, 1)
 						cancel()
@@ -238,7 +239,8 @@ func TestSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline to
 					s := newSender(t, server.Addr, opts)
 					words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
 					done := make(chan error, 1)
-					go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
+					message := newMessage(t, "a@example.com")
+					go func() { done <- s.Send(ctx, message) }()
 					if how == "cancel" {
 						server.Await(t, "DATA", 1)
 						cancel()

@@ -42,7 +42,7 @@ func TestConn_spoke(t *testing.T) {
 			peer, err := listener.Accept()
 			require.NoError(t, err)
 			defer peer.Close()
-			conn, server := newConn(raw, "app.acme.example"), net.Conn(peer)
+			conn, server := newConn(raw, "app.acme.example"), peer
 			if c.secure {
 				server = tls.Server(peer, cert.Server())
 				config := cert.Client()

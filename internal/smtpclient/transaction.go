@@ -158,7 +158,7 @@ func (c *conn) read(want int) (err error, heard bool) {
 		return nil, true
 	}
 	_, _, err = c.replies.ReadResponse(want)
-	if refusal, ok := err.(*textproto.Error); ok {
+	if refusal, ok := err.(*textproto.Error); ok { //nolint:errorlint // net/textproto returns it itself
 		return err, refusal.Code >= 400 && refusal.Code < 600
 	}
 	return err, err == nil

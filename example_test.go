@@ -227,9 +227,9 @@ func ExampleObserverFunc() {
 // A sender that is no mail: a text message to a phone.
 func ExampleSenderFunc() {
 	sms := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
-		// Ask the provider here. Say what became of the message:
-		// &otp.SendError{Temporary: true, Err: err} if it surely did not go out and
-		// trying later can help, &otp.SendError{Err: err} if the recipient was refused for good.
+		// Call the provider here, and report what became of the message:
+		// &otp.SendError{Temporary: true, Err: err} if it was certainly not sent and a
+		// retry can help, &otp.SendError{Err: err} if the recipient was rejected for good.
 		fmt.Println("to", m.To.Masked(), "a code of", len(m.Code))
 		return nil
 	})

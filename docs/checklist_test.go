@@ -22,15 +22,15 @@ var update = flag.Bool("update", false, "rewrite docs/checklist.md")
 var rowID = regexp.MustCompile(`\b[A-I][0-9]{1,2}\b`)
 
 // docs/checklist.md lists every requirement with the tests that name it, or the
-// reason why there is none. Write it anew with: go test ./docs -run TestChecklist -update
+// reason why there is none. Regenerate it with: go test ./docs -run TestChecklist -update
 func TestChecklist(t *testing.T) {
 	rows, err := os.ReadFile("docs/checklist.tsv")
 	require.NoError(t, err)
 	tests := testsByRow(t)
 	var b strings.Builder
-	b.WriteString("# Checklist\n\nWhat a library for mailed codes must do, and the tests that name each row. Made from\n" +
-		"[checklist.tsv](checklist.tsv) and the comments of the tests; `TestChecklist` holds it.\n\n" +
-		"| row | level | requirement | tests | still to say |\n|---|---|---|---|---|\n")
+	b.WriteString("# Checklist\n\nThis page lists what a library for mailed codes must do, and the tests that cite each row. It is generated\n" +
+		"from [checklist.tsv](checklist.tsv) and the comments of the tests; `TestChecklist` keeps it up to date.\n\n" +
+		"| row | level | requirement | tests | notes |\n|---|---|---|---|---|\n")
 	seen := map[string]bool{}
 	for line := range strings.Lines(string(rows)) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
@@ -46,7 +46,7 @@ func TestChecklist(t *testing.T) {
 	}
 	for id := range tests {
 		if !seen[id] {
-			t.Errorf("tests name %s, which is no row", id)
+			t.Errorf("tests cite %s, which is not a row", id)
 		}
 	}
 	const file = "docs/checklist.md"

@@ -12,7 +12,7 @@ import (
 )
 
 // The lengths of RFC 5321 4.5.3.1, in bytes. A path may have 256 with its angle
-// brackets, so an address has 254.
+// brackets, so an address may have 254.
 const (
 	maxAddress = 254
 	maxLocal   = 64
@@ -25,16 +25,16 @@ const (
 // for counting, so that all spellings of one mailbox share one budget.
 //
 // The zero value is not an address. Make one with [ParseEmail],
-// [ParseEmailUTF8] or [NewAddress]. Two Addresses are equal with == if both forms
-// are. An Address never changes and is safe for concurrent use.
+// [ParseEmailUTF8] or [NewAddress]. Two Addresses are equal (==) if both forms
+// are equal. An Address never changes and is safe for concurrent use.
 //
-// An Address is masked wherever a log may be written: every verb of package fmt
-// and package log/slog print what [Address.Masked] returns. Only
-// [Address.String], if you call it, and [Address.MarshalText], and therefore
-// encoding/json, return the whole address. Package fmt does not call Format for
-// the verbs %p and %w, which go vet reports, nor for unexported fields: a struct
-// that keeps an Address in one needs its own Format method, or it prints the
-// whole address.
+// An Address is masked wherever a log may be written: package fmt, with every
+// verb, and package log/slog print what [Address.Masked] returns. The whole
+// address is returned only by [Address.String], if you call it, and by
+// [Address.MarshalText], and therefore by encoding/json. Package fmt does not
+// call Format for the verbs %p and %w, which go vet reports, nor for unexported
+// fields: a struct that keeps an Address in one prints the whole address,
+// unless the struct has its own Format method.
 type Address struct {
 	deliver  string
 	throttle string
@@ -113,18 +113,19 @@ func (a Address) MarshalText() ([]byte, error) { return []byte(a.deliver), nil }
 //
 // The part before the @ is a dot-atom in ASCII (RFC 5322 3.2.3) of at most 64
 // bytes and is kept as typed, including its case (RFC 5321 2.4). The domain is
-// converted to lower-case A-labels by the strict lookup rules of UTS 46 and must
-// contain a dot. ParseEmail rejects display names, quotes, comments, lists,
-// literals such as [192.0.2.1], white space even at the ends, control, invisible
-// and unassigned characters, a trailing dot, and a last label of only digits. It
-// accepts what String returns, and the result is equal.
+// converted to lower-case A-labels by the strict lookup rules of UTS 46 and
+// must contain a dot. ParseEmail rejects display names, quotes, comments,
+// lists, literals such as [192.0.2.1], white space even at the ends, control,
+// invisible and unassigned characters, a trailing dot, and a last label of only
+// digits. It accepts what String returned, with an equal result.
 //
 // Every error wraps [ErrAddress] with a reason that does not repeat the input.
 func ParseEmail(s string) (Address, error) { return parseEmail(s, false) }
 
 // ParseEmailUTF8 is like [ParseEmail] but also accepts UTF-8 before the @ (RFC
 // 6531, RFC 6532). Use it as Options.ParseAddress with a sender whose server
-// offers SMTPUTF8. For an ASCII address the result is that of ParseEmail.
+// offers SMTPUTF8. For an ASCII address the result is the same as that of
+// ParseEmail.
 //
 // Every character beyond ASCII must be a visible, assigned letter, mark, number,
 // punctuation or symbol, and no part between dots may begin with a combining
@@ -160,7 +161,7 @@ func checkOpaque(s string) error {
 	case !utf8.ValidString(s):
 		return badAddress("it is not valid UTF-8")
 	case s[0] == ' ' || s[len(s)-1] == ' ' || strings.Contains(s, "  "):
-		return badAddress("it has needless blanks")
+		return badAddress("it has a space at an end, or two spaces in a row")
 	}
 	for _, r := range s {
 		if r != ' ' && unseen(r) {
@@ -170,7 +171,7 @@ func checkOpaque(s string) error {
 	return nil
 }
 
-// badAddress never receives a part of the input, since errors are logged.
+// badAddress is never called with a part of the input, since errors are logged.
 func badAddress(reason string) error { return fmt.Errorf("%w: %s", ErrAddress, reason) }
 
 func parseEmail(s string, utf8Local bool) (Address, error) {
@@ -210,11 +211,11 @@ func parseEmail(s string, utf8Local bool) (Address, error) {
 func checkLocal(local string, utf8Local bool) error {
 	switch {
 	case local == "":
-		return badAddress("nothing is before the @")
+		return badAddress("there is nothing before the @")
 	case len(local) > maxLocal:
 		return badAddress("the part before the @ is too long")
 	case local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, ".."):
-		return badAddress("a dot before the @ is out of place")
+		return badAddress("the part before the @ has a misplaced dot")
 	}
 	ascii, start := true, true
 	for _, r := range local {
@@ -225,13 +226,13 @@ func checkLocal(local string, utf8Local bool) error {
 		case r < ' ' || r == 0x7f:
 			return badAddress("it has a control character")
 		case r < utf8.RuneSelf:
-			return badAddress("the part before the @ has a sign that is not supported")
+			return badAddress("the part before the @ has a character that is not supported")
 		case !utf8Local:
 			return badAddress("the part before the @ has a letter that is not plain ASCII")
 		case r == utf8.RuneError: // also U+FFFD itself: a name that was damaged in transit
 			return badAddress("it is not valid UTF-8")
 		case unseen(r) || start && unicode.Is(unicode.M, r):
-			return badAddress("it has an invisible character or one out of place")
+			return badAddress("it has an invisible or misplaced character")
 		default:
 			ascii = false
 		}
@@ -321,7 +322,7 @@ func mapDomain(s string) (string, error) {
 func checkDomain(s string) (reason string, encoded bool) {
 	switch {
 	case s == "":
-		return "nothing is after the @", false
+		return "there is nothing after the @", false
 	case len(s) > maxDomain:
 		return "the domain is too long", false
 	case !strings.Contains(s, "."):
@@ -332,14 +333,14 @@ func checkDomain(s string) (reason string, encoded bool) {
 		label, rest, more = strings.Cut(rest, ".")
 		switch {
 		case label == "":
-			return "a dot in the domain is out of place", false
+			return "the domain has a misplaced dot", false
 		case len(label) > maxLabel:
 			return "a part of the domain is too long", false
 		case label[0] == '-' || label[len(label)-1] == '-':
-			return "a hyphen in the domain is out of place", false
+			return "the domain has a misplaced hyphen", false
 		case len(label) > 4 && label[2:4] == "--":
 			if label[0]|0x20 != 'x' || label[1]|0x20 != 'n' {
-				return "a hyphen in the domain is out of place", false
+				return "the domain has a misplaced hyphen", false
 			}
 			encoded = true
 		}
@@ -351,7 +352,7 @@ func checkDomain(s string) (reason string, encoded bool) {
 			case c == ' ':
 				return "it has a space", false
 			case c != '-' && (c|0x20 < 'a' || c|0x20 > 'z'):
-				return "the domain has a sign that is not supported", false
+				return "the domain has a character that is not supported", false
 			}
 		}
 		if !more && digits == len(label) {
@@ -361,9 +362,9 @@ func checkDomain(s string) (reason string, encoded bool) {
 	return "", encoded
 }
 
-// throttleKey folds what commonly reaches one mailbox: ASCII case, +tags, and
-// Gmail's dots and second name. It never folds beyond ASCII (CVE-2019-19844)
-// and never leaves an empty local part.
+// throttleKey folds spellings that commonly reach the same mailbox: ASCII case,
+// +tags, and Gmail's dots and second domain. It never folds beyond ASCII
+// (CVE-2019-19844) and never leaves an empty local part.
 func throttleKey(deliver string) string {
 	local, home, _ := strings.Cut(deliver, "@")
 	key, domain := lowerASCII(local), home

@@ -27,8 +27,8 @@ const (
 
 func newCache() *cache { return &cache{young: map[seal.Key][]byte{}} }
 
-// take returns what is remembered, or nil, and forgets it: others that ask at
-// the same time would only lose the race to swap it.
+// take returns the remembered value, or nil, and forgets it: concurrent callers
+// that got the same value would only lose the race to swap it.
 func (m *cache) take(key seal.Key) []byte {
 	if m == nil {
 		return nil

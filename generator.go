@@ -10,8 +10,8 @@ import (
 )
 
 // A Generator makes codes and reads them back from what people type. If it also
-// has the method Bits() float64, which returns how hard its codes are to guess,
-// [NewVerifier] checks that they are strong enough.
+// has the method Bits() float64, which returns the strength of its codes in
+// bits, [NewVerifier] checks that they are strong enough.
 //
 // Any number of goroutines may call both methods at once.
 type Generator interface {
@@ -38,13 +38,13 @@ var (
 )
 
 const (
-	maxInput   = 64 // bytes that Normalize looks at
+	maxInput   = 64 // the longest input of Normalize, in bytes
 	maxSymbols = 32 // the longest code
 
 	digitSymbols = "0123456789"
 
-	// letterSymbols is Crockford's base32 less the vowels A and E (he leaves
-	// out I, L, O and U): no look-alikes and no words.
+	// letterSymbols is Crockford's base32, which has no I, L, O and U, without
+	// the vowels A and E, so that there are no look-alikes and no words.
 	letterSymbols = "0123456789BCDFGHJKMNPQRSTVWXYZ"
 )
 
@@ -77,7 +77,7 @@ func isDigits(g Generator) bool {
 	return ok && c.symbols == digitSymbols
 }
 
-// codes is a fixed number of symbols out of an alphabet.
+// codes is a generator of a fixed number of symbols of an alphabet.
 type codes struct {
 	name, symbols  string
 	n, least, most int
@@ -98,8 +98,8 @@ func (c codes) Generate() (string, error) {
 	if !c.valid() {
 		return "", fmt.Errorf("otp.%s(%d): want %d to %d characters", c.name, c.n, c.least, c.most)
 	}
-	// One small read nearly always suffices: of the bytes 2 % are rejected for
-	// digits and 6 % for letters.
+	// One small read nearly always suffices: 2% of the bytes are rejected for
+	// digits and 6% for letters.
 	var random [maxSymbols + maxSymbols/4 + 4]byte
 	var code [maxSymbols]byte
 	for have := 0; have < c.n; {

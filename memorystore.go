@@ -20,13 +20,13 @@ var errStoreFull = errors.New("otp: memory store is full; raise MemoryOptions.Ma
 // MemoryOptions configure a [MemoryStore]. The zero value has every default.
 type MemoryOptions struct {
 	// MaxEntries is the maximum number of entries. An entry of an ordinary
-	// address takes about 260 bytes. With a negative number every CompareAndSwap
+	// address takes about 260 bytes. If it is negative, every CompareAndSwap
 	// fails. Default: 1,000,000.
 	MaxEntries int
 
-	// Now is the clock by which entries expire. Any number of goroutines may call
-	// it at once, and it must not call the store. Default: [time.Now], with which
-	// a step of the wall clock changes nothing.
+	// Now is the clock by which entries expire. Any number of goroutines may
+	// call it at once, and it must not call the store. Default: [time.Now],
+	// which is not affected by steps of the wall clock.
 	Now func() time.Time
 }
 
@@ -38,9 +38,9 @@ type MemoryOptions struct {
 //
 // It starts no goroutine and needs no Close. Each call removes at most a few
 // expired entries, so no call takes long and a busy store holds few expired
-// ones; an idle store keeps what it has. It never drops a live entry to make
-// room: at MemoryOptions.MaxEntries it returns an error for a new key, which a
-// [Verifier] reports as a failure of the system.
+// ones; an idle store keeps its expired entries. It never drops a live entry to
+// make room: at MemoryOptions.MaxEntries it returns an error for a new key,
+// which a [Verifier] reports as a failure of the system.
 //
 // A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and do
 // not copy it. Printing or logging it shows its size and nothing of its contents.
@@ -224,8 +224,8 @@ func (sh *memoryShard) add(key string, value []byte, expires int64) {
 
 func (sh *memoryShard) replace(e *memoryEntry, key string, value []byte, expires int64) {
 	e.data, e.expires = joinEntry(key, value), expires
-	// Out and in again: an assignment alone may keep the old key and, with
-	// it, the old value.
+	// Delete and add it again: an assignment alone may keep the old key and,
+	// with it, the old value.
 	delete(sh.entries, key)
 	sh.entries[e.key()] = e
 	heap.Fix(&sh.queue, int(e.place))

@@ -16,13 +16,13 @@ import (
 type Observer interface {
 	// Observe is called by the goroutine that serves the request, before the
 	// answer is given, and by many goroutines at once: it must be fast and safe
-	// for concurrent use. It cannot change an answer. If it panics, the caller
-	// of the Verifier gets the panic and no answer, and what was counted stays
-	// counted.
+	// for concurrent use. It cannot change an answer. If it panics, the panic
+	// reaches the caller of the Verifier instead of an answer, and what was
+	// counted stays counted.
 	Observe(ctx context.Context, e Event)
 }
 
-// ObserverFunc is a function that is an [Observer].
+// ObserverFunc is a function that implements [Observer].
 type ObserverFunc func(ctx context.Context, e Event)
 
 // Observe calls f.
@@ -31,7 +31,8 @@ func (f ObserverFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
 // Event is one thing that happened. It contains no secret and no whole address.
 // Fields that do not apply are zero. Domain, Masked and Locale are empty if no
 // challenge was found: in most events of kind Unknown and Failed, in UnknownKey
-// and ClockBack, and in a Malformed for input that no kind of code looks like.
+// and ClockBack, and in Malformed for input that does not look like any kind of
+// code.
 type Event struct {
 	// Kind is what happened. Package otpevent lists the kinds.
 	Kind otpevent.Kind
@@ -49,8 +50,8 @@ type Event struct {
 	// ClientHash is a keyed hash of Request.Client.
 	ClientHash Hash
 	// ChallengeHash is equal for all events of one challenge. Events before the
-	// challenge exists have none, nor has the Asked of a Resend that opens a
-	// new challenge.
+	// challenge exists have none, and neither does the Asked of a Resend that
+	// opens a new challenge.
 	ChallengeHash Hash
 	// Message is the ID of the mail, for Sent and SendFailed.
 	Message string
@@ -76,8 +77,9 @@ type Event struct {
 	Err error
 }
 
-// Hash represents an address, a client or a challenge in an [Event] without
-// naming it. Hashes of the same one are equal. The zero value means none.
+// Hash stands for an address, a client or a challenge in an [Event] without
+// revealing it. The same address, client or challenge always has the same hash.
+// The zero value means none.
 type Hash [16]byte
 
 // String returns 22 characters of [A-Za-z0-9_-], nothing for the zero value.
@@ -125,8 +127,8 @@ func (v *Verifier) observeError(ctx context.Context, key seal.Key, c *ledger.Cha
 	v.observeErrorMasked(ctx, key, c, err, "")
 }
 
-// observeErrorMasked is observeError with the masked address, if it is at hand,
-// which saves an allocation.
+// observeErrorMasked is observeError for callers that already have the masked
+// address, which saves an allocation.
 func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledger.Challenge, err error, masked string) {
 	if v.core.observer == nil {
 		return

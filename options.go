@@ -17,45 +17,46 @@ import (
 	"github.com/go-mailotp/otp/internal/seal"
 )
 
-// Options configure a [Verifier]. The zero value has every default. [NewVerifier]
-// copies them and rejects negative or out-of-range values. fmt, slog and
-// encoding/json print them without secrets, but package fmt cannot do so for a
-// value in an unexported field.
+// Options configure a [Verifier]. The zero value has every default.
+// [NewVerifier] copies them and rejects negative or out-of-range values.
+// Packages fmt, log/slog and encoding/json print them without secrets, but
+// package fmt cannot do so for Options in an unexported field.
 type Options struct {
-	// Secrets seal what is stored: the first one seals, all of them open. Each
-	// has at least 32 bytes from a cryptographic source; one that is shorter, is
-	// one byte repeated, or is equal to another is an error. To rotate, first
-	// give a new secret to every verifier as the last one, then make it the
-	// first, and keep the old one for 31 days. Default: none, which is allowed
-	// only with a *[MemoryStore]; a random one is then made.
+	// Secrets encrypt what is stored: the first one encrypts, and all of them
+	// decrypt. Each has at least 32 bytes from a cryptographic source; one that
+	// is shorter, is one byte repeated, or is equal to another is an error. To
+	// rotate, first give a new secret to every verifier as the last one, then
+	// make it the first, and keep the old one for 31 days. Default: none, which
+	// is allowed only with a *[MemoryStore] and gives a random secret.
 	Secrets [][]byte
 
-	// IndexSecret names what is stored and signs challenge IDs and device
-	// tokens. It has at least 32 bytes and does not rotate: changing it silently
-	// invalidates all counts, challenges and device tokens. It is required with
-	// more than one secret: set it to the first secret before the first
-	// rotation, and leave it there. Default: Secrets[0].
+	// IndexSecret derives the names of stored entries and signs challenge IDs
+	// and device tokens. It has at least 32 bytes and does not rotate: changing
+	// it silently invalidates all counts, challenges and device tokens. It is
+	// required with more than one secret: set it to the first secret before the
+	// first rotation, and leave it there. Default: Secrets[0].
 	IndexSecret []byte
 
-	// Namespace separates tenants or stages that share a store. Verifiers with
-	// different namespaces know nothing of each other. Default: empty.
+	// Namespace separates tenants or environments that share a store. Verifiers
+	// with different namespaces do not see each other's challenges and counts.
+	// Default: empty.
 	Namespace string
 
-	// Purposes has the options that differ for some kinds of purpose. The key is
-	// the kind: the part of a purpose before the first colon.
+	// Purposes are the options that differ for some kinds of purpose. The key
+	// is the kind: the part of a purpose before the first colon.
 	Purposes map[string]PurposeOptions
 
-	// Generator makes the short codes. Weaker ones than 19.9 bits (6 digits,
-	// OWASP ASVS 6.5.4) are an error. A Generator without a method
-	// Bits() float64 is trusted if its codes have at least 6 characters.
-	// Default: Digits(6).
+	// Generator makes the short codes. Codes of less than 19.9 bits (6 digits,
+	// OWASP ASVS 6.5.4) are an error. A Generator without a method Bits()
+	// float64 is trusted if its codes have at least 6 characters. Default:
+	// Digits(6).
 	Generator Generator
 
-	// StrongGenerator makes the codes that are mailed after too many wrong
-	// guesses at short ones. Weaker ones than 64 bits are an error, because
-	// guesses at strong codes are not counted for the address (NIST SP 800-63B
-	// 3.1.3.2). A Generator without a method Bits() float64 is trusted. Default:
-	// Letters(14), 68.7 bits.
+	// StrongGenerator makes the strong codes, which are mailed after too many
+	// wrong guesses at short ones. Codes of less than 64 bits are an error,
+	// because guesses at strong codes are not counted for the address (NIST SP
+	// 800-63B 3.1.3.2). A Generator without a method Bits() float64 is trusted.
+	// Default: Letters(14), 68.7 bits.
 	StrongGenerator Generator
 
 	// TTL is how long a code is valid, 1 second to 10 minutes (NIST SP 800-63B
@@ -67,17 +68,17 @@ type Options struct {
 	// to new challenges. Default: 5.
 	Guesses int
 
-	// Sends limits the mails to an address, over all its spellings and purposes,
-	// once for strangers and once for known devices. N is 1 to 100, and Per is
-	// at most 24 hours. In addition, at most 12 codes for an address are valid at
-	// once in each of the two. Default: 1 in 60 seconds, 5 in an hour, 10 in 24
-	// hours.
+	// Sends limits the mails to an address, over all its spellings and
+	// purposes, separately for strangers and for known devices (see
+	// Request.Device). N is 1 to 100, and Per is at most 24 hours. In addition,
+	// strangers and known devices can each have at most 12 valid codes for an
+	// address at once. Default: 1 in 60 seconds, 5 in an hour, 10 in 24 hours.
 	Sends []Limit
 
-	// WrongGuesses limits the wrong short codes for an address, once for
-	// strangers and once for known devices. When it is reached, only strong
-	// codes help. A right code does not reset it. N is 1 to 100, and Per is at
-	// most 30 days. Default: 10 in 24 hours, 30 in 30 days.
+	// WrongGuesses limits the wrong short codes for an address, separately for
+	// strangers and for known devices. When a limit is reached, only strong
+	// codes are accepted. A correct code does not reset the count. N is 1 to
+	// 100, and Per is at most 30 days. Default: 10 in 24 hours, 30 in 30 days.
 	WrongGuesses []Limit
 
 	// ClientStarts limits the challenges that one client may open as a stranger;
@@ -85,11 +86,12 @@ type Options struct {
 	// Default: 10 a minute, 60 an hour.
 	ClientStarts []Limit
 
-	// Admit, if set, decides whether a challenge for this address may be passed.
-	// If it returns false, the visitor sees the same page but no mail is sent,
-	// so nothing reveals which addresses have an account. It does not know the
-	// purpose: if sign-up and sign-in admit different addresses, make a Verifier
-	// for each over the same store and secrets. An error stops the request. Any
+	// Admit, if set, decides whether this address gets mail. If it returns
+	// false, the visitor gets a decoy: a challenge that looks real, but sends
+	// no mail and cannot be passed, so nothing reveals which addresses have an
+	// account. Admit does not know the purpose: if sign-up and sign-in admit
+	// different addresses, make a Verifier for each over the same store and
+	// secrets. If it returns an error, the call fails and no mail is sent. Any
 	// number of goroutines may call it at once, and it must return when ctx
 	// ends. Default: nil, every address is admitted.
 	Admit func(ctx context.Context, to Address) (bool, error)
@@ -107,8 +109,8 @@ type Options struct {
 	// The operation is "send", "resend", "check", "status" or "forget". The
 	// returned context is passed to store, sender and Admit; the returned
 	// function, which must not be nil, is called at the end with the error that
-	// the call returns. Any number of goroutines may call both at once. Default:
-	// nil, no spans.
+	// the call returns. Any number of goroutines may call both at once.
+	// Default: nil, no spans.
 	Span func(ctx context.Context, operation string) (context.Context, func(err error))
 
 	// Now is the clock. The clocks of all verifiers on one store must agree to
@@ -171,8 +173,8 @@ type core struct {
 	clock    func() time.Time
 }
 
-// newCore fills in the defaults and validates. It is the only place that does
-// either.
+// newCore fills in the defaults and validates the options. It is the only place
+// that does either.
 func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 	if isNil(store) {
 		return nil, errors.New("otp: NewVerifier: store is nil; use NewMemoryStore for a single process")
@@ -269,7 +271,8 @@ func newKeyring(store Store, o *Options) (*seal.Keyring, error) {
 	return keys, nil
 }
 
-// limits validates a list and converts it; longest is how long its events are kept.
+// limits validates a list of limits and converts it; longest is how long its
+// events are kept.
 func limits(field string, list []Limit, longest time.Duration, standard ...Limit) ([]ledger.Limit, error) {
 	if len(list) == 0 {
 		list = standard
@@ -307,7 +310,7 @@ const (
 	maxClient  = 128 // bytes
 )
 
-// checkGenerator makes a code as a trial, to find problems at start-up.
+// checkGenerator makes a trial code, to find problems at start-up.
 func checkGenerator(g Generator, bits float64) error {
 	if isNil(g) {
 		return errors.New("is a nil pointer")
@@ -326,7 +329,7 @@ func checkGenerator(g Generator, bits float64) error {
 	return checkCode(g, code)
 }
 
-// checkCode holds a generator to its contract.
+// checkCode checks that a generator keeps its contract.
 func checkCode(g Generator, code string) error {
 	if len(code) < minCode || len(code) > maxCode {
 		return fmt.Errorf("made a code of %d bytes, want %d to %d", len(code), minCode, maxCode)

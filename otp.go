@@ -14,23 +14,24 @@
 //		// challenge.To is proven
 //	}
 //
-// Package otphttp has ready pages and a JSON API over a Verifier.
+// Package otphttp provides ready pages and a JSON API over a Verifier.
 //
 // # Security model
 //
 // As long as the store keeps what it acknowledged and the verifiers' clocks
 // agree to within a minute, a code is accepted at most once, only for the
-// purpose and the challenge it was made for, and only before it expires. Nobody
-// gets more verdicts than the budgets of [Options] allow: not by sending
+// purpose and the [Challenge] it was made for, and only before it expires.
+// Nobody gets more verdicts than the budgets of [Options] allow: not by sending
 // requests in parallel, by resending, by restarting, or by breaking the store.
 // When anything fails, the answer is "not verified".
 //
 // A guess needs the challenge's ID, which only the visitor who asked for the
-// code holds, so strangers who know an address can neither use up nor cancel its
-// owner's code. An attacker who opens challenges for the address gets ten wrong
-// guesses a day; after that its mails carry codes of 68 bits, so guessing locks
-// nobody out. Asking can: strangers share ten mails a day for each address.
-// Known devices have a separate budget, and Options.Admit is the place for a
+// code holds, so strangers who know an address can neither use up nor cancel
+// its owner's code. An attacker who opens challenges for the address gets ten
+// wrong guesses a day; after that, strong codes of 68 bits are mailed, so
+// guessing locks nobody out. Requests for mail can: all strangers together get
+// ten mails a day for each address. Known devices, which have passed a code for
+// the address before, have a separate budget, and Options.Admit can demand a
 // CAPTCHA.
 //
 // Everything in the store is sealed with AES-256-GCM: without the secret it
@@ -44,8 +45,8 @@
 //
 // [MemoryStore] serves a single process and forgets everything when it ends.
 // Several processes, or counts that must survive a restart, need a [Store] that
-// they share: packages redisstore, rueidisstore and sqlstore have them. To write
-// your own, implement compare-and-swap in some thirty lines and run
+// they share: packages redisstore, rueidisstore and sqlstore have them. To
+// write your own, implement compare-and-swap in about thirty lines and run
 // otptest.TestStore.
 //
 // # Errors
@@ -58,8 +59,8 @@
 //
 // # Time
 //
-// All deadlines use Options.Now; store TTLs only reclaim space. A code has
-// expired at its deadline, not after it.
+// All deadlines use Options.Now; store TTLs only reclaim space. A code is
+// accepted only before its deadline.
 //
 // # Concurrency
 //
@@ -75,11 +76,12 @@ import (
 	"time"
 )
 
-// Challenge is one code sent to one visitor. fmt and slog show it without ID,
-// Device and whole address. JSON shows it whole, since apps must return the ID;
-// so does a JSON log of a value that contains one: log the Challenge itself.
-// Package fmt cannot call methods on unexported fields: a struct that keeps a
-// Challenge in one prints it whole unless it has its own Format method.
+// Challenge is one code sent to one visitor. Packages fmt and log/slog print it
+// without its ID, its Device and the whole address. Package encoding/json
+// encodes all of it, since apps must return the ID. To log it as JSON, log the
+// Challenge itself and not a struct that contains it. Package fmt cannot call
+// methods on unexported fields, so a struct that keeps a Challenge in one
+// prints all of it, unless the struct has its own Format method.
 type Challenge struct {
 	// ID names the challenge: 64 characters of [A-Za-z0-9_-]. It is secret and
 	// only for the visitor who asked: keep it in an HttpOnly cookie, a session,
@@ -89,7 +91,8 @@ type Challenge struct {
 	// To is the address that is now proven. Only a successful Check sets it.
 	To Address `json:"to,omitzero"`
 
-	// Masked is the address to show on a page: "a***@example.com".
+	// Masked is the address with most of it hidden, to show on a page:
+	// "a***@example.com".
 	Masked string `json:"masked"`
 
 	// Purpose is what the code may be used for.
@@ -102,7 +105,8 @@ type Challenge struct {
 	// Vars are those of the Request. Only a successful Check sets them.
 	Vars map[string]string `json:"vars,omitempty"`
 
-	// Strong means that the code is a strong one, which is longer.
+	// Strong means that this is a strong code: a longer one, which is mailed
+	// after too many wrong guesses at the address.
 	Strong bool `json:"strong"`
 
 	// Letters means that the code may contain letters, or comes from a custom
@@ -123,9 +127,9 @@ type Challenge struct {
 	GuessesLeft int `json:"guesses_left"`
 
 	// Device is a token to keep on this device and pass as Request.Device next
-	// time, valid for 180 days. Only a successful Check sets it. It selects the
-	// separate budget of known devices for this address and proves nothing
-	// else.
+	// time. It is valid for 180 days. Only a successful Check sets it. It
+	// selects the separate budget of known devices for this address and proves
+	// nothing else.
 	Device string `json:"device,omitempty"`
 }
 
@@ -165,25 +169,28 @@ type Request struct {
 	// client can set. Default: empty, no budget for clients.
 	Client string
 
-	// Device is the token from an earlier successful Check on this device. A
-	// valid one uses the budget of known devices, which strangers cannot spend.
-	// Default: empty, which like an invalid token means a stranger.
+	// Device is the token from an earlier successful Check on this device. With
+	// a valid token, the request uses the budget of known devices, which
+	// strangers cannot spend. With an invalid one, it counts as the request of
+	// a stranger. Default: empty, a stranger.
 	Device string
 
-	// Proven means that the app already knows that this person owns To, as when
-	// it confirms a payment of somebody who is signed in. Such a request uses
-	// the budget of known devices. Never set it for the new address of a
-	// change: that would let others spend its owner's budget.
+	// Proven means that the app already knows that this person owns To, for
+	// example because somebody who is signed in confirms a payment. Such a
+	// request uses the budget of known devices. Never set it for the new
+	// address in a change of address: that would let others spend its owner's
+	// budget.
 	Proven bool
 
-	// Vars are for the mail's template and the checked Challenge: brand,
-	// tenant, amount. Names and values have at most 512 bytes together and no
-	// control characters; anything else is an error. Readers of the mail can
-	// see them.
+	// Vars are passed to the template of the mail and returned in the checked
+	// Challenge: brand, tenant, amount. Names and values together have at most
+	// 512 bytes and no control characters; anything else is an error. Readers
+	// of the mail can see them.
 	Vars map[string]string
 }
 
-// String describes the request without whole address, device token and vars.
+// String describes the request without the whole address, the device token and
+// the vars.
 func (r Request) String() string {
 	return fmt.Sprintf("Request{Locale: %q, Proven: %t, Vars: %d}", r.Locale, r.Proven, len(r.Vars))
 }

@@ -77,10 +77,10 @@ type opening struct {
 	reserved  ledger.Ms // when the send was reserved
 }
 
-// openChallenge opens a challenge and mails it. With replaces it takes the place
-// of a challenge that must still exist.
+// openChallenge opens a challenge and mails its code. If replaces is set, the
+// new challenge takes the place of an old one, which must still exist.
 func (v *Verifier) openChallenge(ctx context.Context, key seal.Key, to Address, c ledger.Challenge, replaces *[16]byte) (Challenge, error) {
-	c.Nonce = [16]byte{} // of the one that it replaces
+	c.Nonce = [16]byte{} // that of the challenge that it replaces
 	if c.Lane == ledger.Stranger && c.Client != [16]byte{} {
 		if err := v.chargeClient(ctx, c.Client); err != nil {
 			v.observeError(ctx, key, &c, err)
@@ -101,7 +101,7 @@ func (v *Verifier) openChallenge(ctx context.Context, key seal.Key, to Address, 
 	o.id, o.challenge.Nonce = v.core.keys.NewID(key)
 	o.challenge.Reference, o.challenge.Guesses, o.challenge.Wrong = newReference(), v.core.guesses, 0
 	if err := v.update(ctx, key, isNew, o.decide); err != nil {
-		o.challenge.Nonce = [16]byte{} // nobody has heard of it
+		o.challenge.Nonce = [16]byte{} // this challenge never existed
 		v.observeErrorMasked(ctx, key, &o.challenge, err, o.view.Masked)
 		return Challenge{}, err
 	}
@@ -266,7 +266,7 @@ func clientName(client string) string {
 }
 
 // shortLocale reads a tag or an Accept-Language header (RFC 9110 12.5.4) and
-// keeps the best tags for which there is room, best first, with commas.
+// keeps the best tags that fit, best first, separated by commas.
 func shortLocale(header string) string {
 	if header == "" {
 		return ""

@@ -21,12 +21,12 @@ import (
 type Sender interface {
 	// Send is called by a [Verifier] once for each mail, after everything that
 	// must be remembered is in the [Store]. It returns nil once another system
-	// has taken responsibility for the message, and returns when ctx ends.
+	// has taken responsibility for the message. It must return when ctx ends.
 	//
 	// A failure should be a *[SendError], which says whether the message may
 	// have been sent and whether a retry can help. Any other error means that
-	// the message may have been sent. Errors contain neither the code nor the
-	// whole address. An implementation neither keeps nor changes m.Vars.
+	// the message may have been sent. Errors must contain neither the code nor
+	// the whole address. An implementation must neither keep nor change m.Vars.
 	Send(ctx context.Context, m Message) error
 }
 
@@ -36,10 +36,11 @@ type SenderFunc func(ctx context.Context, m Message) error
 // Send calls f.
 func (f SenderFunc) Send(ctx context.Context, m Message) error { return f(ctx, m) }
 
-// Message is one code to deliver to one person. It is secret: fmt, slog and
-// encoding/json show it without code, vars and whole address. Package fmt cannot
-// call methods on unexported fields: a struct that keeps a Message in one prints
-// it whole unless it has its own Format method.
+// Message is one code to deliver to one person. It is secret: packages fmt,
+// log/slog and encoding/json print it without the code, the vars and the whole
+// address. Package fmt cannot call methods on unexported fields, so a struct
+// that keeps a Message in one prints all of it, unless the struct has its own
+// Format method.
 type Message struct {
 	// ID is random for each mail and unrelated to the challenge, so it can serve
 	// as Message-ID or idempotency key. It has 26 letters and digits.
@@ -48,7 +49,7 @@ type Message struct {
 	// To is the recipient.
 	To Address
 
-	// Code is the secret, in the form in which to show it.
+	// Code is the secret, in the form in which to show it to the recipient.
 	Code string
 
 	// Purpose is what the code may be used for; see Kind.

@@ -13,8 +13,8 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// record is what a transaction changes: what is remembered about an address or
-// a client.
+// record is what a transaction changes: the ledger of an address, which holds
+// everything that is remembered about it, or the starts of a client.
 type record interface {
 	Repair(now ledger.Ms) (repaired bool)
 	Append([]byte) []byte
@@ -49,7 +49,7 @@ type transaction struct {
 // more is for a held value that was out of date.
 const maxTries = 1 + 64 + 1
 
-var errRaces = errors.New("otp: store: too many lost races for one key")
+var errRaces = errors.New("otp: store: lost too many races for one key")
 
 // transact loads a record, decides, and swaps the result in; if the swap loses a
 // race, it starts again. A refusal is written only if the clock had to be
@@ -86,7 +86,7 @@ func (c *core) transact(ctx context.Context, t transaction) (last []byte, err er
 		switch what {
 		case keep:
 			if !loaded {
-				continue // a refusal is not told before a load confirms it
+				continue // a refusal is returned only after a load confirms it
 			}
 			return raw, err
 		case write:
@@ -97,7 +97,7 @@ func (c *core) transact(ctx context.Context, t transaction) (last []byte, err er
 		answer = err
 		swapped, err := c.store.CompareAndSwap(ctx, name, raw, written, ttl)
 		if err != nil {
-			return nil, fmt.Errorf("otp: store: swap: %w", err) // stored or not, the answer is not told
+			return nil, fmt.Errorf("otp: store: swap: %w", err) // whether it was stored or not, the answer is withheld
 		}
 		if swapped {
 			return written, answer
@@ -106,7 +106,7 @@ func (c *core) transact(ctx context.Context, t transaction) (last []byte, err er
 	return nil, errRaces
 }
 
-// missing is what it means that there is no ledger.
+// missing says what to do if an address has no ledger.
 type missing bool
 
 const (
@@ -114,7 +114,8 @@ const (
 	isUnknown missing = false // ErrUnknown
 )
 
-// ledgers are empty ones. What decide is given must not be kept beyond it.
+// ledgers is a pool of empty ledgers. A decide function must not keep the
+// ledger that it is given.
 var ledgers = sync.Pool{New: func() any { return new(ledger.Ledger) }}
 
 // update changes the ledger of an address. A Send always loads: its duration
@@ -174,7 +175,7 @@ func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, abs
 	return nil
 }
 
-// plains are buffers for encodings that are about to be sealed.
+// plains is a pool of buffers for encodings that are about to be sealed.
 var plains = sync.Pool{New: func() any { return new([]byte) }}
 
 // encode seals a record.
@@ -187,8 +188,8 @@ func (c *core) encode(key seal.Key, r record) []byte {
 	return c.keys.Seal(key, plain)
 }
 
-// decode opens what encode sealed: nil for nothing, or for what was lost together
-// with the secret under which it was sealed.
+// decode opens what encode sealed. It returns nil if raw is nil, and nil and
+// lost if the secret under which the value was sealed is gone.
 func (c *core) decode(key seal.Key, raw []byte) (plain []byte, lost bool, err error) {
 	if raw == nil {
 		return nil, false, nil

@@ -14,18 +14,18 @@ import (
 )
 
 // Verifier sends codes and checks them. It is safe for concurrent use. Several
-// verifiers, also in several processes, may share a [Store] if they share
-// secrets and namespace.
+// verifiers, also in several processes, may share a [Store] if they have the
+// same secrets and namespace.
 //
-// A Send costs a load and a swap of the store, and the same again if a client is
-// named. A Check costs one swap in the process that sent the code, which
+// A Send costs a load and a swap of the store, and the same again if a client
+// is named. A Check costs one swap in the process that sent the code, which
 // remembers up to 2 MiB of sealed values, and a load and a swap elsewhere. A
-// refusal costs a load.
+// rejected call costs a load.
 //
-// Every method returns when its context ends; only the record of a failed mail
-// may take five seconds more. A Send whose context ends may have sent the mail
-// nevertheless. A Check whose context ends has verified nothing, but the guess
-// may have been counted.
+// Every method returns when its context ends, except that recording a failed
+// mail may take up to five seconds more. A Send whose context ends may still
+// have sent the mail. A Check whose context ends has verified nothing, but the
+// guess may have been counted.
 type Verifier struct {
 	core    *core
 	purpose string
@@ -44,14 +44,14 @@ func NewVerifier(store Store, sender Sender, opts *Options) (*Verifier, error) {
 	return (&Verifier{core: c}).For("login"), nil
 }
 
-// For returns the same verifier for another purpose: what a right code may be
-// used for, such as "change-email:user-17" or "pay:inv-42:99.00EUR". A code is
-// accepted only by a verifier of exactly the purpose it was sent for; for others
-// the challenge does not exist ([ErrUnknown]). The part before the first colon
-// is the purpose's kind, which selects the options in Options.Purposes and the
-// words of the mail. A purpose has 1 to 128 bytes of plain text and does not
-// begin with a colon; with any other, every method returns an error. For is
-// cheap.
+// For returns the same verifier for another purpose, which says what a correct
+// code may be used for, such as "change-email:user-17" or
+// "pay:inv-42:99.00EUR". A code is accepted only by a verifier of exactly the
+// purpose it was sent for; for other verifiers the challenge does not exist
+// ([ErrUnknown]). The part before the first colon is the purpose's kind, which
+// selects the options in Options.Purposes and the words of the mail. A purpose
+// has 1 to 128 bytes of plain text and does not begin with a colon; with any
+// other, every method returns an error. For is cheap.
 func (v *Verifier) For(purpose string) *Verifier {
 	o, ok := v.core.purposes[kindOf(purpose)]
 	if !ok {
@@ -66,15 +66,15 @@ func (v *Verifier) Purpose() string { return v.purpose }
 
 // Send opens a challenge and mails its code.
 //
-// It returns [ErrAddress], a *[LimitError], a *[SendError], or a failure of the
-// store, of Options.Admit, or of an invalid request. With a SendError it also
-// returns a challenge:
+// It returns [ErrAddress], a *[LimitError], a *[SendError], or an error that
+// comes from the store, from Options.Admit or from an invalid request. With a
+// SendError it also returns a challenge:
 //
 //   - a usable one if the mail may have been sent;
-//   - a decoy, which looks real and can never be passed, after a permanent
-//     refusal. Show it as if the mail had been sent, so that nobody learns which
-//     mailboxes exist;
-//   - else the zero Challenge.
+//   - a decoy, which looks real but can never be passed, after a permanent
+//     refusal. Show it as if the mail had been sent, so that nobody learns
+//     which mailboxes exist;
+//   - otherwise the zero Challenge.
 func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "send")
 	defer func() { end(err) }()
@@ -150,12 +150,13 @@ func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err erro
 //
 // Check returns, in this order of precedence, [ErrUnknown] for an ID that was
 // never issued, [ErrMalformed] for input that is not a code at all,
-// [ErrUnknown], [ErrExpired], [ErrExhausted], [ErrEscalated], [ErrMalformed] for
-// the other kind of code, and [ErrCode]. Only ErrCode is counted as a guess.
+// [ErrUnknown], [ErrExpired], [ErrExhausted], [ErrEscalated], [ErrMalformed]
+// for the other kind of code (digits instead of letters, or the reverse), and
+// [ErrCode]. Only ErrCode is counted as a guess.
 //
-// Every error except ErrUnknown and the first ErrMalformed is accompanied by the
-// current Challenge. The first ErrMalformed is decided without asking the store:
-// call [Verifier.Status] for the Challenge.
+// ErrExpired, ErrExhausted, ErrEscalated, ErrCode and the second ErrMalformed
+// are accompanied by the current Challenge. The first ErrMalformed is decided
+// without asking the store: call [Verifier.Status] for the Challenge.
 func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "check")
 	defer func() { end(err) }()
@@ -206,8 +207,8 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 
 // Status reports the state of a challenge without side effects: use it when the
 // page reloads. A nil error means that a guess can be made. Status returns
-// [ErrUnknown], or together with the Challenge [ErrExpired], [ErrExhausted] or
-// [ErrEscalated].
+// [ErrUnknown], or [ErrExpired], [ErrExhausted] or [ErrEscalated] together with
+// the Challenge.
 func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "status")
 	defer func() { end(err) }()
@@ -233,11 +234,12 @@ func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err erro
 	return Challenge{}, err
 }
 
-// Forget erases everything stored about an address, in all its spellings and for
-// all purposes: live challenges end, and budgets start again. It frees guesses
-// too, so call it when an account is deleted; do not offer it to users. Device
-// tokens remain valid. It returns [ErrAddress], or an error of the store, after
-// which the data may or may not have been erased.
+// Forget erases everything stored about an address, in all its spellings and
+// for all purposes: live challenges end, and budgets start again. It also
+// erases the count of wrong guesses, so call it when an account is deleted and
+// do not offer it to users. Device tokens remain valid. It returns
+// [ErrAddress], or an error of the store, after which the data may or may not
+// have been erased.
 func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
 	ctx, end := v.core.begin(ctx, "forget")
 	defer func() { end(err) }()
@@ -287,7 +289,7 @@ func (c *core) begin(ctx context.Context, operation string) (context.Context, fu
 	return c.span(ctx, operation)
 }
 
-// locate takes an ID apart without asking the store.
+// locate splits an ID into its parts without asking the store.
 func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [16]byte, err error) {
 	if err := checkPurpose(v.purpose); err != nil {
 		return key, nonce, err
@@ -314,7 +316,7 @@ func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, key seal.Key, 
 	return to, nil
 }
 
-// normalize returns the code that the generator reads in the input, or "" if it
+// normalize returns the code that the generator finds in the input, or "" if it
 // cannot be one of its codes.
 func normalize(g Generator, input string) string {
 	if len(input) > maxCode { // OWASP ASVS 2.2.1
@@ -366,7 +368,7 @@ func verdictError(verdict ledger.Verdict) error {
 }
 
 // isVerdict reports whether the challenge is returned with the error. It
-// compares values: an error of a store that wraps one of ours is no verdict.
+// compares values: an error of a store that wraps one of ours is not a verdict.
 func isVerdict(err error) bool {
 	switch err { //nolint:errorlint // by value, as said above
 	case ErrCode, ErrMalformed, ErrExpired, ErrExhausted, ErrEscalated:

@@ -171,7 +171,7 @@ func (s Signer) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 func ParseKey(pemBytes []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(pemBytes)
 	if block == nil {
-		return nil, errors.New("dkim: key: found no PEM block")
+		return nil, errors.New("dkim: key: no PEM block found")
 	}
 	var key any
 	var err error

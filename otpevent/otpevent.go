@@ -19,9 +19,10 @@ const (
 	Sent Kind = "sent"
 	// SendFailed means that the sender reported the error in Event.Err.
 	SendFailed Kind = "send_failed"
-	// Decoy means that a decoy was opened or resent, and no mail was sent.
+	// Decoy means that a decoy, a challenge that looks real but cannot be
+	// passed, was opened or resent, and no mail was sent.
 	Decoy Kind = "decoy"
-	// Verified means that the code was right: the address is proven.
+	// Verified means that the code was correct: the address is proven.
 	Verified Kind = "verified"
 	// Wrong means that the code was wrong, which was counted.
 	Wrong Kind = "wrong"
@@ -32,8 +33,8 @@ const (
 	Expired Kind = "expired"
 	// Exhausted means that the challenge had no guess left.
 	Exhausted Kind = "exhausted"
-	// Escalated means a guess at a short code when only strong codes are
-	// accepted.
+	// Escalated means that somebody guessed at a short code although only
+	// strong codes, which are longer, are accepted for the address.
 	Escalated Kind = "escalated"
 	// Unknown means that the challenge does not exist, was used before or has
 	// another purpose. Resend and Status emit it too.

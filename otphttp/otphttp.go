@@ -246,7 +246,7 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 		}
 	}
 	if h.opts.Home = local(cmp.Or(opts.Home, "/")); h.opts.Home == "" {
-		return nil, errors.New("otphttp: Options.Home: not a path on this site")
+		return nil, errors.New("otphttp: Options.Home: must be a path on this site, such as /account")
 	}
 	if h.opts.Now == nil {
 		h.opts.Now = time.Now

@@ -264,7 +264,7 @@ func (c *Composer) signed(ctx context.Context, raw []byte) ([]byte, error) {
 	_, body, _ := bytes.Cut(raw, end)
 	header, rest, found := bytes.Cut(out, end)
 	if !found || len(header) == 0 || !bytes.Contains(rest, body) {
-		return nil, errors.New("signed mail: lost its header or its body")
+		return nil, errors.New("signed mail: header or body is missing")
 	}
 	return out, nil
 }

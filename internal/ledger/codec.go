@@ -22,7 +22,7 @@ const (
 // maxTime keeps sums of times far from overflow; half of it is in the year 19,800.
 const maxTime = 1 << 50
 
-var errCodec = errors.New("otp: a stored ledger does not decode")
+var errCodec = errors.New("otp: store: a stored entry is malformed")
 
 // Append appends the ledger's encoding to b.
 func (l *Ledger) Append(b []byte) []byte {

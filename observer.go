@@ -136,7 +136,7 @@ func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledg
 	e := Event{Masked: masked}
 	kind := otpevent.Failed
 	// By value: an error of a store that wraps one of ours is a failure.
-	switch err {
+	switch err { //nolint:errorlint // by value, as said above
 	case ErrCode:
 		kind = otpevent.Wrong
 	case ErrMalformed:
@@ -152,7 +152,7 @@ func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledg
 	case errClock:
 		kind = otpevent.ClockBack
 	default:
-		if limit, ok := err.(*LimitError); ok {
+		if limit, ok := err.(*LimitError); ok { //nolint:errorlint // by value, as said above
 			kind, e.RetryAfter = otpevent.Limited, limit.RetryAfter
 		} else {
 			e.Err = err

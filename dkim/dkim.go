@@ -1,5 +1,6 @@
-// Package dkim signs the mails of an [smtpsender.Sender] with DKIM (RFC 6376). Most
-// mail providers sign the mails that they relay; use this package if yours does not.
+// Package dkim signs the mails of an [smtpsender.Sender] with DKIM (RFC 6376).
+// Most mail providers sign the mails that they relay; use this package if yours
+// does not.
 //
 //	key, err := dkim.ParseKey(pemBytes)
 //	...
@@ -29,8 +30,8 @@ import (
 	"github.com/emersion/go-msgauth/dkim"
 )
 
-// The range of RSA key sizes, in bits, that every DKIM verifier must accept and that
-// are not weak (RFC 8301 section 3.2).
+// The range of RSA key sizes, in bits, that every DKIM verifier must accept and
+// that are not weak (RFC 8301 section 3.2).
 const (
 	minRSA = 2048
 	maxRSA = 4096
@@ -45,8 +46,8 @@ var signed = []string{
 	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Auto-Submitted",
 }
 
-// Signer signs mails for one domain with one key. It is safe for concurrent use if
-// the key is. Printing a Signer does not show the key.
+// Signer signs mails for one domain with one key. It is safe for concurrent use
+// if the key is. Printing a Signer does not show the key.
 type Signer struct {
 	domain, selector string
 	key              crypto.Signer
@@ -54,16 +55,16 @@ type Signer struct {
 	public           []byte // as in the DNS record
 }
 
-// NewSigner returns a Signer for the key whose public part is published in DNS at
-// selector._domainkey.domain; see [Signer.Record]. For DMARC, the domain must be the
-// domain of the From field or a parent of it.
+// NewSigner returns a Signer for the key whose public part is published in DNS
+// at selector._domainkey.domain; see [Signer.Record]. For DMARC, the domain
+// must be the domain of the From field or a parent of it.
 //
-// The key is an RSA key of 2048 to 4096 bits or an Ed25519 key. [ParseKey] returns
-// one. The key may also be in a key service. Its Sign method then has to limit its
-// own time, because [crypto.Signer] has no context.
+// The key is an RSA key of 2048 to 4096 bits or an Ed25519 key. [ParseKey]
+// returns one. The key may also be in a key service. Its Sign method then has
+// to limit its own time, because [crypto.Signer] has no context.
 //
-// NewSigner returns an error if the domain or the selector is not a valid DNS name
-// (write international names as xn--), or if the key is weak or invalid.
+// NewSigner returns an error if the domain or the selector is not a valid DNS
+// name (write international names as xn--), or if the key is weak or invalid.
 func NewSigner(domain, selector string, key crypto.Signer) (*Signer, error) {
 	switch {
 	case !validName(domain) || !strings.Contains(domain, "."):
@@ -94,7 +95,8 @@ func NewSigner(domain, selector string, key crypto.Signer) (*Signer, error) {
 	return s, nil
 }
 
-// checkPrivate returns an error if a private key in memory is missing or invalid.
+// checkPrivate returns an error if a private key in memory is missing or
+// invalid.
 func checkPrivate(key crypto.Signer) error {
 	switch k := key.(type) {
 	case nil:
@@ -112,9 +114,10 @@ func checkPrivate(key crypto.Signer) error {
 	return nil
 }
 
-// Sign returns the mail with a DKIM-Signature field at the top. Use it as the Sign
-// field of smtpsender.Options. To sign with two keys, such as RSA and Ed25519 (RFC
-// 8463), call the Sign of the second Signer on the result of the first.
+// Sign returns the mail with a DKIM-Signature field at the top. Use it as the
+// Sign field of smtpsender.Options. To sign with two keys, such as RSA and
+// Ed25519 (RFC 8463), call the Sign of the second Signer on the result of the
+// first.
 func (s *Signer) Sign(ctx context.Context, mail []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -163,8 +166,8 @@ func (s Signer) String() string {
 // Format prints the result of String for every verb.
 func (s Signer) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// ParseKey parses a private key in PEM format: PKCS #8, or PKCS #1 for RSA. openssl
-// and opendkim-genkey write such files. Errors do not repeat the key.
+// ParseKey parses a private key in PEM format: PKCS #8, or PKCS #1 for RSA.
+// openssl and opendkim-genkey write such files. Errors do not repeat the key.
 func ParseKey(pemBytes []byte) (crypto.Signer, error) {
 	block, _ := pem.Decode(pemBytes)
 	if block == nil {

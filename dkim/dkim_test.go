@@ -101,7 +101,8 @@ func verifyPython(t testing.TB, records map[string]string, mails ...[]byte) (ver
 	return verdicts
 }
 
-// mail composes a mail with the library, over a sender of which nothing is sent.
+// mail composes a mail with the library, over a sender of which nothing is
+// sent.
 func mail(t testing.TB, to string) (composed []byte) {
 	t.Helper()
 	s, err := smtpsender.New("localhost:25", "Größe & Söhne <codes@acme.example>", &smtpsender.Options{

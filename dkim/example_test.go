@@ -16,8 +16,8 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// privateKey is the key of RFC 8463 appendix A.2 in PEM format. Load yours from a file
-// or a secret store.
+// privateKey is the key of RFC 8463 appendix A.2 in PEM format. Load yours from
+// a file or a secret store.
 const privateKey = `-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----`

@@ -121,8 +121,8 @@ func pluralForm(tag language.Tag, n int) plural.Form {
 	return plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)
 }
 
-// pluralForms returns the categories that a language needs. The integers up to 200
-// have all the categories that occur up to the minutes of a day.
+// pluralForms returns the categories that a language needs. The integers up to
+// 200 have all the categories that occur up to the minutes of a day.
 func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
 	needed[plural.Other] = true
 	for n := range 201 {
@@ -131,8 +131,8 @@ func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
 	return needed
 }
 
-// newWords returns the words of a language from its file. It returns an error if a
-// key of model is missing or a key is unknown.
+// newWords returns the words of a language from its file. It returns an error
+// if a key of model is missing or a key is unknown.
 func newWords(tag string, f, model phrases.File) (*words, error) {
 	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}}
 	if want := phrases.Direction(w.tag); w.dir != want {

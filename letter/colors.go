@@ -11,8 +11,8 @@ import (
 const minContrast = 4.5
 
 // Colors are the colors of the HTML. Mail programs that support
-// prefers-color-scheme use Dark on devices with a dark theme. Other programs derive
-// dark colors from Light in their own way.
+// prefers-color-scheme use Dark on devices with a dark theme. Other programs
+// derive dark colors from Light in their own way.
 type Colors struct {
 	// Light is the palette for light themes. Default: black on white.
 	Light Palette
@@ -23,9 +23,10 @@ type Colors struct {
 }
 
 // Palette is a set of colors in the form "#rrggbb". An empty color means its
-// default. The contrast of a text with its background must be at least 4.5:1 (WCAG
-// 2.2, criterion 1.4.3), or [New] returns an error. Avoid colors of six decimal
-// digits: a program that searches the source of a mail for a code may find them.
+// default. The contrast of a text with its background must be at least 4.5:1
+// (WCAG 2.2, criterion 1.4.3), or [New] returns an error. Avoid colors of six
+// decimal digits: a program that searches the source of a mail for a code may
+// find them.
 type Palette struct {
 	// Background is behind everything except the code. Text is the color of the
 	// text on it.
@@ -83,8 +84,8 @@ func (p Palette) withDefaults(def Palette) (Palette, error) {
 	return p, nil
 }
 
-// luminance returns the relative luminance of WCAG 2, or false if color does not
-// have the form #rrggbb.
+// luminance returns the relative luminance of WCAG 2, or false if color does
+// not have the form #rrggbb.
 func luminance(color string) (float64, bool) {
 	if len(color) != 7 || color[0] != '#' {
 		return 0, false

@@ -46,8 +46,8 @@ func Example() {
 	// Questions? help@acme.example
 }
 
-// A folder of files changes individual sentences and adds a kind of purpose. In a
-// program, embed it (//go:embed, then fs.Sub) or use os.DirFS.
+// A folder of files changes individual sentences and adds a kind of purpose. In
+// a program, embed it (//go:embed, then fs.Sub) or use os.DirFS.
 func ExampleOptions_words() {
 	letters, err := letter.New(&letter.Options{Files: fstest.MapFS{
 		"words/en.json": {Data: []byte(`{
@@ -120,8 +120,8 @@ func ExampleOptions_languages() {
 	// No worries: 02 5550 1234
 }
 
-// Custom templates replace the layout for all languages or for one. The sentences
-// are still in the reader's language.
+// Custom templates replace the layout for all languages or for one. The
+// sentences are still in the reader's language.
 func ExampleOptions_templates() {
 	letters, err := letter.New(&letter.Options{Files: fstest.MapFS{
 		"mail.txt.tmpl": {Data: []byte(`{{.Brand}}

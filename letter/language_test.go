@@ -61,7 +61,7 @@ func TestOptions_Locale(t *testing.T) {
 	}
 }
 
-// What is remembered of wishes is bounded, whatever strangers send.
+// The number of remembered preferences is limited, whatever strangers send.
 func TestLetter_Match_bounded(t *testing.T) { // F1
 	l := languages(t, "de")
 	for i := 1; i <= 5000; i++ {

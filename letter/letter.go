@@ -10,9 +10,10 @@
 // # Languages
 //
 // The words of each language are in one file, words/<tag>.json; all of them are
-// embedded in the program. Package golang.org/x/text/language matches the reader's
-// preferences to them: de-AT uses de, zh-TW uses zh-Hant. [Options.Locale] is used
-// if no preference matches or the preferences are invalid.
+// embedded in the program. Package golang.org/x/text/language matches the
+// reader's preferences to them: de-AT uses de, zh-TW uses zh-Hant.
+// [Options.Locale] is used if no preference matches or the preferences are
+// invalid.
 //
 // # Custom wording and templates
 //
@@ -24,10 +25,10 @@
 //	mail.html.tmpl      replaces the layout of the HTML (html/template)
 //	mail.de.html.tmpl   replaces the layout for one language
 //
-// A file of words has the same keys as [words/en.json]. A new language needs all
-// of them; for an existing language, give only the sentences that you change. A
-// regional language, such as de-AT, needs only the sentences that differ from de.
-// The rules for sentences are:
+// A file of words has the same keys as [words/en.json]. A new language needs
+// all of them; for an existing language, give only the sentences that you
+// change. A regional language, such as de-AT, needs only the sentences that
+// differ from de. The rules for sentences are:
 //
 //   - A sentence contains the same names in braces as the English one. It may
 //     also use {brand}.
@@ -56,15 +57,16 @@
 //
 // [New] checks every sentence and renders every mail that uses custom words or
 // templates. It returns an error if the code, the minutes or the brand is
-// missing from one of them. So mistakes in a translation show when the program
-// starts, not when somebody reads the mail.
+// missing from one of them. So you find a mistake in a translation when the
+// program starts, not when somebody reads the mail.
 //
 // # Right-to-left languages
 //
-// Values of unknown direction are isolated (Unicode annex 9: U+2068 and U+2069 in
-// the text, bdi elements in HTML), so that an Arabic sentence does not reorder the
-// groups of a telephone number. The code has a line to itself. Subjects contain no
-// isolates, because spam filters take them for an attempt to disguise the subject.
+// Values of unknown direction are isolated (Unicode annex 9: U+2068 and U+2069
+// in the text, bdi elements in HTML), so that an Arabic sentence does not
+// reorder the groups of a telephone number. The code has a line to itself.
+// Subjects contain no isolates, because spam filters take them for an attempt
+// to disguise the subject.
 //
 // [words/en.json]: https://github.com/go-mailotp/otp/blob/main/letter/words/en.json
 package letter
@@ -94,21 +96,23 @@ type Data struct {
 
 	// Kind is the kind of the purpose. login, signup, change-email, pay,
 	// delete-account and the kinds that [Options.Files] adds have their own
-	// wording. All other kinds, including the empty one, use the general wording.
+	// wording. All other kinds, including the empty one, use the general
+	// wording.
 	Kind string
 
 	// Locale is the reader's preferred languages: one or more BCP 47 tags,
 	// separated by commas, the most preferred first, or an Accept-Language
-	// header. [Options.Locale] is used if Locale is empty, invalid or longer than
-	// 1024 bytes, or if no language matches it.
+	// header. [Options.Locale] is used if Locale is empty, invalid or longer
+	// than 1024 bytes, or if no language matches it.
 	Locale string
 
 	// Reference is the short word that the page also shows. If it is empty, the
 	// mail has no line for it.
 	Reference string
 
-	// Brand is the name of the sender. It is required unless Vars has a "brand".
-	// It must not contain six digits in a row, because they look like a code.
+	// Brand is the name of the sender. It is required unless Vars has a
+	// "brand". It must not contain six digits in a row, because they look like
+	// a code.
 	Brand string
 
 	// Minutes is how long the code is valid, in minutes; at least 1.
@@ -143,20 +147,21 @@ type Mail struct {
 // Options configures [New]. The zero value uses every default. New returns an
 // error if a field is invalid.
 type Options struct {
-	// SubjectWithCode also puts the code into the subject, where it is visible in
-	// the list of mails and on a locked screen. Default: false, since NIST
+	// SubjectWithCode also puts the code into the subject, where it is visible
+	// in the list of mails and on a locked screen. Default: false, since NIST
 	// SP 800-63B section 3.1.3.1 wants secrets kept off locked screens. A code
-	// with letters is left out if the sentence or the brand is written from right
-	// to left: in a subject its characters could be reordered.
+	// with letters is left out if the sentence or the brand is written from
+	// right to left: in a subject its characters could be reordered.
 	SubjectWithCode bool
 
 	// Locale is the language that is used if none of the reader's preferred
 	// languages is available: a BCP 47 tag. Default: "en".
 	Locale string
 
-	// Files has custom words and templates; see the package comment. [New] reads
-	// it once. Protect it like the program itself: anybody who can write to it
-	// can change your mails. Default: nil, for the built-in words and templates.
+	// Files has custom words and templates; see the package comment. [New]
+	// reads it once. Protect it like the program itself: anybody who can write
+	// to it can change your mails. Default: nil, for the built-in words and
+	// templates.
 	Files fs.FS
 
 	// Colors are the colors of the HTML. Default: black on white, and white on
@@ -223,8 +228,8 @@ func (l *Letter) Languages() []string {
 	return tags
 }
 
-// Kinds returns the kinds of purpose that have their own wording in at least one
-// language, sorted. The empty kind stands for the general wording.
+// Kinds returns the kinds of purpose that have their own wording in at least
+// one language, sorted. The empty kind stands for the general wording.
 func (l *Letter) Kinds() []string {
 	kinds := map[string]bool{}
 	for _, w := range l.languages.All() {
@@ -236,8 +241,8 @@ func (l *Letter) Kinds() []string {
 }
 
 // Match returns the tag of the language that [Letter.Render] uses for this
-// [Data.Locale], so that a page can use the same language as the mail. It returns
-// "" if l was not created by [New].
+// [Data.Locale], so that a page can use the same language as the mail. It
+// returns "" if l was not created by [New].
 func (l *Letter) Match(locale string) string {
 	if l == nil || l.languages == nil {
 		return ""
@@ -245,9 +250,10 @@ func (l *Letter) Match(locale string) string {
 	return l.languages.Choose(locale).lang
 }
 
-// Render writes the mail for d. It returns an error if a value contains a control
-// character, a line break or a bidirectional control character, which could break
-// a line or change how the text reads. Its errors do not repeat the values.
+// Render writes the mail for d. It returns an error if a value contains a
+// control character, a line break or a bidirectional control character, which
+// could break a line or change how the text reads. Its errors do not repeat the
+// values.
 func (l *Letter) Render(d Data) (Mail, error) {
 	if l == nil || l.languages == nil {
 		return Mail{}, errors.New("letter: Letter was not created by New")
@@ -335,7 +341,8 @@ func checkVar(v string) error {
 
 var errWebAddress = errors.New("must not contain a web address")
 
-// isWebAddress reports whether mail programs would certainly turn v into a link.
+// isWebAddress reports whether mail programs would certainly turn v into a
+// link.
 func isWebAddress(v string) bool {
 	low := strings.ToLower(v)
 	return strings.Contains(low, "://") || strings.Contains(low, "www.")

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// message is one mail that is being rendered: its words, its values, and which of
-// the values need isolates.
+// message is one mail that is being rendered: its words, its values, and which
+// of the values need isolates.
 type message struct {
 	words   *words
 	kind    *kind
@@ -29,8 +29,8 @@ func (w *words) message(d *Data) message {
 		supportValue:   d.Support,
 		amountValue:    d.Vars["amount"],
 	}
-	// Numbers need no isolate in any sentence. In a left-to-right language, neither
-	// do values that are written from left to right.
+	// Numbers need no isolate in any sentence. In a left-to-right language,
+	// neither do values that are written from left to right.
 	for _, v := range [...]value{brandValue, referenceValue, supportValue, amountValue} {
 		m.isolate[v] = w.rtl || hasRightToLeft(m.values[v])
 	}
@@ -67,9 +67,9 @@ func (m *message) sentence(f field) sentence {
 	return nil
 }
 
-// scrambles reports whether a sentence without isolates could show the characters
-// of the code in another order: next to right-to-left text, groups of digits and
-// letters change places.
+// scrambles reports whether a sentence without isolates could show the
+// characters of the code in another order: next to right-to-left text, groups
+// of digits and letters change places.
 func (m *message) scrambles() bool {
 	return m.isolate[brandValue] && strings.ContainsFunc(m.data.Code, func(r rune) bool { return r < '0' || r > '9' })
 }
@@ -93,11 +93,11 @@ func (m *message) plain(s sentence) string {
 //	{{with .Support}}<p>{{.}}</p>{{end}}
 //	{{.Var "tenant"}}                 a value of the request's Vars
 //
-// A template must show the code exactly once and in one piece, the brand and the
-// minutes. In HTML templates, html/template escapes all values.
+// A template must show the code exactly once and in one piece, the brand and
+// the minutes. In HTML templates, html/template escapes all values.
 type Page struct {
-	// Lang is the tag of the language and Dir is "ltr" or "rtl". Use them for the
-	// attributes of the html element.
+	// Lang is the tag of the language and Dir is "ltr" or "rtl". Use them for
+	// the attributes of the html element.
 	Lang, Dir string
 
 	// Kind is the kind of the purpose.
@@ -135,10 +135,10 @@ type Page struct {
 	vars map[string]string
 }
 
-// Var returns a value of the request's Vars, or "" if there is none. It returns an
-// error, and the mail is not sent, if the value has more than 64 characters, a
-// control character or a web address: otherwise people could use your form to send
-// advertisements.
+// Var returns a value of the request's Vars, or "" if there is none. It returns
+// an error, and the mail is not sent, if the value has more than 64 characters,
+// a control character or a web address: otherwise people could use your form to
+// send advertisements.
 func (p Page) Var(name string) (string, error) {
 	v := p.vars[name]
 	if err := checkVar(v); err != nil {
@@ -147,8 +147,8 @@ func (p Page) Var(name string) (string, error) {
 	return v, nil
 }
 
-// Sentence is a sentence with its values, divided where the direction of the text
-// may change.
+// Sentence is a sentence with its values, divided where the direction of the
+// text may change.
 type Sentence []Part
 
 // Part is one part of a [Sentence].

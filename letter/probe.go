@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// probes are values that do not occur in words or templates by chance. The first
-// mail has every line, the second has no optional line.
+// probes are values that do not occur in words or templates by chance. The
+// first mail has every line, the second has no optional line.
 var probes = [...]Data{
 	{Code: "739164", Brand: "Brandprobe", Minutes: 137, Reference: "KQZT", Support: "Supportprobe", Vars: map[string]string{"amount": "Amountprobe"}},
 	{Code: "K7M2QX94TRZPWB", Brand: "Brandprobe", Minutes: 241},
 }
 
-// probe renders mails of one kind in one language. It returns an error if the code,
-// the minutes or the brand is missing from a mail.
+// probe renders mails of one kind in one language. It returns an error if the
+// code, the minutes or the brand is missing from a mail.
 func (l *Letter) probe(w *words, kind string) error {
 	for i := range probes {
 		d := probes[i]

@@ -32,5 +32,6 @@ func (m Mail) Format(f fmt.State, _ rune) { io.WriteString(f, m.String()) }
 // LogValue returns the result of String.
 func (m Mail) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
-// MarshalJSON encodes the result of String. To pass a Mail on, encode its fields.
+// MarshalJSON encodes the result of String. To pass a Mail on, encode its
+// fields.
 func (m Mail) MarshalJSON() ([]byte, error) { return json.Marshal(m.String()) }

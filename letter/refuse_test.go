@@ -131,7 +131,7 @@ func TestNew_refusesTemplates(t *testing.T) { // F4, F6, I1, I4
 	}
 }
 
-// What stands beside the code is neither a link nor looks like a code.
+// The texts next to the code are not links and do not look like a code.
 func TestRender_refusesBesideCode(t *testing.T) { // I5, I6
 	l := newLetter(t, letter.Options{})
 	for name, c := range map[string]struct {

@@ -48,9 +48,9 @@ type part struct {
 // sentence is a sentence of a language, divided at its values.
 type sentence []part
 
-// requiredValues are the values that a sentence must contain, by the last name of
-// its key ("minutes" for each of its forms). Every sentence may also contain the
-// brand.
+// requiredValues are the values that a sentence must contain, by the last name
+// of its key ("minutes" for each of its forms). Every sentence may also contain
+// the brand.
 var requiredValues = map[string][]value{
 	"subjectWithCode": {codeValue, brandValue},
 	"minutes":         {minutesValue},
@@ -66,8 +66,8 @@ var requiredValues = map[string][]value{
 // htmlEscaper escapes text the way html/template does between tags.
 var htmlEscaper = strings.NewReplacer("\x00", "\uFFFD", `"`, "&#34;", "&", "&amp;", "'", "&#39;", "+", "&#43;", "<", "&lt;", ">", "&gt;")
 
-// parseSentence divides s at its values. It returns an error if s does not contain
-// exactly the values that model requires.
+// parseSentence divides s at its values. It returns an error if s does not
+// contain exactly the values that model requires.
 func parseSentence(s, model string) (sentence, error) {
 	parts, err := phrases.Cut(s)
 	if err != nil {
@@ -132,9 +132,9 @@ func hasRightToLeft(s string) bool {
 // isolated returns s inside an isolate, for plain text of any direction.
 func isolated(s string) string { return string(fsi) + s + string(pdi) }
 
-// lineCode returns a code for a line of its own in plain text. Letters and digits
-// always keep their order; other characters do not in a right-to-left line, so a
-// code with them is isolated.
+// lineCode returns a code for a line of its own in plain text. Letters and
+// digits always keep their order; other characters do not in a right-to-left
+// line, so a code with them is isolated.
 func lineCode(code string, rtl bool) string {
 	if rtl && strings.ContainsFunc(code, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		return string(lri) + code + string(pdi)

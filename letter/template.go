@@ -39,10 +39,11 @@ type template interface {
 	Execute(w io.Writer, data any) error
 }
 
-// layout builds one part of the mail. A built-in template is executed once and cut
-// into pieces, which is many times faster than executing it for each mail. That
-// works because it only shows text between tags; a test compares the result with
-// that of html/template. Custom templates are executed for each mail.
+// layout builds one part of the mail. A built-in template is executed once and
+// cut into pieces, which is many times faster than executing it for each mail.
+// That works because it only shows text between tags; a test compares the
+// result with that of html/template. Custom templates are executed for each
+// mail.
 type layout struct {
 	name    string // the name of the file
 	html    bool
@@ -74,8 +75,8 @@ func parseLayout(name, source string, colors Colors) (*layout, error) {
 	return l, err
 }
 
-// cut executes a built-in template with a mark instead of each field and keeps the
-// text around the marks.
+// cut executes a built-in template with a mark instead of each field and keeps
+// the text around the marks.
 func (l *layout) cut() error {
 	const mark = "\uE000" // a private-use character
 	of := func(f field) string { return mark + string(rune('A'+f)) }
@@ -219,8 +220,8 @@ func attachTemplates(all map[string]*words, user fs.FS, colors Colors) error {
 	return nil
 }
 
-// templateTag returns the language in the name of a template, or "" if the template
-// is for all languages.
+// templateTag returns the language in the name of a template, or "" if the
+// template is for all languages.
 func templateTag(name string) (tag string, ok bool) {
 	name, ok = strings.CutPrefix(name, "mail")
 	for _, ending := range [...]string{".txt.tmpl", ".html.tmpl"} {

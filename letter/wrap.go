@@ -9,14 +9,14 @@ import (
 	"golang.org/x/text/width"
 )
 
-// maxColumns is the maximum length of a line of the text part. RFC 3676 section 4.2
-// wants at most 78, with room for quotation marks. East Asian wide characters have
-// two columns.
+// maxColumns is the maximum length of a line of the text part. RFC 3676 section
+// 4.2 wants at most 78, with room for quotation marks. East Asian wide
+// characters have two columns.
 const maxColumns = 72
 
-// wrap breaks lines that are longer than maxColumns: at spaces, next to ideographs
-// and kana, and, if there is neither, between the syllables of scripts without
-// spaces. Other long words, numbers and codes stay whole.
+// wrap breaks lines that are longer than maxColumns: at spaces, next to
+// ideographs and kana, and, if there is neither, between the syllables of
+// scripts without spaces. Other long words, numbers and codes stay whole.
 func wrap(text string) string {
 	var b strings.Builder
 	b.Grow(len(text) + 64)
@@ -50,7 +50,8 @@ func wrapLine(b *strings.Builder, line string) {
 				for _, r := range line[start:i] {
 					column += columns(r)
 				}
-				// An isolate must end with its line and start again on the next.
+				// An isolate must end with its line and start again on the
+				// next.
 				if isolating {
 					if at := strings.LastIndexAny(done, isolates); at >= 0 {
 						open = !strings.HasPrefix(done[at:], string(pdi))
@@ -68,8 +69,9 @@ func wrapLine(b *strings.Builder, line string) {
 	b.WriteString(line[start:])
 }
 
-// lineEnd returns the index after start at which to break a line so that r, which
-// is at index over, moves to the next line. It returns start if there is none.
+// lineEnd returns the index after start at which to break a line so that r,
+// which is at index over, moves to the next line. It returns start if there is
+// none.
 func lineEnd(line string, start, over int, r rune) int {
 	poor := start
 	for i := over; i > start; {
@@ -115,9 +117,10 @@ func wide(r rune) bool {
 	return false
 }
 
-// mayBreak reports whether a line may end between a and b, which are not spaces:
-// next to an ideograph or kana, but not before a closing mark, after an opening one
-// or after a digit (a simplified form of Unicode annex 14). Korean has spaces.
+// mayBreak reports whether a line may end between a and b, which are not
+// spaces: next to an ideograph or kana, but not before a closing mark, after an
+// opening one or after a digit (a simplified form of Unicode annex 14). Korean
+// has spaces.
 func mayBreak(a, b rune) bool {
 	if a < 0x1100 && b < 0x1100 {
 		return false
@@ -125,14 +128,14 @@ func mayBreak(a, b rune) bool {
 	return (wide(a) && !unicode.Is(unicode.Hangul, a) || wide(b) && !unicode.Is(unicode.Hangul, b)) && !holds(a) && !clings(b)
 }
 
-// mustBreak reports whether a line may end between a and b if there is no better
-// place.
+// mustBreak reports whether a line may end between a and b if there is no
+// better place.
 func mustBreak(a, b rune) bool {
 	return a >= 0xE00 && b >= 0xE00 && unicode.In(a, unspaced...) && unicode.In(b, unspaced...) && !holds(a) && !clings(b)
 }
 
-// unspaced are scripts that have no spaces between words, and Korean, in which only
-// names can be too long for a line.
+// unspaced are scripts that have no spaces between words, and Korean, in which
+// only names can be too long for a line.
 var unspaced = []*unicode.RangeTable{unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Tibetan, unicode.Hangul}
 
 // holds reports whether a must not end a line.

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -245,5 +244,5 @@ func TestMarkup(t *testing.T) {
 func TestScript_submitsNothing(t *testing.T) {
 	script, err := os.ReadFile("script.js")
 	require.NoError(t, err)
-	require.NotRegexp(t, regexp.MustCompile(`(?i)\.submit|requestSubmit|new Event|fetch|XMLHttp|sendBeacon|\.focus|\.click|location|import|eval|innerHTML|document\.write|cookie|storage`), string(script))
+	require.NotRegexp(t, `(?i)\.submit|requestSubmit|new Event|fetch|XMLHttp|sendBeacon|\.focus|\.click|location|import|eval|innerHTML|document\.write|cookie|storage`, string(script))
 }

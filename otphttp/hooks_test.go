@@ -53,7 +53,7 @@ func TestHooks_errors(t *testing.T) {
 			require.Equal(t, c.retry, answer.Header.Get("Retry-After"), name)
 			require.NotContains(t, body, "secret")
 			require.NotContains(t, body, "captcha of")
-			require.Equal(t, 2*c.errors, len(s.errors), name)
+			require.Len(t, s.errors, 2*c.errors, name)
 			require.Zero(t, s.inbox.Len())
 			if hook == "Purpose" {
 				for _, step := range []string{"check", "resend", "status"} {

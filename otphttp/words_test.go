@@ -28,13 +28,13 @@ func TestWords_builtin(t *testing.T) {
 
 func TestWords_chosen(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)
-	for wish, want := range map[string]string{
+	for accept, want := range map[string]string{
 		"": "en", "de-AT,de;q=0.9": "de", "xx": "en", "ar-EG": "ar", "zh-TW": "zh-Hant", "no": "nb", "pt": "pt-BR",
 	} {
 		b := s.browser()
-		b.header.Set("Accept-Language", wish)
+		b.header.Set("Accept-Language", accept)
 		answer, body := b.get("/login/")
-		require.Equal(t, want, answer.Header.Get("Content-Language"), wish)
+		require.Equal(t, want, answer.Header.Get("Content-Language"), accept)
 		dir := "ltr"
 		if want == "ar" {
 			dir = "rtl"

@@ -11,7 +11,8 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// Observe runs in the caller of Check: it allocates nothing once a series is known.
+// Observe runs in the caller of Check: it allocates nothing once a series is
+// known.
 func TestTelemetry_Observe_allocations(t *testing.T) {
 	r := newRig(t)
 	e := otp.Event{Kind: otpevent.Verified, Purpose: "login"}

@@ -72,8 +72,8 @@ func ExampleNew_prometheus() {
 	// Output: true
 }
 
-// A Verifier with telemetry. In an application, the provider has an exporter instead
-// of the reader.
+// A Verifier with telemetry. In an application, the provider has an exporter
+// instead of the reader.
 func ExampleNew() {
 	reader := metric.NewManualReader()
 	telemetry, err := otpotel.New(&otpotel.Options{MeterProvider: metric.NewMeterProvider(metric.WithReader(reader))})

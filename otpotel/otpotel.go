@@ -1,6 +1,7 @@
 // Package otpotel records metrics and traces of an [otp.Verifier] with
-// OpenTelemetry: how many mails, correct and wrong codes and failures there are, how
-// long calls, store commands and mails take, and a span for each of them.
+// OpenTelemetry: how many mails, correct and wrong codes and failures there
+// are, how long calls, store commands and mails take, and a span for each of
+// them.
 //
 //	telemetry, err := otpotel.New(nil) // the global providers
 //	...
@@ -22,15 +23,16 @@
 // otp_operation_duration_seconds, otp_store_duration_seconds,
 // otp_mail_duration_seconds and otp_answer_age_seconds.
 //
-// The upper bounds of the buckets are 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250
-// and 500 ms, 1, 2.5, 5 and 10 s. For otp.answer.age they are 5, 10, 15, 20, 30, 45,
-// 60, 90, 120, 180, 300, 600 and 1800 s and one day.
+// The upper bounds of the buckets are 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50,
+// 100, 250 and 500 ms, 1, 2.5, 5 and 10 s. For otp.answer.age they are 5, 10,
+// 15, 20, 30, 45, 60, 90, 120, 180, 300, 600 and 1800 s and one day.
 //
 // # Attributes
 //
 // Events have otp.event, otp.purpose (the kind of the purpose), otp.known and
-// otp.strong. Durations have otp.operation, otp.store.operation or otp.stage. The
-// value of otp.sender is the name that you pass to [Telemetry.Sender]. The others are:
+// otp.strong. Durations have otp.operation, otp.store.operation or otp.stage.
+// The value of otp.sender is the name that you pass to [Telemetry.Sender]. The
+// others are:
 //
 //	otp.result of an operation  ok, address, malformed, wrong, expired, exhausted, escalated,
 //	                            unknown, limited, refused (the recipient, permanently), failed
@@ -38,10 +40,10 @@
 //	otp.result of a mail        ok, temporary, refused, unknown (it may have been sent)
 //	error.type                  canceled, timeout, send, _OTHER; set for system failures
 //
-// User input cannot create new values without limit: otp.purpose and otp.stage keep
-// their first 30 values, all later ones become "_OTHER". No attribute contains an
-// address, a code, an ID or a hash. The file grafana.json in the folder of this
-// package is a dashboard for these metrics.
+// User input cannot create new values without limit: otp.purpose and otp.stage
+// keep their first 30 values, all later ones become "_OTHER". No attribute
+// contains an address, a code, an ID or a hash. The file grafana.json in the
+// folder of this package is a dashboard for these metrics.
 package otpotel
 
 import (
@@ -72,8 +74,8 @@ type Options struct {
 	TracerProvider trace.TracerProvider
 }
 
-// Telemetry is an [otp.Observer]; it also wraps stores and senders. Create it with
-// [New]. It is safe for concurrent use.
+// Telemetry is an [otp.Observer]; it also wraps stores and senders. Create it
+// with [New]. It is safe for concurrent use.
 type Telemetry struct {
 	tracer    trace.Tracer
 	events    metric.Int64Counter
@@ -129,8 +131,8 @@ type seriesKey struct {
 	known, strong bool
 }
 
-// series has the attributes of an event. They are created once for each seriesKey,
-// since Observe runs while somebody waits for Check.
+// series has the attributes of an event. They are created once for each
+// seriesKey, since Observe runs while somebody waits for Check.
 type series struct {
 	event []metric.AddOption
 	age   []metric.RecordOption
@@ -151,7 +153,8 @@ func (t *Telemetry) series(key seriesKey) *series {
 	return s
 }
 
-// Span records a span and a duration for each call. Use it as [otp.Options].Span.
+// Span records a span and a duration for each call. Use it as
+// [otp.Options].Span.
 func (t *Telemetry) Span(ctx context.Context, operation string) (context.Context, func(error)) {
 	began := time.Now()
 	ctx, span := t.tracer.Start(ctx, "otp."+operation, trace.WithAttributes(attribute.String("otp.operation", operation)))
@@ -168,8 +171,8 @@ func (t *Telemetry) Span(ctx context.Context, operation string) (context.Context
 // maxNames is the maximum number of different values of an attribute.
 const maxNames = 30
 
-// names limits the values of an attribute: the first maxNames are kept, all later
-// ones become "_OTHER". The zero value is ready to use.
+// names limits the values of an attribute: the first maxNames are kept, all
+// later ones become "_OTHER". The zero value is ready to use.
 type names struct {
 	mu   sync.RWMutex
 	seen map[string]bool

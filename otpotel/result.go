@@ -35,8 +35,8 @@ func result(err error) string {
 	return "failed"
 }
 
-// refused reports whether a recipient was rejected permanently, which is not a failure
-// of the system.
+// refused reports whether a recipient was rejected permanently, which is not a
+// failure of the system.
 func refused(err error) bool {
 	var e *otp.SendError
 	return errors.As(err, &e) && e.RefusedRecipient()
@@ -61,8 +61,8 @@ func errorType(err error) string {
 	return "_OTHER"
 }
 
-// end ends a span. Only a failure of the system, such as a store that is down, is an
-// error of the span. A wrong code or a rejected recipient is not.
+// end ends a span. Only a failure of the system, such as a store that is down,
+// is an error of the span. A wrong code or a rejected recipient is not.
 func end(span trace.Span, err error, attrs []attribute.KeyValue) {
 	span.SetAttributes(attrs...)
 	if err != nil && failed(err) {

@@ -12,8 +12,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Store wraps s and records a span and a duration for each command. A Verifier that
-// uses the result needs Options.Secrets, even if s is an *otp.MemoryStore.
+// Store wraps s and records a span and a duration for each command. A Verifier
+// that uses the result needs Options.Secrets, even if s is an *otp.MemoryStore.
 func (t *Telemetry) Store(s otp.Store) otp.Store { return &store{t, s} }
 
 type store struct {
@@ -68,7 +68,8 @@ func (s *store) begin(ctx context.Context, operation string) (context.Context, f
 }
 
 // Sender wraps s and records a span and a duration for each mail. The attribute
-// otp.sender is name. Use only a few different names: their number is not limited.
+// otp.sender is name. Use only a few different names: their number is not
+// limited.
 func (t *Telemetry) Sender(name string, s otp.Sender) otp.Sender {
 	return &sender{t, s, attribute.String("otp.sender", name)}
 }

@@ -25,8 +25,8 @@ func attributes(s sdktrace.ReadOnlySpan) map[attribute.Key]string {
 	return all
 }
 
-// A recipient who is refused for good is a typo in an address, and no error of the system; a server
-// that refuses at another stage refuses every mail.
+// A recipient who is refused for good is a typo in an address, and no error of
+// the system; a server that refuses at another stage refuses every mail.
 func TestTelemetry_refused(t *testing.T) {
 	for _, c := range []struct {
 		err             error
@@ -126,7 +126,8 @@ func TestTelemetry_spanAttributes(t *testing.T) {
 	}
 }
 
-// A sender that returns a nil *SendError as an error has said nothing, and ends no process.
+// A sender that returns a nil *SendError as an error has said nothing, and ends
+// no process.
 func TestTelemetry_typedNil(t *testing.T) {
 	r := newRig(t)
 	sender := r.telemetry.Sender("nil", otp.SenderFunc(func(context.Context, otp.Message) error {

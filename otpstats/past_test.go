@@ -170,7 +170,7 @@ func TestAnomalies_range(t *testing.T) {
 func TestNames_slots(t *testing.T) {
 	n := &names{slots: 2, proven: map[string]int64{}, today: map[string]bool{}}
 	require.Equal(t, "known", n.bounded("known", 10, true))
-	require.Equal(t, "", n.bounded("", 10, true))
+	require.Empty(t, n.bounded("", 10, true))
 	require.Equal(t, "new", n.bounded("new", 10, false))
 	require.Equal(t, Other, n.bounded("newer", 10, false), "on its first day the known one has one of the slots")
 	require.Equal(t, "newer", n.bounded("newer", 11, false))

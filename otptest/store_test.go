@@ -2,7 +2,6 @@ package otptest
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -210,7 +209,7 @@ func TestStore_reports(t *testing.T) {
 	cmd.Env = append(os.Environ(), variable+"=1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	require.True(t, errors.As(err, &exit), "%v: %s", err, out)
+	require.ErrorAs(t, err, &exit, "%v: %s", err, out)
 	require.Contains(t, string(out), "--- FAIL: TestStore_reports/one_replaces")
 	require.Contains(t, string(out), "rule: The swap is one atomic step: of many swaps from the same old, exactly one is made")
 	require.Contains(t, string(out), "seen: ")

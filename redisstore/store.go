@@ -104,7 +104,7 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	value, err := await.Call(ctx, func() ([]byte, error) {
 		cmd := redis.NewStringCmd(ctx, "getex", s.prefix+key)
 		err := s.client.Process(ctx, cmd)
-		if err == redis.Nil || err == nil && cmd.Val() == "" { // no store writes an empty value
+		if err == redis.Nil || err == nil && cmd.Val() == "" { //nolint:errorlint // no store writes an empty value; the client returns Nil itself
 			return nil, nil
 		}
 		return []byte(cmd.Val()), err // a copy: cmd.Bytes is a string in disguise

@@ -1,8 +1,10 @@
-// Package relay adds a queue and provider failover to any sender of package otp.
+// Package relay adds a queue and provider failover to any sender of package
+// otp.
 //
 // A [Queue] accepts mails at once and sends them in the background, so that the
 // response time of a handler does not show whether a mail is sent. A [Failover]
-// tries several providers in order. Use both together: a queue around a failover.
+// tries several providers in order. Use both together: a queue around a
+// failover.
 //
 //	providers, err := relay.NewFailover([]relay.Provider{
 //		{Name: "main", Sender: smtp},

@@ -17,9 +17,9 @@ func checkNumber[N int | time.Duration](option string, n N) error {
 	return nil
 }
 
-// readable returns the error of a sender, or another one if its methods cannot be
-// called. Some senders return a nil pointer as an error: that is not nil, its
-// methods may panic, and it leaves open what became of the mail.
+// readable returns the error of a sender, or another one if its methods cannot
+// be called. Some senders return a nil pointer as an error: that is not nil,
+// its methods may panic, and it leaves open what became of the mail.
 func readable(err error) (result error) {
 	if err == nil {
 		return nil
@@ -53,8 +53,8 @@ func permanent(err error) bool {
 	return !e.Temporary && !e.MaybeSent
 }
 
-// masked wraps err, which may be nil, so that its text is safe to log: the errors
-// of some senders repeat the code and the address.
+// masked wraps err, which may be nil, so that its text is safe to log: the
+// errors of some senders repeat the code and the address.
 func masked(err error, m otp.Message) error {
 	if err == nil {
 		return nil

@@ -42,13 +42,13 @@ type FailoverOptions struct {
 	// Behind a [Queue], set Attempt shorter than QueueOptions.Attempt.
 	Attempt time.Duration
 
-	// RetryUnknown also tries the next provider if the mail may already have been
-	// sent. Some recipients then get the same mail twice. Default: false.
+	// RetryUnknown also tries the next provider if the mail may already have
+	// been sent. Some recipients then get the same mail twice. Default: false.
 	RetryUnknown bool
 
-	// OnAttempt receives an Attempt for each provider that was tried or skipped.
-	// Several goroutines call it at once; it must return quickly. Nil disables
-	// reporting.
+	// OnAttempt receives an Attempt for each provider that was tried or
+	// skipped. Several goroutines call it at once; it must return quickly. Nil
+	// disables reporting.
 	OnAttempt func(context.Context, Attempt)
 }
 
@@ -60,18 +60,18 @@ type Attempt struct {
 	// Provider is the name of the provider.
 	Provider string
 	// Outcome is [otpevent.MailSent] if the provider accepted the mail,
-	// [otpevent.MailUnknown] if the mail may have been sent, [otpevent.MailRefused]
-	// if the recipient was rejected permanently, so that no other provider will
-	// be tried, and [otpevent.MailFailed] for any other failure. It is empty if
-	// Resting is true.
+	// [otpevent.MailUnknown] if the mail may have been sent,
+	// [otpevent.MailRefused] if the recipient was rejected permanently, so that
+	// no other provider will be tried, and [otpevent.MailFailed] for any other
+	// failure. It is empty if Resting is true.
 	Outcome otp.Outcome
-	// Resting is true if the provider was skipped because it rests after too many
-	// failures.
+	// Resting is true if the provider was skipped because it rests after too
+	// many failures.
 	Resting bool
 	// Took is how long the attempt took.
 	Took time.Duration
-	// Err is the failure, or the reason why the provider was skipped. It is nil if
-	// the provider accepted the mail.
+	// Err is the failure, or the reason why the provider was skipped. It is nil
+	// if the provider accepted the mail.
 	Err error
 }
 
@@ -82,9 +82,10 @@ var ErrAllResting = errors.New("relay: all providers are resting after failures"
 
 // Failover is an otp.Sender that tries its providers in order until one accepts
 // the mail. It stops early if the recipient was rejected permanently
-// ([otp.SendError.RefusedRecipient]) or if the mail may already have been sent. A
-// provider does not rest because it permanently rejected mails: the mails may be
-// the cause. Create a Failover with [NewFailover]. It is safe for concurrent use.
+// ([otp.SendError.RefusedRecipient]) or if the mail may already have been sent.
+// A provider does not rest because it permanently rejected mails: the mails may
+// be the cause. Create a Failover with [NewFailover]. It is safe for concurrent
+// use.
 type Failover struct {
 	providers []provider
 	opts      FailoverOptions
@@ -97,8 +98,8 @@ type provider struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
 }
 
-// NewFailover returns a sender that tries providers in the given order. If opts is
-// nil, every default is used.
+// NewFailover returns a sender that tries providers in the given order. If opts
+// is nil, every default is used.
 func NewFailover(providers []Provider, opts *FailoverOptions) (*Failover, error) {
 	o := FailoverOptions{}
 	if opts != nil {
@@ -140,16 +141,17 @@ func NewFailover(providers []Provider, opts *FailoverOptions) (*Failover, error)
 	return f, nil
 }
 
-// errCanceled marks a failure of an attempt that its caller canceled. The breaker
-// ignores it, since it says nothing about the provider. A deadline that passed does
-// count: a provider that hangs must rest even if only its callers limit the time.
+// errCanceled marks a failure of an attempt that its caller canceled. The
+// breaker ignores it, since it says nothing about the provider. A deadline that
+// passed does count: a provider that hangs must rest even if only its callers
+// limit the time.
 var errCanceled = errors.New("the caller canceled the attempt")
 
 // Send tries the providers in order. It returns nil if one of them accepted the
 // mail. Otherwise it returns the permanent rejection of the recipient, or the
-// failure after which the mail may have been sent, or the last other failure, or
-// [ErrAllResting]. The last other failure is temporary if any provider may accept
-// the mail later.
+// failure after which the mail may have been sent, or the last other failure,
+// or [ErrAllResting]. The last other failure is temporary if any provider may
+// accept the mail later.
 func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 	var last error = &otp.SendError{Temporary: true, Stage: "failover", Err: ErrAllResting}
 	maybe, later := false, false
@@ -175,15 +177,16 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 	e := asSendError(last)
 	later = later && permanent(e) && !e.RefusedRecipient()
 	if later || maybe && !e.MaybeSent {
-		// An earlier provider may accept the mail later or may have sent it. The
-		// last provider's error alone does not say so.
+		// An earlier provider may accept the mail later or may have sent it.
+		// The last provider's error alone does not say so.
 		return &otp.SendError{Temporary: later || e.Temporary, MaybeSent: maybe, Stage: e.Stage, Err: e.Err}
 	}
 	return last
 }
 
-// try calls one provider unless it rests; asked reports whether it did. The error
-// cannot tell: a provider may itself return the errors of a circuit breaker.
+// try calls one provider unless it rests; asked reports whether it did. The
+// error cannot tell: a provider may itself return the errors of a circuit
+// breaker.
 func (f *Failover) try(ctx context.Context, p provider, m otp.Message) (asked bool, err error) {
 	began := time.Now()
 	_, err = p.breaker.Execute(func() (struct{}, error) {
@@ -232,7 +235,8 @@ type canceledError struct{ error }
 func (canceledError) Is(target error) bool { return target == errCanceled }
 func (e canceledError) Unwrap() error      { return e.error }
 
-// String returns the name of each provider and the state of its circuit breaker.
+// String returns the name of each provider and the state of its circuit
+// breaker.
 func (f *Failover) String() string {
 	names := make([]string, len(f.providers))
 	for i, p := range f.providers {

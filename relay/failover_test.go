@@ -232,9 +232,9 @@ func TestNewFailover_refuses(t *testing.T) {
 	}
 }
 
-// Thousands of mails through providers that flap, refuse, hang and lose answers:
-// each is delivered or reported, none is lost in silence, and only where the rules
-// allow it does one arrive twice.
+// Thousands of mails through providers that flap, refuse, hang and lose
+// answers: each is delivered or reported, none is lost in silence, and only
+// where the rules allow it does one arrive twice.
 func TestQueue_flapping(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("RetryUnknown=%t", again), func(t *testing.T) {

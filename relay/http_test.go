@@ -39,7 +39,8 @@ var mailServers = map[string]otp.SenderFunc{
 	"panics":  func(context.Context, otp.Message) error { panic("no") },
 }
 
-// newLogin serves sign-in with the sender; "no..." are addresses without an account.
+// newLogin serves sign-in with the sender; "no..." are addresses without an
+// account.
 func newLogin(t testing.TB, sender otp.Sender, opts otp.Options) http.Handler {
 	opts.Admit = func(_ context.Context, a otp.Address) (bool, error) { return !strings.HasPrefix(a.String(), "no"), nil }
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &opts)
@@ -74,8 +75,9 @@ func ask(h http.Handler, step, content, body, cookie string) (answer, id string)
 
 const aForm, anObject = "application/x-www-form-urlencoded", "application/json"
 
-// C3: behind a queue start and resend answer at once and alike, whatever the mail server does and
-// whether there is an account. Time is the test's: an answer that waits for the mail shows.
+// C3: behind a queue start and resend answer at once and alike, whatever the
+// mail server does and whether there is an account. Time is the test's: an
+// answer that waits for the mail shows.
 func TestHTTP_atOnce(t *testing.T) {
 	answers := map[string]bool{}
 	for name, server := range mailServers {
@@ -106,8 +108,9 @@ func TestHTTP_atOnce(t *testing.T) {
 	require.Len(t, answers, 1)
 }
 
-// C3: while the queue is full, a handler before it that refuses starts and resends for all keeps
-// the answers alike, as the documentation of otphttp says.
+// C3: while the queue is full, a handler before it that refuses starts and
+// resends for all keeps the answers alike, as the documentation of otphttp
+// says.
 func TestHTTP_fullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, _ := newQueue(t, mailServers["hangs"], relay.QueueOptions{Size: 2})
@@ -138,8 +141,9 @@ func TestHTTP_fullQueue(t *testing.T) {
 	})
 }
 
-// Times of answers, compared: printed, not asserted, since a busy machine says anything. The
-// cases take turns, and the p value is that of two equal distributions. C3
+// Times of answers, compared: printed, not asserted, since a busy machine says
+// anything. The cases take turns, and the p value is that of two equal
+// distributions. C3
 func TestTiming(t *testing.T) {
 	testkit.Long(t)
 	runs := testkit.Rounds(30, 150)
@@ -191,8 +195,8 @@ func median(list []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// mannWhitney is the two-sided p value of the rank sum test, by the normal approximation with
-// correction for ties.
+// mannWhitney is the two-sided p value of the rank sum test, by the normal
+// approximation with correction for ties.
 func mannWhitney(a, b []float64) float64 {
 	all := slices.Concat(a, b)
 	slices.Sort(all)

@@ -16,8 +16,8 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// The errors of [Queue.Send]. It returns them wrapped in an *otp.SendError whose
-// stage is "queue".
+// The errors of [Queue.Send]. It returns them wrapped in an *otp.SendError
+// whose stage is "queue".
 var (
 	// ErrFull means that the queue already holds QueueOptions.Size mails.
 	ErrFull = errors.New("relay: the queue is full")
@@ -74,15 +74,16 @@ type Report struct {
 	Attempts int
 	// Age is the time since [Queue.Send] accepted the mail.
 	Age time.Duration
-	// Err is the last failure. It is also set if the mail expired or was dropped
-	// while it waited to be retried. It is nil for MailSent and for a mail
-	// that was never attempted.
+	// Err is the last failure. It is also set if the mail expired or was
+	// dropped while it waited to be retried. It is nil for MailSent and for a
+	// mail that was never attempted.
 	Err error
 }
 
 // Queue is an otp.Sender that passes mails to another sender in the background.
-// Create it with [NewQueue]. It is safe for concurrent use. It runs no goroutines
-// while it is empty. Printing or logging a Queue shows how many mails it holds.
+// Create it with [NewQueue]. It is safe for concurrent use. It runs no
+// goroutines while it is empty. Printing or logging a Queue shows how many
+// mails it holds.
 type Queue struct {
 	sender otp.Sender
 	opts   QueueOptions
@@ -141,8 +142,8 @@ func NewQueue(sender otp.Sender, opts *QueueOptions) (*Queue, error) {
 const lifetime = 10 * time.Minute
 
 // Send queues a mail and returns immediately. Its error is a temporary
-// *otp.SendError with [ErrFull], [ErrClosed] or the error of ctx; the mail was then
-// definitely not sent. A queued mail keeps the values of ctx but not its
+// *otp.SendError with [ErrFull], [ErrClosed] or the error of ctx; the mail was
+// then definitely not sent. A queued mail keeps the values of ctx but not its
 // cancellation or deadline: the queue tries to send it until m.ExpiresAt.
 func (q *Queue) Send(ctx context.Context, m otp.Message) error {
 	if err := ctx.Err(); err != nil {
@@ -222,15 +223,16 @@ func (q *Queue) attempt(it *item) {
 	}
 }
 
-// callSender calls the sender. The call is canceled after QueueOptions.Attempt, at
-// the deadline of the mail, or when Close stops waiting.
+// callSender calls the sender. The call is canceled after QueueOptions.Attempt,
+// at the deadline of the mail, or when Close stops waiting.
 func (q *Queue) callSender(it *item) (err error) {
 	ctx, cancel := context.WithTimeout(it.ctx, min(q.opts.Attempt, time.Until(it.deadline)))
 	defer cancel()
 	defer context.AfterFunc(q.life, cancel)()
 	defer func() {
-		// Nothing above a worker recovers a panic, and one mail must not end the
-		// process. The value of the panic may contain the code: leave it out.
+		// Nothing above a worker recovers a panic, and one mail must not end
+		// the process. The value of the panic may contain the code: leave it
+		// out.
 		if p := recover(); p != nil {
 			err = fmt.Errorf("relay: the sender panicked with a %T", p)
 		}
@@ -293,10 +295,10 @@ func (q *Queue) report(it *item, outcome otp.Outcome, err error) {
 }
 
 // Close stops accepting mails and waits until every queued mail has its final
-// outcome. If ctx ends first, Close cancels the running attempts, drops the other
-// mails, reports each of them to OnReport and returns the error of ctx. If a sender
-// ignores its context, Close returns five seconds after ctx ended. It may be called
-// more than once.
+// outcome. If ctx ends first, Close cancels the running attempts, drops the
+// other mails, reports each of them to OnReport and returns the error of ctx.
+// If a sender ignores its context, Close returns five seconds after ctx ended.
+// It may be called more than once.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {
@@ -350,15 +352,17 @@ func (q *Queue) Len() int {
 
 // Full reports whether less than a tenth of Size is free, or nothing if Size is
 // below ten. Call it before you process a request for a code, and reject every
-// such request while it returns true. Do not rely on [ErrFull] for that: it occurs
-// only for addresses that would get mail, so it reveals which addresses have an
-// account. The reserved tenth is for the requests that are already being processed.
+// such request while it returns true. Do not rely on [ErrFull] for that: it
+// occurs only for addresses that would get mail, so it reveals which addresses
+// have an account. The reserved tenth is for the requests that are already
+// being processed.
 func (q *Queue) Full() bool { return q.Len() >= q.opts.Size-q.opts.Size/10 }
 
 // String returns the number of mails in the queue and its size.
 func (q *Queue) String() string { return fmt.Sprintf("Queue{Len: %d, Size: %d}", q.Len(), q.opts.Size) }
 
-// Format prints the result of String for every verb, since the mails contain codes.
+// Format prints the result of String for every verb, since the mails contain
+// codes.
 func (q *Queue) Format(f fmt.State, _ rune) { io.WriteString(f, q.String()) }
 
 // LogValue returns the result of String.

@@ -3,7 +3,6 @@ package relay_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +14,8 @@ import (
 	"github.com/go-mailotp/otp/relay"
 )
 
-// A queue keeps a mail longer than a sender may keep its Vars: they are the caller's.
+// A queue keeps a mail longer than a sender may keep its Vars: they are the
+// caller's.
 func TestQueue_varsAreTheCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got string
@@ -79,8 +79,8 @@ func TestQueue_observerPanics(t *testing.T) {
 	})
 }
 
-// Delayed is told before what follows it, however short the pause and slow the
-// observer.
+// Delayed is reported before the final outcome, however short the pause and
+// slow the observer.
 func TestQueue_delayedComesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
@@ -115,8 +115,9 @@ func TestQueue_longBackoff(t *testing.T) {
 	})
 }
 
-// Close tells of each mail that it drops before it returns, also when all workers
-// are held by a sender that does not obey its context: the process may end now.
+// Close tells of each mail that it drops before it returns, also when all
+// workers are held by a sender that does not obey its context: the process may
+// end now.
 func TestQueue_closeTellsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		deaf := says(nil)
@@ -169,6 +170,6 @@ func TestQueue_reportAsJSON(t *testing.T) {
 		require.NotContains(t, string(text), "somebody1")
 		require.Contains(t, string(text), "[code]")
 		var body *bodyError
-		require.True(t, errors.As(told.all[0].Err, &body))
+		require.ErrorAs(t, told.all[0].Err, &body)
 	})
 }

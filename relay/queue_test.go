@@ -113,8 +113,8 @@ func TestQueue_outcomes(t *testing.T) {
 	}
 }
 
-// A mail that is dropped while it waits for another attempt is told with the failure
-// that it waited for.
+// A mail that is dropped while it waits for another attempt is told with the
+// failure that it waited for.
 func TestQueue_dropTellsFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, told := newQueue(t, says(errBusy), relay.QueueOptions{Backoff: time.Minute})
@@ -127,7 +127,8 @@ func TestQueue_dropTellsFailure(t *testing.T) {
 	})
 }
 
-// A mail is tried until its code ends, ever more slowly, and then told as expired.
+// A mail is tried until its code ends, ever more slowly, and then told as
+// expired.
 func TestQueue_backsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := says(errBusy)

@@ -36,7 +36,7 @@ func (s *Store) Ping(ctx context.Context) error {
 			if err != nil {
 				return struct{}{}, err
 			}
-			switch err := redisswap.CheckPrimary(info); err {
+			switch err := redisswap.CheckPrimary(info); err { //nolint:errorlint // it returns ErrReplica itself
 			case redisswap.ErrReplica:
 			case nil:
 				verdict = nil

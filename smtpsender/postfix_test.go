@@ -280,7 +280,7 @@ func (p *proxy) down(client, peer net.Conn, enough func(string) bool) {
 // said is all that the client said over the last connection, once it has ended.
 func (p *proxy) said(t *testing.T) string {
 	t.Helper()
-	wake := time.AfterFunc(5*time.Second, func() {
+	wake := time.AfterFunc(time.Minute, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.over = true

@@ -1,7 +1,6 @@
 package smtpsender_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -55,7 +54,7 @@ func TestSender_replies(t *testing.T) { // G9
 					require.ErrorAs(t, e, &said)
 					require.Equal(t, reply[:3], fmt.Sprint(said.Code))
 				} else {
-					require.False(t, errors.As(e, &said))
+					require.NotErrorAs(t, e, &said)
 				}
 			})
 		}

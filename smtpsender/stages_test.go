@@ -62,6 +62,7 @@ func TestSender_startTLSReplies(t *testing.T) { // G1, G9
 					attempts = 3
 				}
 				require.Equal(t, attempts, server.Conns())
+				server.AwaitOpen(t, 0)
 				require.Zero(t, server.Count("AUTH")+server.Count("MAIL"))
 				var said *smtp.SMTPError
 				require.Equal(t, reply[0] == '4' || reply[0] == '5', errors.As(e, &said))
@@ -82,6 +83,7 @@ func TestSender_injectedLater(t *testing.T) { // G3
 	require.Equal(t, "tls", e.Stage)
 	require.NotContains(t, e.Error(), "evil")
 	require.Equal(t, "STARTTLS", server.Lines(0)[1])
+	server.AwaitOpen(t, 0)
 	require.Zero(t, server.Count("MAIL"))
 	nothingRuns(t)
 }

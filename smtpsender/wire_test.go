@@ -56,6 +56,7 @@ func TestSender_noTLSNoMail(t *testing.T) { // G1, G2, G4, G5
 					require.ErrorAs(t, err, c.as)
 				}
 				require.Equal(t, 2, server.Conns(), "no retry")
+				server.AwaitOpen(t, 0)
 				require.Zero(t, server.Count("AUTH")+server.Count("MAIL"))
 			})
 		}
@@ -103,6 +104,8 @@ func TestSender_injectedPlainText(t *testing.T) { // G3
 	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.StartTLS, TLSConfig: cert.Client()})
 	e := sendError(t, s.Ping(t.Context()))
 	require.Equal(t, "tls", e.Stage)
+	require.NoError(t, s.Close())
+	server.AwaitOpen(t, 0)
 	require.Zero(t, server.Count("MAIL"))
 }
 
@@ -169,7 +172,8 @@ func TestSender_silentServer(t *testing.T) { // G6
 					defer cancel()
 					s := newSender(t, server.Addr, opts)
 					done := make(chan error, 1)
-					go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
+					message := newMessage(t, "a@example.com")
+					go func() { done <- s.Send(ctx, message) }()
 					if how == "cancel" {
 						server.Await(t, c.verb, 1)
 						cancel()
@@ -238,7 +242,8 @@ func TestSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline to
 					s := newSender(t, server.Addr, opts)
 					words.Text = strings.Repeat("042137 and more words ", 1<<18) // more than the socket buffers
 					done := make(chan error, 1)
-					go func() { done <- s.Send(ctx, newMessage(t, "a@example.com")) }()
+					message := newMessage(t, "a@example.com")
+					go func() { done <- s.Send(ctx, message) }()
 					if how == "cancel" {
 						server.Await(t, "DATA", 1)
 						cancel()
@@ -388,7 +393,7 @@ func TestSender_leavesNothingBehind(t *testing.T) {
 func nothingRuns(t *testing.T) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
-	for late := time.Now().Add(5 * time.Second); ; runtime.Gosched() {
+	for late := time.Now().Add(time.Minute); ; runtime.Gosched() {
 		all := string(stacks[:runtime.Stack(stacks, true)])
 		if !strings.Contains(all, "internal/smtpclient.") {
 			break

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A swap beside the bare prepared statement that an UPDATE of the same row is, in
-// turn on the same connection. Ratio is what counts.
+// BenchmarkSwap compares a swap with a bare prepared UPDATE of the same row, in turn
+// on the same connection. The result is the ratio.
 func BenchmarkSwap(b *testing.B) {
 	for _, e := range engines {
 		b.Run(e.name, func(b *testing.B) {
@@ -20,7 +20,7 @@ func BenchmarkSwap(b *testing.B) {
 			db := openAt(b, p)
 			db.SetMaxOpenConns(1)
 			s := storeIn(b, p, db, nil)
-			ctx, cancel := context.WithCancel(context.Background()) // as that of a request
+			ctx, cancel := context.WithCancel(context.Background()) // like the context of a request
 			defer cancel()
 			text := "UPDATE otp_ledgers SET value = ?, expires = ? WHERE id = ?"
 			if p.driver == "pgx" {

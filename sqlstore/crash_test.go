@@ -14,20 +14,20 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit/storetest"
 )
 
-// measureEnv asks for the tests that only measure what comes back after a crash,
-// and for power cuts, which need root.
+// measureEnv turns on the tests that only measure what a crash loses, and the power
+// cuts, which need root.
 const measureEnv = "OTP_TEST_CRASHES"
 
-// machine is a server, in a place of its own, that can be crashed.
+// machine is a private server that can be crashed.
 type machine interface {
 	kill(t testing.TB) // kill -9
-	freeze()           // the whole of it
+	freeze()           // all of its processes
 	thaw()
 	restart(t testing.TB) // and wait until it answers
 	stores(t testing.TB) []otp.Store
 }
 
-// crashes are the settings of durability. Those that promise it must keep it.
+// crashes are the durability settings. The durable ones must lose nothing.
 var crashes = []struct {
 	name    string
 	durable bool
@@ -43,8 +43,8 @@ var crashes = []struct {
 	{"SQLite, synchronous=OFF", false, sqliteWith("OFF")},
 }
 
-// crash has many flows going through some crashes and returns what was found
-// after them.
+// crash runs a number of flows, crashes the server several times meanwhile, and
+// returns the result of the audit.
 func crash(t *testing.T, m machine, flows, crashes int, how func(t testing.TB)) storetest.Result {
 	tr := storetest.StartTraffic(t, 16, 10*time.Second, m.stores(t)...)
 	for i := range crashes + 1 {
@@ -71,12 +71,12 @@ func crash(t *testing.T, m machine, flows, crashes int, how func(t testing.TB)) 
 // B16: no code is accepted twice and no acknowledged guess is lost, though the
 // server is killed while clients send and check.
 //
-// Before that, calls return with their context though the server is frozen,
-// whether or not their connections and statements exist already; and they work
-// again when it goes on.
+// Before that, calls return when their contexts end though the server is frozen,
+// whether or not their connections and statements exist already. They work again
+// when the server continues.
 func TestCrash_kill(t *testing.T) {
 	for _, c := range crashes {
-		flows, kills := 150, 1
+		flows, kills := 80, 1
 		switch {
 		case os.Getenv(measureEnv) != "" || testkit.Nightly():
 			flows, kills = 1000, 3

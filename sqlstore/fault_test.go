@@ -27,10 +27,11 @@ func works(t *testing.T, s otp.Store) {
 	require.True(t, swapped)
 }
 
-// Calls return with their context though another session has locked the table.
+// Calls return when their contexts end though another session has locked the
+// table.
 func TestFault_lockedTable(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
-		if p.driver == "sqlite" { // readers wait for writers only without the WAL
+		if p.driver == "sqlite" { // readers wait for writers only without a WAL
 			p = newFile(t, "journal_mode(DELETE)", "busy_timeout(3600000)")
 		}
 		s := storeAt(t, p)
@@ -53,9 +54,9 @@ func TestFault_lockedTable(t *testing.T) {
 		storetest.Ends(t, s)
 		unprepared := storeUnmade(t, p, openAt(t, p))
 		patient, cancel := context.WithCancel(t.Context())
-		defer time.AfterFunc(2*time.Minute, cancel).Stop() // if it comes to the worst
+		defer time.AfterFunc(2*time.Minute, cancel).Stop() // if the test fails
 		first := make(chan error)
-		go func() { // is the one who prepares, and has time
+		go func() { // this call prepares the statement, and waits
 			_, err := unprepared.Load(patient, "k")
 			first <- err
 		}()
@@ -71,7 +72,7 @@ func TestFault_lockedTable(t *testing.T) {
 	})
 }
 
-// Calls return with their context though the pool has no connection for them.
+// Calls return when their contexts end though the pool has no free connection.
 func TestFault_exhaustedPool(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		db := openAt(t, p)
@@ -86,8 +87,9 @@ func TestFault_exhaustedPool(t *testing.T) {
 	})
 }
 
-// Calls return with their context though SQLite waits for its disk, which no
-// driver can end. What they had under way is finished later, on copies.
+// Calls return when their contexts end though SQLite waits for its disk, which no
+// driver can interrupt. Their statements finish later, with copies of the
+// arguments.
 func TestFault_hangingDisk(t *testing.T) {
 	p := newFile(t, "journal_mode(WAL)")
 	spy, db := spyOn(t, p)
@@ -98,13 +100,13 @@ func TestFault_hangingDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, swapped)
 	goOn := spy.hang()
-	defer time.AfterFunc(2*time.Minute, goOn).Stop() // if it comes to the worst
+	defer time.AfterFunc(2*time.Minute, goOn).Stop() // if the test fails
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	swapped, err = s.CompareAndSwap(ctx, "swapped", one, next, time.Hour)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.False(t, swapped)
-	copy(next, "xxxx") // the caller's again
+	copy(next, "xxxx") // the caller owns it again
 	storetest.Ends(t, s)
 	_, err = s.Purge(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -117,7 +119,7 @@ func TestFault_hangingDisk(t *testing.T) {
 	works(t, s)
 }
 
-// Some drivers tell the end of a context in words of their own.
+// Some drivers return their own error when a context ends.
 func TestFault_rudeDriver(t *testing.T) {
 	p := engines[0].make(t)
 	spy, db := spyOn(t, p)
@@ -130,15 +132,15 @@ func TestFault_rudeDriver(t *testing.T) {
 	require.ErrorIs(t, err, spy.rude)
 }
 
-// storeUnmade is a store that has prepared nothing yet.
+// storeUnmade returns a store that has prepared no statement yet.
 func storeUnmade(t testing.TB, p place, db *sql.DB) *sqlstore.Store {
 	s, err := sqlstore.New(db, dialects[p.driver], nil)
 	require.NoError(t, err)
 	return s
 }
 
-// B5: where writes are refused, as by a replica, nothing is verified, and what has been
-// read tells nobody more.
+// B5: if the server rejects writes, as a replica does, no code is verified, and the
+// results do not depend on the code.
 func TestFault_readOnly(t *testing.T) {
 	for name, places := range map[string]func(t *testing.T) (p, readOnly place){
 		"PostgreSQL": func(t *testing.T) (p, readOnly place) {
@@ -181,7 +183,7 @@ func TestFault_readOnly(t *testing.T) {
 	}
 }
 
-// B5: a full disk is an error, and loses nothing.
+// B5: a full disk causes an error and loses nothing.
 func TestFault_fullDisk(t *testing.T) {
 	s := storeAt(t, newFile(t, "journal_mode(WAL)", "max_page_count(50)"))
 	value := make([]byte, 4000)
@@ -213,7 +215,7 @@ func TestFault_fullDisk(t *testing.T) {
 	require.True(t, swapped)
 }
 
-// Without its table a store fails, and works as soon as it is there.
+// A store fails without its table, and works as soon as the table exists.
 func TestFault_noTable(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		s := storeUnmade(t, p, openAt(t, p))
@@ -228,7 +230,7 @@ func TestFault_noTable(t *testing.T) {
 	})
 }
 
-// New refuses what cannot work.
+// New rejects invalid options.
 func TestNew(t *testing.T) {
 	p := newFile(t, "journal_mode(WAL)")
 	db := openAt(t, p)

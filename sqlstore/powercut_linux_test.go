@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// B16: as TestCrash_kill, but the disk too stops at once, with what has been synced
-// and no more: a file system in a file of its own is shut down as by a power cut.
-// Only root can do that.
+// B16: like TestCrash_kill, but the disk stops too and keeps only what has been
+// synced: a file system in an image file is shut down as in a power cut. This needs
+// root.
 func TestCrash_power(t *testing.T) {
 	if os.Getenv(measureEnv) == "" {
 		t.Skip("needs root and loop devices: set " + measureEnv)
@@ -23,10 +23,10 @@ func TestCrash_power(t *testing.T) {
 			d := newDisk(t)
 			t.Setenv("TMPDIR", d.mounted)
 			m := c.start(t)
-			m.stores(t) // makes the table
+			m.stores(t) // creates the table
 			d.sync(t)
 			r := crash(t, m, 1000, 1, func(t testing.TB) {
-				m.freeze() // what it says after the cut nobody would have heard
+				m.freeze() // after the cut it must acknowledge nothing
 				d.cut(t)
 				m.kill(t)
 				d.remount(t)
@@ -53,7 +53,7 @@ func newDisk(t *testing.T) disk {
 	require.NoError(t, os.Truncate(d.image, 1<<30))
 	run(t, "mkfs.ext4", "-q", "-F", d.image)
 	d.mount(t)
-	require.NoError(t, os.Chmod(d.mounted, 0o777)) // servers have users of their own
+	require.NoError(t, os.Chmod(d.mounted, 0o777)) // servers run as other users
 	t.Cleanup(func() {
 		d.unmount(t)
 		os.RemoveAll(dir)

@@ -17,8 +17,8 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// fill stores values under n keys. Those with less than a second to live have
-// expired when it returns.
+// fill stores values under n keys. If ttl is less than a second, fill returns when
+// they have expired.
 func fill(t *testing.T, s *sqlstore.Store, prefix string, n int, ttl time.Duration) {
 	var all sync.WaitGroup
 	for w := range 8 {
@@ -43,7 +43,7 @@ func fill(t *testing.T, s *sqlstore.Store, prefix string, n int, ttl time.Durati
 	all.Wait()
 }
 
-// A purge deletes what has expired and nothing else, in batches.
+// A purge deletes only expired rows, in batches.
 func TestPurge(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		spy, db := spyOn(t, p)
@@ -79,8 +79,8 @@ func TestPurge(t *testing.T) {
 	})
 }
 
-// Purges beside swaps that bring the same keys to life and let them end disturb
-// nobody: no call fails, and nothing that lives is deleted.
+// Concurrent purges do not disturb swaps that create and delete the same keys: no
+// call fails, and no live row is deleted.
 func TestPurge_besideSwaps(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		s := storeAt(t, p)
@@ -112,7 +112,7 @@ func TestPurge_besideSwaps(t *testing.T) {
 				for ctx.Err() == nil {
 					swapped, err := s.CompareAndSwap(ctx, key, nil, []byte("ends"), 1)
 					if failed(err) || !swapped {
-						continue // it has not ended yet
+						continue // it has not expired yet
 					}
 					for swapped = false; !swapped && err == nil; {
 						swapped, err = s.CompareAndSwap(ctx, key, nil, live, time.Hour)
@@ -132,8 +132,8 @@ func TestPurge_besideSwaps(t *testing.T) {
 	})
 }
 
-// Run purges now and at each interval, tells of each purge, goes on after a
-// failure, and ends with its context.
+// Run purges at once and after each interval, reports each purge, continues after an
+// error, and returns when its context ends.
 func TestRun(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		type purge struct {
@@ -167,7 +167,7 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// What a step of a flow costs.
+// The statements of each step of a flow.
 func TestStore_trips(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		spy, db := spyOn(t, p)

@@ -15,7 +15,7 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// B1, B2: two verifiers, each with a pool of its own.
+// B1, B2: two verifiers, each with its own pool.
 func TestStore_races(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		rounds := testkit.Rounds(2, 5)
@@ -26,16 +26,15 @@ func TestStore_races(t *testing.T) {
 	})
 }
 
-// B1, B2: four processes beside this one.
+// B1, B2: several processes.
 func TestStore_processes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		storetest.Processes(t, storeAt(t, p), p.driver+" "+p.dsn, testkit.Rounds(1, 3))
 	})
 }
 
-// Of many swaps from one value at once exactly one is told to have been made, in
-// every isolation level, and none is an error, also where the server ends the losers'
-// statements.
+// Of many concurrent swaps from one value, exactly one is made at every isolation
+// level. None returns an error, even where the server rolls back the others.
 func TestStore_isolation(t *testing.T) {
 	const level = "&default_transaction_isolation="
 	for name, p := range map[string]place{
@@ -83,7 +82,7 @@ func TestStore_isolation(t *testing.T) {
 	}
 }
 
-// B4: a guess stays counted, and a used code used, when the transaction of the
+// B4: a guess stays counted, and a used code stays used, when the transaction of the
 // request around it is rolled back.
 func TestStore_callersTransaction(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
@@ -117,7 +116,7 @@ func TestStore_callersTransaction(t *testing.T) {
 	})
 }
 
-// Several processes may migrate at once, and again.
+// Several processes may migrate at once.
 func TestStore_migrateAtOnce(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		db := openAt(t, p)
@@ -137,8 +136,8 @@ func TestStore_migrateAtOnce(t *testing.T) {
 	})
 }
 
-// A swap of a value for itself is made, though within the same millisecond and for
-// the same time nothing in the row would change.
+// A swap from a value to the same value is made, even within one millisecond and
+// with the same ttl, when the row would not change.
 func TestStore_sameValue(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		s := storeAt(t, p)

@@ -10,7 +10,7 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// The README's Go stands in an Example, and its SQL is what Schema gives.
+// The Go code of the README is in an example, and its SQL is that of Schema.
 func TestREADME(t *testing.T) {
 	code, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)

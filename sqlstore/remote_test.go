@@ -17,18 +17,18 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// SQLite has no server to kill, so this test program plays one: run with
-// remoteEnv set to an address, a space and a DSN it serves the store there.
+// SQLite has no server to kill, so this test program acts as one: if remoteEnv is
+// an address, a space and a DSN, it serves a store at that address.
 const remoteEnv = "OTP_TEST_SQLITE_SERVER"
 
-// Swap is a call of the store by net/rpc. With neither Old nor New it is a Load.
+// Swap is a call of the store over net/rpc. Without Old and New it is a Load.
 type Swap struct {
 	Key      string
 	Old, New []byte
 	TTL      time.Duration
 }
 
-// Answer is what it gives.
+// Answer is the result of a Swap.
 type Answer struct {
 	Value   []byte
 	Swapped bool
@@ -36,7 +36,7 @@ type Answer struct {
 
 type remoteServer struct{ store *sqlstore.Store }
 
-// Call is what net/rpc calls.
+// Call makes one call of the store.
 func (r remoteServer) Call(s Swap, a *Answer) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -48,7 +48,7 @@ func (r remoteServer) Call(s Swap, a *Answer) (err error) {
 	return err
 }
 
-// serveRemote serves until it is killed, where this program is to be a server.
+// serveRemote serves a store until the process is killed, if remoteEnv is set.
 func serveRemote() {
 	addr, dsn, _ := strings.Cut(os.Getenv(remoteEnv), " ")
 	if addr == "" {
@@ -73,14 +73,13 @@ func fail(err error) {
 	}
 }
 
-// remote is a process with a store on an SQLite file, and that store as seen from
-// here.
+// remote is a process with a store on an SQLite file, and a client of that store.
 type remote struct {
 	*servers.Process
 	dir, addr, env string
 }
 
-// startRemote serves a file in dir, synchronous as said.
+// startRemote serves a file in dir with the given setting of synchronous.
 func startRemote(t *testing.T, dir, synchronous string) *remote {
 	r := &remote{dir: dir, addr: fmt.Sprint("127.0.0.1:", servers.FreePort(t))}
 	r.env = remoteEnv + "=" + r.addr + " file:" + dir + "/otp.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(" + synchronous + ")"
@@ -88,7 +87,7 @@ func startRemote(t *testing.T, dir, synchronous string) *remote {
 	return r
 }
 
-// Restart starts the process again and waits for it.
+// Restart starts the process again and waits until it answers.
 func (r *remote) Restart(t testing.TB) {
 	self, err := os.Executable()
 	require.NoError(t, err)

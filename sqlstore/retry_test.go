@@ -16,7 +16,8 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// What the server rolled back is sent again, some times; everything else is told at once.
+// The store retries a statement that the server rolled back, a limited number of
+// times. It returns every other error at once.
 func TestRetry(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -25,7 +26,7 @@ func TestRetry(t *testing.T) {
 	}{
 		{"serialization failure", &pgconn.PgError{Code: "40001"}, 5},
 		{"deadlock in PostgreSQL", &pgconn.PgError{Code: "40P01"}, 5},
-		{"the rest of its class", &pgconn.PgError{Code: "40003", Message: "Error 1213"}, 1}, // not known whether it was made
+		{"the rest of its class", &pgconn.PgError{Code: "40003", Message: "Error 1213"}, 1}, // the outcome is unknown
 		{"deadlock in MariaDB", &mysql.MySQLError{Number: 1213, SQLState: [5]byte([]byte("40001")), Message: "Deadlock found"}, 5},
 		{"lock wait timeout", &mysql.MySQLError{Number: 1205, Message: "Error 1213"}, 1}, // it waited long
 		{"connection lost", errors.New("unexpected EOF"), 1},
@@ -48,8 +49,8 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// A purge locks no row by its expiry: who holds one of its rows may write the
-// index of expiries, and neither is in a deadlock.
+// A purge locks no row by its expiry: another transaction that holds one of its rows
+// may write the index on expiry without a deadlock.
 func TestPurge_lockOrder(t *testing.T) {
 	s, spy, other := besidePurge(t)
 	fill(t, s, "live", 40, time.Hour) // so that few of many rows have expired
@@ -63,12 +64,13 @@ func TestPurge_lockOrder(t *testing.T) {
 	require.Equal(t, []string{"SELECT", "DELETE"}, spy.commands())
 }
 
-// A purge that the server chose to end for a deadlock with a stranger goes on.
+// A purge continues if the server rolls it back in a deadlock with another
+// transaction.
 func TestPurge_deadlock(t *testing.T) {
 	s, spy, other := besidePurge(t)
 	fill(t, s, "dead", 2, 1)
 	spy.commands()
-	for i := range 50 { // InnoDB ends whoever has changed less
+	for i := range 50 { // InnoDB rolls back the smaller transaction
 		must(t, other, "INSERT INTO otp_ledgers VALUES (?, '', 9e12)", fmt.Sprint("other", i))
 	}
 	must(t, other, "SELECT * FROM otp_ledgers WHERE id = 'dead1' FOR UPDATE")
@@ -79,7 +81,7 @@ func TestPurge_deadlock(t *testing.T) {
 	require.Equal(t, []string{"SELECT", "DELETE", "SELECT", "DELETE"}, spy.commands())
 }
 
-// A table with the name of its database needs no database in the session.
+// A table name that includes the database needs no database in the session.
 func TestPurge_otherDatabase(t *testing.T) {
 	p := engines[1].make(t)
 	c, err := mysql.ParseDSN(p.dsn)
@@ -98,7 +100,7 @@ func TestPurge_otherDatabase(t *testing.T) {
 	}
 }
 
-// besidePurge makes a store in MariaDB, and begins another's transaction there.
+// besidePurge creates a store in MariaDB and begins another transaction there.
 func besidePurge(t *testing.T) (*sqlstore.Store, *spy, *sql.Tx) {
 	p := engines[1].make(t)
 	spy, db := spyOn(t, p)
@@ -109,7 +111,7 @@ func besidePurge(t *testing.T) (*sqlstore.Store, *spy, *sql.Tx) {
 	return s, spy, other
 }
 
-// purging starts a purge, and returns when it waits for a row.
+// purging starts a purge and returns when it waits for a row.
 func purging(t *testing.T, s *sqlstore.Store, other *sql.Tx) <-chan int64 {
 	purged := make(chan int64, 1)
 	go func() {
@@ -120,7 +122,7 @@ func purging(t *testing.T, s *sqlstore.Store, other *sql.Tx) <-chan int64 {
 		purged <- deleted
 	}()
 	servers.Wait(t, "the purge to wait", func() error {
-		must(t, other, "DO sleep(0.2)") // the table of transactions stays as it is while it is read more often
+		must(t, other, "DO sleep(0.2)") // innodb_trx is not refreshed while it is read more often
 		var id int
 		return other.QueryRow(`SELECT trx_id FROM information_schema.innodb_trx JOIN information_schema.processlist
 			ON id = trx_mysql_thread_id WHERE db = database() AND trx_state = 'LOCK WAIT'`).Scan(&id)

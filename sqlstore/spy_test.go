@@ -14,13 +14,13 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
-// spy is a driver around a driver that notes what is executed and can hang.
+// spy wraps a driver. It records the statements that are executed, and can hang.
 type spy struct {
 	driver driver.Driver
 	dsn    string
 
 	mu       sync.Mutex
-	executed []string      // the first words of the texts
+	executed []string      // the first word of each statement
 	prepared int           // statements
 	hung     chan struct{} // if not nil, nothing is executed before it is closed, whatever the context
 	rude     error         // if not nil, what an execution returns once its context ends
@@ -43,7 +43,7 @@ func (s *spy) commands() []string {
 	return slices.Clone(s.executed)
 }
 
-// hang lets everything that is executed hang until the returned function is called.
+// hang makes every execution hang until the returned function is called.
 func (s *spy) hang() (goOn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *spy) hang() (goOn func()) {
 	})
 }
 
-// note is called before something is executed, and gives the context to do it with.
+// note is called before each execution and returns the context for it.
 func (s *spy) note(ctx context.Context, text string) (context.Context, error) {
 	s.mu.Lock()
 	s.executed = append(s.executed, strings.Fields(text)[0])
@@ -71,7 +71,7 @@ func (s *spy) note(ctx context.Context, text string) (context.Context, error) {
 		return ctx, rude
 	case hung != nil:
 		<-hung
-		return context.WithoutCancel(ctx), nil // what waits for a disk goes on
+		return context.WithoutCancel(ctx), nil // a statement that waits for a disk continues
 	}
 	return ctx, nil
 }
@@ -125,8 +125,8 @@ var (
 	_ driver.ConnPrepareContext = spyConn{}
 )
 
-// A load and a swap are one statement each, and a statement is prepared once on
-// a connection.
+// A load and a swap are one statement each, and each statement is prepared once on a
+// connection.
 func TestStore_statements(t *testing.T) {
 	eachEngine(t, func(t *testing.T, p place) {
 		s, db := spyOn(t, p)
@@ -158,6 +158,6 @@ func TestStore_statements(t *testing.T) {
 			_, err := store.Load(t.Context(), "k")
 			require.NoError(t, err)
 		}
-		require.Equal(t, 5, s.prepared-before, "by database/sql, since this driver can do no other")
+		require.Equal(t, 5, s.prepared-before, "database/sql prepares them, since this driver can do nothing else")
 	})
 }

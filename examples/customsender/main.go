@@ -1,6 +1,6 @@
-// Customsender sends codes in text messages (SMS) through the HTTP API of a provider,
-// instead of by mail. Copy sender.go and phone.go. The program runs the flow with a
-// provider in its own process and prints each step.
+// Customsender sends codes in text messages (SMS) through the HTTP API of a
+// provider, instead of by mail. Copy sender.go and phone.go. The program runs
+// the flow with a provider in its own process and prints each step.
 package main
 
 import (

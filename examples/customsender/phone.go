@@ -7,11 +7,11 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// ParsePhone parses a telephone number in international form, such as
-// "+44 7700 900123". Use it as Options.ParseAddress. It removes spaces, hyphens, dots
-// and parentheses. The rest must be an ITU-T E.164 number: a plus sign and 7 to 15
-// ASCII digits, of which the first is not 0. It rejects "(0)", which is not dialed
-// from abroad. All spellings of a number return the same Address.
+// ParsePhone parses a telephone number in international form, such as "+44 7700
+// 900123". Use it as Options.ParseAddress. It removes spaces, hyphens, dots and
+// parentheses. The rest must be an ITU-T E.164 number: a plus sign and 7 to 15
+// ASCII digits, of which the first is not 0. It rejects "(0)", which is not
+// dialed from abroad. All spellings of a number return the same Address.
 func ParsePhone(s string) (otp.Address, error) {
 	if len(s) > 40 || strings.Contains(s, "(0)") {
 		return otp.Address{}, badPhone()

@@ -22,17 +22,17 @@ const (
 	maxAnswer   = 64 << 10 // read at most this much of a response, to keep its connection
 )
 
-// SMSSender is an otp.Sender that uses the HTTP API of a provider of text messages.
-// It is safe for concurrent use.
+// SMSSender is an otp.Sender that uses the HTTP API of a provider of text
+// messages. It is safe for concurrent use.
 type SMSSender struct {
 	endpoint string
 	token    string
 	client   *http.Client
 }
 
-// NewSMSSender returns a sender that posts to endpoint with a bearer token. endpoint
-// is an https URL; use http only in tests. If client is nil, http.DefaultClient is
-// used.
+// NewSMSSender returns a sender that posts to endpoint with a bearer token.
+// endpoint is an https URL; use http only in tests. If client is nil,
+// http.DefaultClient is used.
 func NewSMSSender(endpoint, token string, client *http.Client) (*SMSSender, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil || token == "" {
@@ -68,9 +68,9 @@ func (s *SMSSender) Send(ctx context.Context, m otp.Message) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	// written is set before the last byte is sent. While it is false, the provider
-	// cannot have the whole message. WroteRequest would be too late, because ctx
-	// may end between the last byte and the call.
+	// written is set before the last byte is sent. While it is false, the
+	// provider cannot have the whole message. WroteRequest would be too late,
+	// because ctx may end between the last byte and the call.
 	var written atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { written.Store(true) }})
 	request, err := http.NewRequestWithContext(traced, http.MethodPost, s.endpoint, bytes.NewReader(body))
@@ -80,7 +80,8 @@ func (s *SMSSender) Send(ctx context.Context, m otp.Message) error {
 	request.Header.Set("Authorization", "Bearer "+s.token)
 	request.Header.Set("Content-Type", "application/json")
 	// The provider sends one message for each key, so a repeated request is
-	// harmless. net/http repeats one if an idle connection turns out to be closed.
+	// harmless. net/http repeats one if an idle connection turns out to be
+	// closed.
 	request.Header.Set("Idempotency-Key", m.ID)
 	answer, err := s.client.Do(request)
 	if err != nil {
@@ -91,15 +92,16 @@ func (s *SMSSender) Send(ctx context.Context, m otp.Message) error {
 	return verdict(answer.StatusCode)
 }
 
-// verdict returns the error for a status. It leaves out the body of the response,
-// because providers repeat the number and the text there.
+// verdict returns the error for a status. It leaves out the body of the
+// response, because providers repeat the number and the text there.
 func verdict(status int) error {
 	e := &otp.SendError{Stage: "answer", Err: fmt.Errorf("the provider returned status %d", status)}
 	switch {
 	case status/100 == 2:
 		return nil
 	case status == http.StatusConflict, status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		// The first request is still being processed, or a proxy lost the response.
+		// The first request is still being processed, or a proxy lost the
+		// response.
 		e.Temporary, e.MaybeSent = true, true
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusRequestTimeout,
 		status == http.StatusTooManyRequests, status/100 == 5:

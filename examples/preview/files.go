@@ -42,8 +42,8 @@ func writeAll(samples sampler, dir string) error {
 	return nil
 }
 
-// message returns a mail in the format of .eml files, which mail programs open. The
-// mails that the library sends have more header fields.
+// message returns a mail in the format of .eml files, which mail programs open.
+// The mails that the library sends have more header fields.
 func message(mail letter.Mail) ([]byte, error) {
 	var b bytes.Buffer
 	parts := multipart.NewWriter(&b)

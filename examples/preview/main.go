@@ -1,5 +1,5 @@
-// Command preview shows the mail in every language and for every kind of purpose,
-// side by side in a browser or as files.
+// Command preview shows the mail in every language and for every kind of
+// purpose, side by side in a browser or as files.
 //
 //	go run ./examples/preview                   # http://127.0.0.1:8026
 //	go run ./examples/preview -files my/mail    # with custom words and templates

@@ -26,8 +26,9 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// newSender returns a sender for the server in the environment. If none is set, it
-// starts a server that prints each mail to out. done closes the sender and the server.
+// newSender returns a sender for the server in the environment. If none is set,
+// it starts a server that prints each mail to out. done closes the sender and
+// the server.
 func newSender(ctx context.Context, out io.Writer) (sender *smtpsender.Sender, done func(), err error) {
 	url, from := os.Getenv("OTP_SMTP_URL"), os.Getenv("OTP_FROM")
 	if (url == "") != (from == "") {
@@ -133,8 +134,8 @@ func plainText(m *mail.Message) (string, error) {
 	return strings.ReplaceAll(string(text), "\r\n", "\n"), err
 }
 
-// selfSigned creates a certificate for 127.0.0.1 that is valid for a day, and a pool
-// that trusts it.
+// selfSigned creates a certificate for 127.0.0.1 that is valid for a day, and a
+// pool that trusts it.
 func selfSigned() (tls.Certificate, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

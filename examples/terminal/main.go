@@ -1,9 +1,9 @@
-// Terminal verifies an e-mail address in a terminal: it asks for the address, mails a
-// code, and checks the code that you type.
+// Terminal verifies an e-mail address in a terminal: it asks for the address,
+// mails a code, and checks the code that you type.
 //
-// If OTP_SMTP_URL (smtps://user:password@host:465) and OTP_FROM are set, it sends real
-// mail. Otherwise it starts an SMTP server on this machine, sends the mail there over
-// TLS, and shows it.
+// If OTP_SMTP_URL (smtps://user:password@host:465) and OTP_FROM are set, it
+// sends real mail. Otherwise it starts an SMTP server on this machine, sends
+// the mail there over TLS, and shows it.
 package main
 
 import (
@@ -111,8 +111,8 @@ func askAddress(ctx context.Context, t *terminal, verifier *otp.Verifier) (otp.C
 	}
 }
 
-// resend mails the same code again or a new one. It returns the challenge that the
-// next code belongs to.
+// resend mails the same code again or a new one. It returns the challenge that
+// the next code belongs to.
 func resend(ctx context.Context, t *terminal, verifier *otp.Verifier, old otp.Challenge) otp.Challenge {
 	challenge, err := verifier.Resend(ctx, old.ID)
 	var limit *otp.LimitError
@@ -163,8 +163,8 @@ func (t *terminal) ask(ctx context.Context, prompt string) (string, error) {
 	}
 }
 
-// readLines reads in the background, so that an interrupt ends the program while it
-// waits for input. The goroutine ends with the input or the process.
+// readLines reads in the background, so that an interrupt ends the program
+// while it waits for input. The goroutine ends with the input or the process.
 func readLines(in io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {

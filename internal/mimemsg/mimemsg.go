@@ -44,8 +44,9 @@ type Message struct {
 	HTML    string
 }
 
-// Bytes returns the mail with CRLF line endings and without dot stuffing. It returns
-// an error if a header value has a control character; it never removes one silently.
+// Bytes returns the mail with CRLF line endings and without dot stuffing. It
+// returns an error if a header value has a control character; it never removes
+// one silently.
 func (m *Message) Bytes() ([]byte, error) {
 	if !ValidID(m.ID) {
 		return nil, errors.New("mail: message ID: want 1 to 64 letters and digits")
@@ -123,15 +124,16 @@ func (m Mailbox) encode() (string, error) {
 	return (&mail.Address{Name: m.Name, Address: m.Addr}).String(), nil
 }
 
-// encodeWords returns text as encoded words (RFC 2047), or unchanged if it needs no
-// encoding. The first word is short enough for the line that begins with the name of
-// the field, since some parsers fail if that line has only the name.
+// encodeWords returns text as encoded words (RFC 2047), or unchanged if it
+// needs no encoding. The first word is short enough for the line that begins
+// with the name of the field, since some parsers fail if that line has only the
+// name.
 func encodeWords(encoding mime.WordEncoder, text string) string {
 	if encoding.Encode("utf-8", text) == text {
 		return text
 	}
-	// Leading spaces make the encoder end the first word early. Their encoded form
-	// is removed again.
+	// Leading spaces make the encoder end the first word early. Their encoded
+	// form is removed again.
 	spaces, encoded := 12, "____________"
 	if encoding == mime.BEncoding {
 		spaces, encoded = 9, "ICAgICAgICAg"
@@ -139,7 +141,8 @@ func encodeWords(encoding mime.WordEncoder, text string) string {
 	return strings.Replace(encoding.Encode("utf-8", strings.Repeat(" ", spaces)+text), encoded, "", 1)
 }
 
-// checkValue returns an error if s could end a header line, now or after decoding.
+// checkValue returns an error if s could end a header line, now or after
+// decoding.
 func checkValue(s string) error {
 	if err := safetext.Check(s); err != nil {
 		return err
@@ -188,12 +191,12 @@ func writeHeader(b *bytes.Buffer, name, value string) {
 	b.WriteString("\r\n")
 }
 
-// lineEnds converts all line endings to LF. Without it, the quoted-printable writer
-// would lose the second line ending of "\ré\n".
+// lineEnds converts all line endings to LF. Without it, the quoted-printable
+// writer would lose the second line ending of "\ré\n".
 var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
-// writePart writes one part in quoted-printable encoding: whatever the text, its lines
-// are short, are ASCII and end in CRLF.
+// writePart writes one part in quoted-printable encoding: whatever the text,
+// its lines are short, are ASCII and end in CRLF.
 func writePart(w *multipart.Writer, contentType, text string) error {
 	part, err := w.CreatePart(textproto.MIMEHeader{
 		"Content-Type":              {contentType},
@@ -209,8 +212,9 @@ func writePart(w *multipart.Writer, contentType, text string) error {
 	return q.Close()
 }
 
-// CheckLines is the final check of the encoded mail. With a CR or LF that is not part
-// of CRLF, servers could disagree about where the mail ends (RFC 5321 section 2.3.8).
+// CheckLines is the final check of the encoded mail. With a CR or LF that is
+// not part of CRLF, servers could disagree about where the mail ends (RFC 5321
+// section 2.3.8).
 func CheckLines(raw []byte) error {
 	for len(raw) > 0 {
 		i := bytes.IndexByte(raw, '\n')

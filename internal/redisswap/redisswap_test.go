@@ -12,7 +12,7 @@ import (
 
 func TestSHA(t *testing.T) {
 	sum := sha1.Sum([]byte(Script))
-	require.Equal(t, hex.EncodeToString(sum[:]), SHA)
+	require.Equal(t, SHA, hex.EncodeToString(sum[:]))
 }
 
 func TestMilliseconds(t *testing.T) {

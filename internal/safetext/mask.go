@@ -31,8 +31,8 @@ func Text(text, code, address, masked string) string {
 	return Printable(Replace(Replace(text, code, "[code]"), address, masked))
 }
 
-// Printable escapes control characters, including bidirectional ones, and cuts the
-// text to 200 bytes.
+// Printable escapes control characters, including bidirectional ones, and cuts
+// the text to 200 bytes.
 func Printable(text string) string {
 	if Check(text) != nil {
 		quoted := fmt.Sprintf("%+q", text)
@@ -49,8 +49,8 @@ func Cut(text string, n int) string {
 	return text
 }
 
-// Replace replaces every occurrence of old with another text and ignores the case
-// of ASCII letters.
+// Replace replaces every occurrence of old with another text and ignores the
+// case of ASCII letters.
 func Replace(text, old, with string) string {
 	if old == "" {
 		return text

@@ -1,6 +1,6 @@
-// Package safetext checks and masks texts from outside: values that go into a mail,
-// and what a mail server, a sender or an application wrote in an error that will be
-// logged.
+// Package safetext checks and masks texts from outside: values that go into a
+// mail, and what a mail server, a sender or an application wrote in an error
+// that will be logged.
 package safetext
 
 import (
@@ -16,10 +16,10 @@ var (
 	errDigits   = errors.New("contains six digits in a row, which look like a code: separate them with spaces")
 )
 
-// Check returns an error if s is not valid UTF-8 or contains a control character, a
-// line break of any kind or a bidirectional control character. These could end a
-// header (RFC 5322 section 2.2), break a line or change how a text reads. The error
-// does not repeat s.
+// Check returns an error if s is not valid UTF-8 or contains a control
+// character, a line break of any kind or a bidirectional control character.
+// These could end a header (RFC 5322 section 2.2), break a line or change how a
+// text reads. The error does not repeat s.
 func Check(s string) error {
 	for i, r := range s {
 		switch {
@@ -35,9 +35,9 @@ func Check(s string) error {
 	return nil
 }
 
-// CheckBesideCode is Check for texts that a mail shows together with the code. It
-// also returns an error if s has six digits in a row: programs that find the code in
-// a mail look for those.
+// CheckBesideCode is Check for texts that a mail shows together with the code.
+// It also returns an error if s has six digits in a row: programs that find the
+// code in a mail look for those.
 func CheckBesideCode(s string) error {
 	if err := Check(s); err != nil {
 		return err

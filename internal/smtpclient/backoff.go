@@ -11,8 +11,9 @@ import (
 // maxBackoff is the longest pause, as a multiple of the first.
 const maxBackoff = 30
 
-// backoff delays new connections after the server has replied 421 to one. The server
-// then has too many connections or is shutting down; more attempts make that worse.
+// backoff delays new connections after the server has replied 421 to one. The
+// server then has too many connections or is shutting down; more attempts make
+// that worse.
 type backoff struct {
 	first time.Duration // the first pause; 0 disables the delays
 
@@ -23,9 +24,9 @@ type backoff struct {
 	round int           // changes whenever pause does
 }
 
-// next returns how long to wait before a new connection; the wait also ends when over
-// is closed. If it is 0, connect now and pass the result to refused or taken, together
-// with the round.
+// next returns how long to wait before a new connection; the wait also ends
+// when over is closed. If it is 0, connect now and pass the result to refused
+// or taken, together with the round.
 func (b *backoff) next() (wait time.Duration, over <-chan struct{}, round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,8 +40,8 @@ func (b *backoff) next() (wait time.Duration, over <-chan struct{}, round int) {
 	return 0, nil, b.round
 }
 
-// refused records a 421. It ignores connections that were started in an earlier round,
-// which already had its result.
+// refused records a 421. It ignores connections that were started in an earlier
+// round, which already had its result.
 func (b *backoff) refused(round int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,8 +86,8 @@ func (b *backoff) note(round int, err error) {
 	}
 }
 
-// turn waits until a new connection may be opened; c is then nil. If reuse is true, it
-// may return an idle connection instead. The longest waiter is first.
+// turn waits until a new connection may be opened; c is then nil. If reuse is
+// true, it may return an idle connection instead. The longest waiter is first.
 func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err error) {
 	var handed chan *conn // nil until this send waits
 	defer func() {
@@ -125,8 +126,8 @@ func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err er
 	}
 }
 
-// line returns an idle connection or, if there is none, a channel that receives one
-// when it is this caller's turn.
+// line returns an idle connection or, if there is none, a channel that receives
+// one when it is this caller's turn.
 func (p *Pool) line() (*conn, chan *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,7 +139,8 @@ func (p *Pool) line() (*conn, chan *conn) {
 	return nil, handed
 }
 
-// leave ends the wait. It returns a connection that arrived too late to be received.
+// leave ends the wait. It returns a connection that arrived too late to be
+// received.
 func (p *Pool) leave(handed chan *conn) *conn {
 	if handed == nil {
 		return nil

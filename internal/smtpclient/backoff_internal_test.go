@@ -129,8 +129,8 @@ func TestPool_fair(t *testing.T) {
 	})
 }
 
-// New connections wait, longer each time, and one at a time, until the server takes
-// one.
+// New connections wait, longer each time, and one at a time, until the server
+// takes one.
 func TestPool_pausesGrow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(Config{MaxConns: 3, Backoff: time.Second})
@@ -168,8 +168,8 @@ func TestPool_pausesGrow(t *testing.T) {
 	})
 }
 
-// Of a server that allows one connection each sender gets its turn, those too who
-// hold a slot and are held back.
+// Of a server that allows one connection each sender gets its turn, those too
+// who hold a slot and are held back.
 func TestPool_turns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const senders, mails = 12, 100

@@ -23,8 +23,8 @@ func busy(t *testing.T, verb string, extensions ...string) *smtptest.Server {
 	}}.Start(t)
 }
 
-// A server that allows one connection gets all mails over it, and is not asked for
-// another by each sender.
+// A server that allows one connection gets all mails over it, and is not asked
+// for another by each sender.
 func TestPool_sharesWhatTheServerAllows(t *testing.T) {
 	for _, verb := range []string{smtptest.Connect, "EHLO", "MAIL"} {
 		for _, extensions := range [][]string{nil, {"PIPELINING", "CHUNKING"}} {

@@ -32,8 +32,8 @@ type Config struct {
 	TLS      *tls.Config // nil means clear text, which is allowed only for loopback addresses
 	StartTLS bool        // start in clear text and require STARTTLS; false means TLS from the first byte
 
-	// Hello is the name for EHLO. If it is empty, the local address is used as a
-	// literal (RFC 5321 section 4.1.4).
+	// Hello is the name for EHLO. If it is empty, the local address is used as
+	// a literal (RFC 5321 section 4.1.4).
 	Hello string
 
 	// Auth, if not nil, returns the client of one authentication. offered
@@ -53,8 +53,9 @@ type Envelope struct {
 	UTF8     bool   // one of them is not ASCII
 }
 
-// wire is the stream of a go-smtp client. It limits the size of each reply, lets the
-// client read a greeting that was already received, and closes without delay.
+// wire is the stream of a go-smtp client. It limits the size of each reply,
+// lets the client read a greeting that was already received, and closes without
+// delay.
 type wire struct {
 	net.Conn          // TCP, or TLS over it
 	raw      net.Conn // TCP
@@ -84,10 +85,10 @@ func (w *wire) Write(b []byte) (int, error) {
 // Close closes the TCP connection. It sends no TLS alert, which could block.
 func (w *wire) Close() error { return w.raw.Close() }
 
-// guard closes the connection when ctx ends, until stop is called. That interrupts
-// every read and write. Deadlines would not suffice: go-smtp sets its own for each
-// command and none while content is written. If stop returns false, the connection is
-// lost.
+// guard closes the connection when ctx ends, until stop is called. That
+// interrupts every read and write. Deadlines would not suffice: go-smtp sets
+// its own for each command and none while content is written. If stop returns
+// false, the connection is lost.
 func (w *wire) guard(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { w.raw.Close() })
 }
@@ -144,8 +145,8 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	return c, nil
 }
 
-// open prepares a new TCP connection for sending mail. It returns the stage that it
-// reached.
+// open prepares a new TCP connection for sending mail. It returns the stage
+// that it reached.
 func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) {
 	if cfg.StartTLS {
 		if stage, err := c.startTLS(); err != nil {
@@ -195,9 +196,9 @@ func (m mechanismOf) Next(challenge []byte) ([]byte, error) {
 	return append([]byte{}, response...), nil
 }
 
-// startTLS requests TLS in clear text. go-smtp could do that, but it would introduce
-// itself as localhost. Nothing from this part of the conversation is kept (RFC 3207
-// section 4.2).
+// startTLS requests TLS in clear text. go-smtp could do that, but it would
+// introduce itself as localhost. Nothing from this part of the conversation is
+// kept (RFC 3207 section 4.2).
 func (c *conn) startTLS() (stage string, err error) {
 	text := textproto.NewConn(c.wire)
 	if _, _, err := text.ReadResponse(220); err != nil {
@@ -250,9 +251,9 @@ func (c *conn) send(ctx context.Context, env Envelope, content []byte) error {
 // stageDot is the part of [StageData] that starts with the final dot.
 const stageDot = "dot"
 
-// ready reports whether an idle connection can be used, as far as that is visible
-// without a round trip: the server must not have sent anything. It first resets a
-// transaction that was rejected.
+// ready reports whether an idle connection can be used, as far as that is
+// visible without a round trip: the server must not have sent anything. It
+// first resets a transaction that was rejected.
 func (c *conn) ready(ctx context.Context) bool {
 	if c.replies.R.Buffered() > 0 || c.spoke() {
 		return false
@@ -270,9 +271,9 @@ func (c *conn) ready(ctx context.Context) bool {
 	return err == nil && !c.lost && c.replies.R.Buffered() == 0
 }
 
-// spoke reports whether the server sent something or closed the connection: a farewell
-// or an extra reply, on the socket or in the data that TLS read together with the last
-// reply. It does not wait.
+// spoke reports whether the server sent something or closed the connection: a
+// farewell or an extra reply, on the socket or in the data that TLS read
+// together with the last reply. It does not wait.
 func (c *conn) spoke() bool {
 	c.socket.looking, c.socket.heard = true, false
 	_, err := c.wire.Conn.Read(c.socket.one[:])
@@ -298,8 +299,8 @@ func (s *socket) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// quit sends QUIT and closes the connection. It does not wait for the reply, which
-// would not matter.
+// quit sends QUIT and closes the connection. It does not wait for the reply,
+// which would not matter.
 func (c *conn) quit() {
 	c.wire.raw.SetDeadline(time.Now().Add(quitWait))
 	if _, err := c.wire.Conn.Write([]byte("QUIT\r\n")); err == nil {
@@ -308,7 +309,8 @@ func (c *conn) quit() {
 	c.wire.raw.Close()
 }
 
-// loopbackOnly returns an error unless the resolved address is a loopback address.
+// loopbackOnly returns an error unless the resolved address is a loopback
+// address.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {
 	peer, err := netip.ParseAddrPort(address)
 	if err != nil || !peer.Addr().Unmap().IsLoopback() {

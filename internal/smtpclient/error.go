@@ -48,12 +48,13 @@ type Error struct {
 	MaybeSent bool  // the server may have accepted the mail; no reply arrived
 	Err       error // an *smtp.SMTPError if the server replied; ctx.Err() if the context ended
 
-	// contentSent is true if content was written. A retry could then deliver the
-	// mail twice.
+	// contentSent is true if content was written. A retry could then deliver
+	// the mail twice.
 	contentSent bool
 }
 
-// Error returns the stage and the cause, which may contain text from the server.
+// Error returns the stage and the cause, which may contain text from the
+// server.
 func (e *Error) Error() string { return e.Stage + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
@@ -93,8 +94,8 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	}
 	switch reply.Code / 100 {
 	case 5:
-		// Before MAIL, a rejection does not concern the mail: a wrong password or a
-		// blocked host must not count as a rejected recipient.
+		// Before MAIL, a rejection does not concern the mail: a wrong password
+		// or a blocked host must not count as a rejected recipient.
 		e.Permanent = stage == StageMail || stage == StageRcpt || stage == StageData || stage == stageDot
 		fallthrough
 	case 4:
@@ -105,8 +106,8 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	return e
 }
 
-// authError is the error of a SASL mechanism without its text, which may contain text
-// of the server that repeats the password.
+// authError is the error of a SASL mechanism without its text, which may
+// contain text of the server that repeats the password.
 type authError struct{ err error }
 
 // Error omits the text of the cause.
@@ -144,8 +145,8 @@ func (e *Error) retryable() bool {
 	return !e.contentSent && (e.replyCode()/100 == 4 || e.dropped())
 }
 
-// refusal converts a reply and separates its enhanced code (RFC 2034), which is at the
-// beginning of each line, from the text.
+// refusal converts a reply and separates its enhanced code (RFC 2034), which is
+// at the beginning of each line, from the text.
 func refusal(e *textproto.Error) *smtp.SMTPError {
 	reply := &smtp.SMTPError{Code: e.Code, Message: e.Msg}
 	prefix, _, found := strings.Cut(e.Msg, " ")

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// answering is a mechanism of an application's own that answers every challenge.
+// answering is a mechanism of an application's own that answers every
+// challenge.
 type answering func(challenge []byte) ([]byte, error)
 
 func (answering) Start() (mechanism string, first []byte, err error) { return "OWN", nil, nil }

@@ -165,10 +165,11 @@ func (s shape) offers() string {
 	return []string{"", "PIPELINING", "PIPELINING CHUNKING", "CHUNKING"}[s>>14]
 }
 
-// Whatever a server says, leaves unsaid or drops, at every stage and with several
-// sends at once through one pool: each send returns in time, with success only if
-// the server took the mail, else with an error that tells what is known of it; no
-// mail is written twice; the pool is as good as before, and nothing is left open.
+// Whatever a server says, leaves unsaid or drops, at every stage and with
+// several sends at once through one pool: each send returns in time, with
+// success only if the server took the mail, else with an error that tells what
+// is known of it; no mail is written twice; the pool is as good as before, and
+// nothing is left open.
 func FuzzPool(f *testing.F) {
 	cert := smtptest.NewCert(f, "127.0.0.1")
 	words := []string{"", "250 ok", "354 go\r\n250 ok", "550 no\r\n220 hi", "nonsense", "250-a\r\n250-b"}

@@ -45,11 +45,12 @@ func (d *deaf) SetDeadline(time.Time) error      { return nil }
 func (d *deaf) SetReadDeadline(time.Time) error  { return nil }
 func (d *deaf) SetWriteDeadline(time.Time) error { return nil }
 
-// accepted are the replies without which no mail is sent: to DATA and to the dot.
+// accepted are the replies without which no mail is sent: to DATA and to the
+// dot.
 var accepted = regexp.MustCompile(`(?s)354.*\n250`)
 
-// No bytes of a server bring a panic, a hang, or a success that the server did not
-// state, and none brings a word in clear to one that does not speak TLS.
+// No bytes of a server bring a panic, a hang, or a success that the server did
+// not state, and none brings a word in clear to one that does not speak TLS.
 func FuzzSMTPReplies(f *testing.F) {
 	const good = "220 hi\r\n250-hi\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n"
 	for _, s := range []string{
@@ -63,7 +64,8 @@ func FuzzSMTPReplies(f *testing.F) {
 		f.Add([]byte(s), uint16(7), false, true)
 	}
 	f.Fuzz(func(t *testing.T, says []byte, atOnce uint16, utf8, startTLS bool) {
-		// Written short, so that the fuzzer does not spend its time on making it so.
+		// Written short, so that the fuzzer does not spend its time on making
+		// it so.
 		says = bytes.Replace(says, []byte("{long}"), bytes.Repeat([]byte("250-x\r\n"), 10000), 3)
 		server := &deaf{says: bytes.NewReader(says), atOnce: 1 + int(atOnce)}
 		cfg := &Config{StartTLS: startTLS}

@@ -13,7 +13,8 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
-// corked is a connection whose writes wait until it is told to write them at once.
+// corked is a connection whose writes wait until it is told to write them at
+// once.
 type corked struct {
 	net.Conn
 	mu   sync.Mutex
@@ -38,9 +39,9 @@ func (c *corked) uncork() {
 	c.held = nil
 }
 
-// A reply too many in a TLS record of its own is read by crypto/tls together with
-// the last one and seen by nobody. Over a connection that is out of step by one
-// reply the refusal of the next mail would be missed.
+// A reply too many in a TLS record of its own is read by crypto/tls together
+// with the last one and seen by nobody. Over a connection that is out of step
+// by one reply the refusal of the next mail would be missed.
 func TestPool_replyTooManyOverTLS(t *testing.T) {
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

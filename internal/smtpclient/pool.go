@@ -1,6 +1,6 @@
-// Package smtpclient sends mail through one SMTP server with a limited number of
-// pooled connections. It extends go-smtp with contexts, limits on the size of replies,
-// no credentials in clear text, and classified errors.
+// Package smtpclient sends mail through one SMTP server with a limited number
+// of pooled connections. It extends go-smtp with contexts, limits on the size
+// of replies, no credentials in clear text, and classified errors.
 package smtpclient
 
 import (
@@ -14,13 +14,13 @@ const (
 	// maxRetries is the maximum number of retries within one call.
 	maxRetries = 2
 
-	// retryPause is the pause before the first retry. The pause before the second
-	// is four times as long.
+	// retryPause is the pause before the first retry. The pause before the
+	// second is four times as long.
 	retryPause = 100 * time.Millisecond
 )
 
-// Pool is a limited set of connections to one server. It is safe for concurrent use
-// and has no background goroutine.
+// Pool is a limited set of connections to one server. It is safe for concurrent
+// use and has no background goroutine.
 type Pool struct {
 	cfg     Config
 	slots   chan struct{} // one for each connection in use; the longest waiter is next
@@ -45,9 +45,9 @@ func NewPool(cfg Config) *Pool {
 	}
 }
 
-// Send sends one mail. After a 4yz reply or a dropped connection it retries up to
-// twice, but only if no content was written: then no mail can arrive twice (RFC 5321
-// section 4.5.3.2.6). The error is an *[Error].
+// Send sends one mail. After a 4yz reply or a dropped connection it retries up
+// to twice, but only if no content was written: then no mail can arrive twice
+// (RFC 5321 section 4.5.3.2.6). The error is an *[Error].
 func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 	pause := p.pause
 	var before error
@@ -92,8 +92,9 @@ func (p *Pool) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the idle connections. Sends in progress finish; their connections are
-// closed afterwards. Waiting and later sends fail with [ErrClosed].
+// Close closes the idle connections. Sends in progress finish; their
+// connections are closed afterwards. Waiting and later sends fail with
+// [ErrClosed].
 func (p *Pool) Close() {
 	p.mu.Lock()
 	idle := p.idle
@@ -221,8 +222,8 @@ func (p *Pool) pop() *conn {
 	return c
 }
 
-// makeRoom closes the oldest idle connection if a new one would exceed the maximum.
-// The caller holds a slot, which counts for the new connection.
+// makeRoom closes the oldest idle connection if a new one would exceed the
+// maximum. The caller holds a slot, which counts for the new connection.
 func (p *Pool) makeRoom() {
 	p.mu.Lock()
 	var c *conn
@@ -237,8 +238,8 @@ func (p *Pool) makeRoom() {
 	}
 }
 
-// keep passes c to the send that has waited longest, or else adds it to the idle
-// connections. It closes c if c has sent MaxPerConn mails.
+// keep passes c to the send that has waited longest, or else adds it to the
+// idle connections. It closes c if c has sent MaxPerConn mails.
 func (p *Pool) keep(c *conn) {
 	if c.sent >= p.cfg.MaxPerConn {
 		c.quit()

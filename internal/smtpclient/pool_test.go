@@ -90,7 +90,7 @@ func TestPool_lastUsedFirst(t *testing.T) {
 	for range 3 {
 		require.NoError(t, pool.Send(t.Context(), envelope, content))
 	}
-	require.Len(t, server.Mails(1), 0)
+	require.Empty(t, server.Mails(1))
 	require.Len(t, server.Mails(2), 3)
 
 	require.NoError(t, pool.Ping(t.Context()), "a third makes room")

@@ -41,8 +41,8 @@ func TestPool_pauseEndsWithContext(t *testing.T) {
 	require.Equal(t, 1, server.Conns())
 }
 
-// G11: a kept connection that the server has closed is replaced at once, without the
-// pause of a retry.
+// G11: a kept connection that the server has closed is replaced at once,
+// without the pause of a retry.
 func TestPool_staleConnectionWithoutPause(t *testing.T) {
 	for name, reply := range map[string]string{"dropped in between": "", "421 to MAIL": "421 4.4.2 idle too long", "drop at MAIL": smtptest.Drop} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,9 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 )
 
-// A connection on which anything is to be heard is not used again: a reply too many,
-// half of one, and the end. Session tickets of TLS are read with the first reply.
+// A connection on which anything is to be heard is not used again: a reply too
+// many, half of one, and the end. Session tickets of TLS are read with the
+// first reply.
 func TestConn_spoke(t *testing.T) {
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	for name, c := range map[string]struct {
@@ -41,7 +42,7 @@ func TestConn_spoke(t *testing.T) {
 			peer, err := listener.Accept()
 			require.NoError(t, err)
 			defer peer.Close()
-			conn, server := newConn(raw, "app.acme.example"), net.Conn(peer)
+			conn, server := newConn(raw, "app.acme.example"), peer
 			if c.secure {
 				server = tls.Server(peer, cert.Server())
 				config := cert.Client()

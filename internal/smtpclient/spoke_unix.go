@@ -9,8 +9,9 @@ import (
 	"syscall"
 )
 
-// looker returns a function that reads available data without waiting. It returns
-// os.ErrDeadlineExceeded if there is none. It is not safe for concurrent use.
+// looker returns a function that reads available data without waiting. It
+// returns os.ErrDeadlineExceeded if there is none. It is not safe for
+// concurrent use.
 func looker(c net.Conn) func(b []byte) (int, error) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {

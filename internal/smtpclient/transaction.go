@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// step is a command of a transaction, in parts, and the first digits of the expected
-// reply code.
+// step is a command of a transaction, in parts, and the first digits of the
+// expected reply code.
 type step struct {
 	stage   string
 	command [3]string
@@ -17,14 +17,17 @@ type step struct {
 }
 
 // transact sends one mail to one recipient in as few round trips as the server
-// supports. It needs four, or two with PIPELINING (RFC 2920), which allows MAIL, RCPT
-// and DATA in one write, or one with CHUNKING too (RFC 3030), which allows the content
-// in the same write. The client of go-smtp waits for the reply to each command.
+// supports. It needs four, or two with PIPELINING (RFC 2920), which allows
+// MAIL, RCPT and DATA in one write, or one with CHUNKING too (RFC 3030), which
+// allows the content in the same write. The client of go-smtp waits for the
+// reply to each command.
 //
-// Every line of content must end in CRLF, and it must contain no other CR or LF.
+// Every line of content must end in CRLF, and it must contain no other CR or
+// LF.
 //
-// transact returns the stage that was reached. contentSent is true if all the content
-// was written and was not definitely rejected; the mail must then not be sent again.
+// transact returns the stage that was reached. contentSent is true if all the
+// content was written and was not definitely rejected; the mail must then not
+// be sent again.
 func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent bool, err error) {
 	if strings.ContainsAny(env.From+env.To, "\r\n<> ") {
 		return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: errEnvelope}
@@ -55,7 +58,8 @@ func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent
 	return stage, contentSent, err
 }
 
-// data performs the steps, the last of which is DATA, and then sends the content.
+// data performs the steps, the last of which is DATA, and then sends the
+// content.
 func (c *conn) data(steps []step, content []byte) (stage string, contentSent bool, err error) {
 	if stage, waiting, err := c.commands(steps); err != nil {
 		if waiting {
@@ -75,9 +79,9 @@ func (c *conn) data(steps []step, content []byte) (stage string, contentSent boo
 	return stageDot, true, err
 }
 
-// commands sends commands, reads all replies and returns the first failure. waiting is
-// true if the last command got the expected reply although an earlier one was
-// rejected.
+// commands sends commands, reads all replies and returns the first failure.
+// waiting is true if the last command got the expected reply although an
+// earlier one was rejected.
 func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	if c.pipelining {
 		if err := c.write(lines(c.out[:0], steps)); err != nil {
@@ -105,8 +109,8 @@ func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 	return stage, err != nil && waiting, err
 }
 
-// chunk performs the steps, the last of which is BDAT, with the content in the same
-// write.
+// chunk performs the steps, the last of which is BDAT, with the content in the
+// same write.
 func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bool, err error) {
 	if err := c.write(append(lines(slices.Grow(c.out[:0], len(content)+600), steps), content...)); err != nil {
 		return StageMail, false, err // not everything was sent
@@ -115,7 +119,8 @@ func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bo
 		refused, heard := c.read(s.want)
 		if refused != nil && err == nil {
 			stage, err = s.stage, refused
-			// If the sender or the recipient was rejected, nobody gets the mail.
+			// If the sender or the recipient was rejected, nobody gets the
+			// mail.
 			contentSent = !heard || s.stage == stageDot
 		}
 		if !heard {
@@ -132,7 +137,8 @@ func (c *conn) chunk(steps []step, content []byte) (stage string, contentSent bo
 	return stage, contentSent, err
 }
 
-// write writes b. It keeps b as a buffer but clears it, since it contains a code.
+// write writes b. It keeps b as a buffer but clears it, since it contains a
+// code.
 func (c *conn) write(b []byte) error {
 	_, err := c.wire.Write(b)
 	clear(b)
@@ -152,14 +158,15 @@ func (c *conn) read(want int) (err error, heard bool) {
 		return nil, true
 	}
 	_, _, err = c.replies.ReadResponse(want)
-	if refusal, ok := err.(*textproto.Error); ok {
+	if refusal, ok := err.(*textproto.Error); ok { //nolint:errorlint // net/textproto returns it itself
 		return err, refusal.Code >= 400 && refusal.Code < 600
 	}
 	return err, err == nil
 }
 
-// simple returns the length of the reply at the beginning of b if it is complete, has
-// one line and is the expected one, as most replies are. Otherwise it returns 0.
+// simple returns the length of the reply at the beginning of b if it is
+// complete, has one line and is the expected one, as most replies are.
+// Otherwise it returns 0.
 func simple(b []byte, want int) int {
 	end := bytes.IndexByte(b, '\n')
 	if end < 4 || b[3] != ' ' {
@@ -188,8 +195,9 @@ func lines(b []byte, steps []step) []byte {
 	return b
 }
 
-// stuffed appends content and the final dot to b. It doubles each dot at the beginning
-// of a line (RFC 5321 section 4.5.2). All lines of content end in CRLF.
+// stuffed appends content and the final dot to b. It doubles each dot at the
+// beginning of a line (RFC 5321 section 4.5.2). All lines of content end in
+// CRLF.
 func stuffed(b, content []byte) []byte {
 	b = slices.Grow(b, len(content)+64)
 	if bytes.HasPrefix(content, []byte(".")) {

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reply is taken without textproto only where textproto would take it too, and
-// what comes after it is left alone.
+// A reply is taken without textproto only where textproto would take it too,
+// and what comes after it is left alone.
 func FuzzSimpleReply(f *testing.F) {
 	good := map[string]int{"250 ok\r\n": 250, "250 ok\n250 x\r\n": 250, "250 \n": 250, "251 on\r\n": 25, "354 go\r\n": 354, "220 2.0.0 x\r\n": 2}
 	for reply, want := range good {

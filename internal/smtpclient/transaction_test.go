@@ -136,11 +136,11 @@ func TestTransaction_refusals(t *testing.T) {
 				kept = 1
 			}
 			server.AwaitOpen(t, kept)
-			require.Equal(t, c.mails, len(server.Mails(0)))
+			require.Len(t, server.Mails(0), c.mails)
 			require.Equal(t, c.conns, server.Conns())
 
 			require.NoError(t, pool.Send(t.Context(), envelope, []byte(dotted)))
-			require.Equal(t, c.mails+1, len(server.Mails(0)))
+			require.Len(t, server.Mails(0), c.mails+1)
 			require.Equal(t, c.after, server.Conns())
 			pool.Close()
 			server.AwaitOpen(t, 0)

@@ -1,4 +1,4 @@
-//lint:file-ignore ST1008 what the library returned stands together, before what the model says
+//lint:file-ignore ST1008 the results of the library stand together, before the answer of the model
 
 package model
 
@@ -15,7 +15,7 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// actions are what can happen; one that is there twice happens more often.
+// actions returns what can happen. An action with two names happens more often.
 func (w *world) actions() map[string]func(*rapid.T) {
 	named := map[string]func(){
 		"send": w.send, "send 2": w.send, "send to nobody": w.sendToNobody,
@@ -32,7 +32,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 	return actions
 }
 
-// drawCall draws a call that can be made in the middle of another.
+// drawCall draws a call that can be made during another.
 func (w *world) drawCall() func() {
 	name := rapid.SampledFrom([]string{"check", "check", "send", "resend", "forget", "status"}).Draw(w.T, "meanwhile")
 	return map[string]func(){"check": w.check, "send": w.send, "resend": w.resend, "forget": w.forget, "status": w.status}[name]
@@ -54,7 +54,7 @@ func (w *world) drawVerifierFor(id string) (*otp.Verifier, policy, string) {
 	return v, p, purpose
 }
 
-// check makes a Check with everything drawn.
+// check makes a random Check.
 func (w *world) check() {
 	id := w.drawID()
 	w.checkInput(id, w.drawInput(id, "right", "right", "spelled", "wrong", "wrong", "wrong", "of another", "odd"))
@@ -85,7 +85,7 @@ func (w *world) checkBy(v *otp.Verifier, p policy, purpose, id, input string) (o
 	return c, a
 }
 
-// status makes a Status with everything drawn.
+// status makes a random Status.
 func (w *world) status() {
 	id := w.drawID()
 	v, p, purpose := w.drawVerifierFor(id)
@@ -95,7 +95,7 @@ func (w *world) status() {
 	})
 }
 
-// forget makes a Forget of an address in any spelling.
+// forget makes a Forget of a random address in any spelling.
 func (w *world) forget() {
 	typed := rapid.SampledFrom(rapid.SampledFrom(persons).Draw(w.T, "person")).Draw(w.T, "to")
 	v, p := w.verifier(w.drawSide(), "login")
@@ -113,7 +113,7 @@ func (w *world) forget() {
 	})
 }
 
-// sendToNobody makes calls with what is no address.
+// sendToNobody makes calls with invalid addresses.
 func (w *world) sendToNobody() {
 	v, _ := w.verifier(w.drawSide(), "login")
 	for _, typed := range []string{"", "ann", "ann@example.com, bob@example.com"} {
@@ -127,7 +127,7 @@ func (w *world) sendToNobody() {
 	}
 }
 
-// rotate gives the verifiers other secrets, most often the next ones of a rotation.
+// rotate gives the verifiers other secrets, mostly the next ones of a rotation.
 func (w *world) rotate() {
 	if rapid.IntRange(0, 3).Draw(w.T, "a secret is lost") == 0 {
 		w.ring = rapid.IntRange(0, len(rings)-1).Draw(w.T, "secrets")
@@ -193,28 +193,28 @@ func (w *world) flood() {
 	}
 }
 
-// fill gives a request the vars with which its challenge is large, and where its lane is
-// nearly full as large as fits, or a byte more.
+// fill adds vars to a request that make its challenge large. If its lane is nearly
+// full, the challenge just fits or is one byte too large.
 func (w *world) fill(side int, r *request) {
 	_, p := w.verifier(side, r.purpose)
 	to, err := otp.ParseEmail(r.To)
 	if err != nil {
 		w.Fatal(err)
 	}
-	r.Proven = true // a lane of their own
-	c := &challenge{wish: wish{to: to, whose: addressLedger(p, to), lane: known, purpose: r.purpose, locale: r.Locale, vars: map[string]string{"text": ""}}}
-	if c.signs = p.short[kindOf(r.purpose)].n; w.m.strongOnly(p, c.whose, known) {
-		c.signs = fourteen.n
+	r.Proven = true // large challenges have a lane for themselves
+	c := &challenge{opening: opening{to: to, whose: addressLedger(p, to), lane: known, purpose: r.purpose, locale: r.Locale, vars: map[string]string{"text": ""}}}
+	if c.length = p.short[kindOf(r.purpose)].n; w.m.strongOnly(p, c.whose, known) {
+		c.length = fourteen.n
 	}
 	n := 500
-	if rest := maxBytes - size(w.m.lane(c.wish)...) - size(c); rest > 0 && rest < n {
+	if rest := maxBytes - size(w.m.lane(c.opening)...) - size(c); rest > 0 && rest < n {
 		n = rest + rapid.IntRange(0, 1).Draw(w.T, "too much")
 	}
 	r.Vars = map[string]string{"text": strings.Repeat("a", n)}
 }
 
-// storm opens challenges without end where the budgets are of a hundred: it passes
-// them, or guesses at them in vain, and comes again when there is room.
+// storm opens many challenges where the budgets are a hundred. It passes them, or
+// guesses in vain, and returns when there is room.
 func (w *world) storm() {
 	side := w.drawSide()
 	if !w.setups[side].fewCodes || rapid.IntRange(0, 2).Draw(w.T, "storm") > 0 {
@@ -223,7 +223,7 @@ func (w *world) storm() {
 	r := w.drawRequest(persons[0])
 	r.smooth, r.Proven = true, rapid.Bool().Draw(w.T, "all proven")
 	if !r.Proven {
-		r.Client, r.Device, r.token = clients[0][0], "", token{} // the client's budget is spent first
+		r.Client, r.Device, r.token = clients[0][0], "", token{} // spends the client's budget first
 	}
 	v, p := w.verifier(side, r.purpose)
 	kind, n := "right", 101
@@ -246,13 +246,13 @@ func (w *world) storm() {
 	}
 }
 
-// oldDevice comes back with the token of a device when its time is nearly over, or just over.
+// oldDevice uses the token of a device just before or just after it expires.
 func (w *world) oldDevice() {
 	if len(w.tokens) == 0 {
 		w.Skip("no tokens")
 	}
 	if rapid.IntRange(0, 2).Draw(w.T, "old") > 0 {
-		return // half a year is the end of everything else
+		return // after half a year everything else has expired
 	}
 	r := w.drawRequest(persons[0])
 	r.token = rapid.SampledFrom(w.tokens).Draw(w.T, "token")
@@ -261,7 +261,7 @@ func (w *world) oldDevice() {
 	w.sendBy(w.drawSide(), r)
 }
 
-// drawToken draws what is sent as the token of a device: often none.
+// drawToken draws the token of a device, often none.
 func (w *world) drawToken() token {
 	n := rapid.IntRange(0, 7).Draw(w.T, "device")
 	switch {
@@ -273,13 +273,13 @@ func (w *world) drawToken() token {
 	t := rapid.SampledFrom(w.tokens).Draw(w.T, "token")
 	if n == 4 {
 		t.forged = true
-		t.text = otherSign(t.text, rapid.IntRange(0, len(t.text)-2).Draw(w.T, "at"))
+		t.text = otherLetter(t.text, rapid.IntRange(0, len(t.text)-2).Draw(w.T, "at"))
 	}
 	return t
 }
 
-// opens says whether a token opens the known lane of an address. Its life is
-// counted in whole seconds.
+// opens reports whether a token opens the lane of known devices of an address. Its
+// age counts in whole seconds.
 func (t token) opens(p policy, to otp.Address, now int64) bool {
 	why := "taken"
 	switch {
@@ -298,16 +298,16 @@ func (t token) opens(p policy, to otp.Address, now int64) bool {
 	return why == "taken"
 }
 
-// otherSign changes one sign of a text.
-func otherSign(text string, at int) string {
-	sign := "A"
+// otherLetter changes one character of a text.
+func otherLetter(text string, at int) string {
+	letter := "A"
 	if text[at] == 'A' {
-		sign = "B"
+		letter = "B"
 	}
-	return text[:at] + sign + text[at+1:]
+	return text[:at] + letter + text[at+1:]
 }
 
-// drawID draws the ID of a challenge, most often a late and live one, or of none.
+// drawID draws the ID of a challenge, mostly of a late and live one, or a forged ID.
 func (w *world) drawID() string {
 	var all, good []string
 	for _, c := range w.m.challenges {
@@ -324,7 +324,7 @@ func (w *world) drawID() string {
 	switch n := rapid.IntRange(0, 19).Draw(w.T, "ID"); {
 	case n == 0:
 		id := rapid.SampledFrom(all).Draw(w.T, "forged from")
-		changed := otherSign(id, rapid.IntRange(0, 63).Draw(w.T, "at"))
+		changed := otherLetter(id, rapid.IntRange(0, 63).Draw(w.T, "at"))
 		return rapid.SampledFrom([]string{changed, changed, "", id[:63], id + "A", id[:63] + "="}).Draw(w.T, "forged")
 	case n <= 2 || len(good) == 0:
 		return rapid.SampledFrom(all).Draw(w.T, "one of all")
@@ -335,7 +335,7 @@ func (w *world) drawID() string {
 	}
 }
 
-// drawInput draws what somebody types for a challenge.
+// drawInput draws the input of a person for a challenge.
 func (w *world) drawInput(id string, kinds ...string) string {
 	right, codes := "000000", []string(nil)
 	for _, c := range w.m.challenges {
@@ -345,7 +345,7 @@ func (w *world) drawInput(id string, kinds ...string) string {
 		if c.id != "" && c.id == id && c.code != "" {
 			right = c.code
 		} else if c.id != "" && c.id == id {
-			right = strings.Repeat("0", c.signs)
+			right = strings.Repeat("0", c.length)
 		}
 	}
 	switch rapid.SampledFrom(kinds).Draw(w.T, "input") {
@@ -361,7 +361,7 @@ func (w *world) drawInput(id string, kinds ...string) string {
 	return right
 }
 
-// otherDigit changes one sign of a code.
+// otherDigit changes one character of a code.
 func otherDigit(code string, at int) string {
 	digit := "7"
 	if code[at] == '7' {
@@ -370,7 +370,7 @@ func otherDigit(code string, at int) string {
 	return code[:at] + digit + code[at+1:]
 }
 
-// oddInputs are codes of nothing, or of the wrong kind.
+// oddInputs are not codes, or are codes of the wrong kind.
 var oddInputs = []string{
 	"", "12345", "1234567", "00000O", "000000", "00000000", "ZZZZZZZZZZZZZZ", "12345678901234", "ABCDEFGHIJKLMN", strings.Repeat("9", 70),
 }

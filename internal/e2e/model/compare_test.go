@@ -10,7 +10,7 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// verdictOf names an error.
+// verdictOf returns the verdict of an error.
 func verdictOf(err error) verdict {
 	for v, is := range map[verdict]error{
 		badAddress: otp.ErrAddress, malformed: otp.ErrMalformed, wrong: otp.ErrCode, expired: otp.ErrExpired,
@@ -35,7 +35,7 @@ func verdictOf(err error) verdict {
 	}
 }
 
-// compare holds what a call returned against what the model says.
+// compare compares the results of a call with the model's answer.
 func (w *world) compare(want answer, got otp.Challenge, err error) {
 	defer func() {
 		if w.Failed() {
@@ -55,7 +55,7 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	if saw := slices.Contains(w.saw, otpevent.ClockBack); saw != want.clockBack {
 		w.Fatalf("an event for a clock that is behind: %t, the model says %t", saw, want.clockBack)
 	}
-	if saw := slices.Contains(w.saw, otpevent.UnknownKey); saw != want.unknownKey && !w.raced { // in a race one is told of each load
+	if saw := slices.Contains(w.saw, otpevent.UnknownKey); saw != want.unknownKey && !w.raced { // in a race, each load reports it
 		w.Fatalf("an event for an unknown secret: %t, the model says %t", saw, want.unknownKey)
 	}
 	c := want.about
@@ -68,17 +68,17 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	if c.id == "" { // new
 		for _, other := range w.m.challenges {
 			if other.id == got.ID {
-				w.Fatal("an ID for the second time")
+				w.Fatal("a duplicate ID")
 			}
 		}
 		c.id = got.ID
 	}
-	if c.reference == "" { // of a decoy, in no mail
+	if c.reference == "" { // a decoy has no mail to read it from
 		c.reference = got.Reference
 	}
 	resendAt := time.UnixMilli(want.resendAt)
 	if want.noResendAt || want.room && !got.ResendAt.After(time.UnixMilli(max(want.resendAt, c.sentAt))) {
-		resendAt = got.ResendAt // may be past; is SentAt where no limit is full, also by a slow clock
+		resendAt = got.ResendAt // may be past; without a full limit it is SentAt, also by a slow clock
 	}
 	expect := otp.Challenge{
 		ID: c.id, Masked: c.to.Masked(), Purpose: c.purpose, Reference: c.reference, Strong: c.strong,
@@ -95,14 +95,15 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	}
 }
 
-// compareSwaps holds how often the store was written to, and for how long, against the model.
+// compareSwaps compares how often the verifier wrote, and for how long, with the
+// model.
 func (w *world) compareSwaps() {
 	if !slices.Equal(w.counting.ttls, w.m.swaps) {
 		w.Fatalf("the verifier wrote for %v, the model for %v milliseconds", w.counting.ttls, w.m.swaps)
 	}
 }
 
-// A seen is a Challenge that fmt shows whole and reflect can compare.
+// A seen is a Challenge that fmt prints in full and reflect can compare.
 type seen struct {
 	ID, To, Masked, Purpose, Reference string
 	Vars                               map[string]string

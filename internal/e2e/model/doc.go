@@ -1,4 +1,4 @@
-// Package model holds nothing but tests: a second statement of the rules about
-// guesses, sends and time, written from the documentation and not from the
-// code, and random histories in which a real verifier must answer as it does.
+// Package model holds only tests. They state the rules about guesses, mails and
+// time a second time, from the documentation and not from the code, and compare
+// real verifiers with this model in random and in concurrent histories.
 package model

@@ -1,6 +1,6 @@
 package model
 
-// verdict names what a call answers.
+// A verdict is the outcome of a call.
 type verdict string
 
 const (
@@ -19,21 +19,21 @@ const (
 	broken      verdict = "failure of the system"
 )
 
-// An answer is what a call must return.
+// An answer is everything that a call must return.
 type answer struct {
 	verdict
 	retryAfter int64      // with limited
-	about      *challenge // nil: the zero Challenge
+	about      *challenge // nil for the zero Challenge
 	passed     bool       // with To, Vars and Device
 	left       int        // guesses
-	resendAt   int64      // when another mail can go
-	room       bool       // it can go now: any earlier moment will do
-	noResendAt bool       // the challenge was erased meanwhile: any moment will do
-	clockBack  bool       // an event tells of a clock that is behind
-	unknownKey bool       // an event tells of a ledger under an unknown secret
+	resendAt   int64      // when another mail may be sent
+	room       bool       // it may be sent now, so any earlier moment will do
+	noResendAt bool       // the challenge was erased meanwhile, so any moment will do
+	clockBack  bool       // an event reports a clock that is behind
+	unknownKey bool       // an event reports a ledger under an unknown secret
 }
 
-// show is an answer with the challenge as it stands.
+// show returns an answer with the present state of the challenge.
 func (m *model) show(p policy, v verdict, c *challenge) answer {
 	a := answer{verdict: v, about: c, left: c.guesses - c.wrong}
 	a.resendAt = m.roomAt(mailed, c.whose, c.lane, p.mails)
@@ -41,8 +41,8 @@ func (m *model) show(p policy, v verdict, c *challenge) answer {
 	return a
 }
 
-// judge decides in this order: bad ID, bad shape, unknown, clock, expired, exhausted,
-// escalated, malformed, wrong; here from unknown to escalated.
+// judge decides from "unknown" to "escalated" in the whole order: bad ID, bad
+// shape, unknown, clock, expired, exhausted, escalated, malformed, wrong.
 func (m *model) judge(p policy, purpose string, c *challenge) (a answer, repaired bool) {
 	readable, repaired := m.load(p, c.whose)
 	if !readable {
@@ -68,7 +68,7 @@ func (m *model) judge(p policy, purpose string, c *challenge) (a answer, repaire
 	return m.show(p, v, c), repaired
 }
 
-// state is how a challenge stands that is there.
+// state returns the state of a challenge that is in its ledger.
 func (m *model) state(p policy, c *challenge) verdict {
 	switch {
 	case m.now < c.sentAt-minute:
@@ -83,7 +83,7 @@ func (m *model) state(p policy, c *challenge) verdict {
 	return fine
 }
 
-// check is a guess.
+// check is the model's Check.
 func (m *model) check(p policy, purpose, id, input string) answer {
 	c := m.find(p, id)
 	if c == nil {
@@ -133,7 +133,7 @@ func (m *model) check(p policy, purpose, id, input string) answer {
 	return a
 }
 
-// status is a look that changes nothing.
+// status is the model's Status. It changes nothing.
 func (m *model) status(p policy, purpose, id string) answer {
 	c := m.find(p, id)
 	if c == nil {
@@ -143,7 +143,7 @@ func (m *model) status(p policy, purpose, id string) answer {
 	return a
 }
 
-// peek is judge without a trace.
+// peek is judge without side effects.
 func (m *model) peek(p policy, purpose string, c *challenge) (a answer, repaired bool) {
 	var before []int64
 	for _, e := range m.events {
@@ -156,7 +156,7 @@ func (m *model) peek(p policy, purpose string, c *challenge) (a answer, repaired
 	return a, repaired
 }
 
-// forget erases an address.
+// forget is the model's Forget.
 func (m *model) forget(whose string) answer {
 	m.erase(whose)
 	return answer{verdict: fine}

@@ -1,4 +1,4 @@
-//lint:file-ignore ST1008 what the library returned stands together, before what the model says
+//lint:file-ignore ST1008 the results of the library stand together, before the answer of the model
 
 package model
 
@@ -14,40 +14,41 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// A mailing is a Send or Resend under way. The model does each of its steps after
-// the verifier has done it, so that time can pass, or another call be made, between two.
+// A mailing is a Send or Resend under way. The model takes each step after the
+// verifier has taken it, so that time can pass, or another call can be made,
+// between two steps.
 type mailing struct {
-	policy policy
-	wish   wish
+	policy  policy
+	opening opening
 
-	// What was drawn.
+	// Drawn at the start.
 	admitted  bool
 	admitErr  error
 	sent      verdict
 	sendErr   error
-	inAdmit   func() // what happens meanwhile
-	inSending func()
+	inAdmit   func() // happens during Admit
+	inSending func() // happens while the sender sends
 
-	// The model's steps, and what they gave.
-	look      func()     // of a Resend
-	lookSwaps bool       // and it writes
-	looked    bool       // has been done
-	renews    bool       // the call opens a challenge
-	replaces  *challenge // in the place of this one
-	charged   answer     // zero: not yet
+	// The steps of the model and their results.
+	look      func()     // the first step of a Resend
+	lookSwaps bool       // whether it writes
+	looked    bool       // whether it was taken
+	renews    bool       // whether the call opens a challenge
+	replaces  *challenge // which it replaces
+	charged   answer     // zero before that step
 	decided   bool
 	lost      *challenge // opened by a swap whose answer was lost
-	challenge *challenge // nil: refused
+	challenge *challenge // nil if it was refused
 	reserved  int64
 	answer    answer
 	settled   bool
 
-	asked, mailed bool // Admit and the sender were
+	asked, mailed bool // whether Admit and the sender were called
 }
 
-var errOfTest = errors.New("as the test wants it")
+var errOfTest = errors.New("the test wants it so")
 
-// sendErrors are what a sender can say, by what it means.
+// sendErrors are the errors of a sender, by their meaning.
 var sendErrors = map[verdict][]error{
 	fine:        {nil},
 	tryLater:    {&otp.SendError{Temporary: true, Err: errOfTest}},
@@ -55,7 +56,8 @@ var sendErrors = map[verdict][]error{
 	maybeSent:   {&otp.SendError{MaybeSent: true}, &otp.SendError{MaybeSent: true, Temporary: true}, errOfTest},
 }
 
-// drawMailing draws what Admit and the sender will say and what happens meanwhile.
+// drawMailing draws the answers of Admit and of the sender, and what happens
+// meanwhile.
 func (w *world) drawMailing(p policy, smooth bool) *mailing {
 	nothing := func() {}
 	g := &mailing{policy: p, admitted: true, sent: fine, inAdmit: nothing, inSending: nothing, look: nothing, looked: true}
@@ -88,7 +90,7 @@ func (w *world) drawMeanwhile(when string) func() {
 	return w.drawCall()
 }
 
-// A request is what a Send is made with, beside the verifier.
+// A request is an otp.Request and what else a Send depends on.
 type request struct {
 	otp.Request
 	purpose string
@@ -108,7 +110,7 @@ func (w *world) drawRequest(spellings []string) request {
 	return r
 }
 
-// send makes a Send with everything drawn.
+// send makes a random Send.
 func (w *world) send() {
 	w.sendBy(w.drawSide(), w.drawRequest(rapid.SampledFrom(persons).Draw(w.T, "person")))
 }
@@ -122,20 +124,20 @@ func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	g.wish = wish{
+	g.opening = opening{
 		to: to, whose: addressLedger(p, to), client: clientLedger(p, r.Client),
 		purpose: r.purpose, locale: r.Locale, vars: r.Vars,
 	}
 	if opens := r.token.opens(p, to, w.m.now); opens || r.Proven {
-		g.wish.lane = known
+		g.opening.lane = known
 	}
-	what := fmt.Sprintf("by %s to %s for %q by %s, lane %d, Admit %t %v, %q", p, r.To, r.purpose, r.Client, g.wish.lane, g.admitted, g.admitErr, g.sent)
+	what := fmt.Sprintf("by %s to %s for %q by %s, lane %d, Admit %t %v, %q", p, r.To, r.purpose, r.Client, g.opening.lane, g.admitted, g.admitErr, g.sent)
 	return w.call("Send", what, func() (otp.Challenge, error, answer) {
 		return w.mail(g, func() (otp.Challenge, error) { return v.Send(context.Background(), r.Request) })
 	})
 }
 
-// resend makes a Resend with everything drawn.
+// resend makes a random Resend.
 func (w *world) resend() { w.resendID(w.drawID()) }
 
 func (w *world) resendID(id string) {
@@ -148,7 +150,7 @@ func (w *world) resendID(id string) {
 		c, at, renew, a := w.m.resend(p, purpose, id)
 		g.challenge, g.reserved, g.answer, g.decided = c, at, a, renew == nil
 		if renew != nil {
-			g.wish, g.challenge, g.replaces, g.renews = *renew, nil, c, true
+			g.opening, g.challenge, g.replaces, g.renews = *renew, nil, c, true
 		}
 	}
 	what := fmt.Sprintf("by %s %.30s for %q, Admit %t %v, %q", p, id, purpose, g.admitted, g.admitErr, g.sent)
@@ -158,12 +160,12 @@ func (w *world) resendID(id string) {
 	})
 }
 
-// mail makes a Send or Resend and the model's steps.
+// mail makes a Send or Resend and takes the steps of the model.
 func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challenge, error, answer) {
 	w.onAdmit = func(to otp.Address) (bool, error) {
 		w.charge(g)
-		if g.charged.verdict != fine || !g.renews || g.asked || to != g.wish.to {
-			w.Fatalf("Admit is asked about %v, unlike the model", to)
+		if g.charged.verdict != fine || !g.renews || g.asked || to != g.opening.to {
+			w.Fatalf("Admit is called for %v, but not in the model", to)
 		}
 		g.asked = true
 		g.inAdmit()
@@ -176,13 +178,13 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 		g.inSending()
 		return g.sendErr
 	}
-	loads, swaps := w.trips()
+	loads, swaps := w.storeCalls()
 	w.onRace = func() {
-		l, s := w.trips()
+		l, s := w.storeCalls()
 		w.catchUp(g, l-loads, s-swaps)
 	}
 	w.onLost = func() func() {
-		l, s := w.trips()
+		l, s := w.storeCalls()
 		w.catchUp(g, l-loads, s-swaps-1)
 		return w.lose(g)
 	}
@@ -192,7 +194,7 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 	case g.charged.verdict != fine:
 		return c, err, g.charged
 	case g.renews && g.policy.asksAdmit && !g.asked:
-		w.Fatalf("Admit was not asked (%v)", err)
+		w.Fatalf("Admit was not called (%v)", err)
 	case g.asked && g.admitErr != nil:
 		hit("Admit fails")
 		return c, err, answer{verdict: broken, unknownKey: g.charged.unknownKey}
@@ -209,7 +211,7 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 	return c, err, g.answer
 }
 
-// look has the model do the first step of a Resend, once.
+// look lets the model take the first step of a Resend, once.
 func (w *world) look(g *mailing) {
 	if !g.looked {
 		g.looked = true
@@ -217,17 +219,17 @@ func (w *world) look(g *mailing) {
 	}
 }
 
-// charge has the model do its step on the ledger of the client, once.
+// charge lets the model take its step on the ledger of the client, once.
 func (w *world) charge(g *mailing) {
 	w.look(g)
 	if g.charged.verdict == "" && g.renews {
-		g.charged = w.m.charge(g.policy, g.wish)
+		g.charged = w.m.charge(g.policy, g.opening)
 	} else if g.charged.verdict == "" {
 		g.charged.verdict = fine
 	}
 }
 
-// decide has the model do its step on the ledger of the address, once.
+// decide lets the model take its step on the ledger of the address, once.
 func (w *world) decide(g *mailing) {
 	w.charge(g)
 	if g.decided {
@@ -241,10 +243,10 @@ func (w *world) decide(g *mailing) {
 		g.challenge, g.reserved = g.lost, g.lost.sentAt
 		return
 	}
-	g.challenge, g.reserved, g.answer = w.m.open(g.policy, g.wish, g.admitted)
+	g.challenge, g.reserved, g.answer = w.m.open(g.policy, g.opening, g.admitted)
 }
 
-// settle has the model do what follows from the sender's answer, once.
+// settle lets the model take the step after the sender's answer, once.
 func (w *world) settle(g *mailing) {
 	if g.mailed && g.sent != fine && !g.settled {
 		g.settled = true
@@ -252,9 +254,9 @@ func (w *world) settle(g *mailing) {
 	}
 }
 
-// catchUp has the model do the steps that the verifier has done, as its trips to the store
-// show. The first step of a Resend that does not write is done with its load: what the
-// verifier remembers of a ledger decides nothing by itself.
+// catchUp lets the model take the steps that the verifier has taken, as its calls of
+// the store show. The first step of a Resend that does not write is taken with its
+// load: what the verifier remembers of a ledger decides nothing by itself.
 func (w *world) catchUp(g *mailing, loads, swaps int) {
 	if !g.looked && g.lookSwaps && swaps > 0 {
 		swaps--
@@ -267,11 +269,11 @@ func (w *world) catchUp(g *mailing, loads, swaps int) {
 	}
 }
 
-// lose has the model do the step that has just been written. What it returns makes the
-// model forget that it did, as the verifier will if it cannot know.
+// lose lets the model take the step that has just been written. Its result makes
+// the model forget that step, as the verifier does if it cannot know of it.
 func (w *world) lose(g *mailing) (forget func()) {
-	if g.looked && (!g.renews || g.wish.client == "" || g.wish.lane == known) {
-		w.charge(g) // which writes nothing
+	if g.looked && (!g.renews || g.opening.client == "" || g.opening.lane == known) {
+		w.charge(g) // writes nothing
 	}
 	before := *g
 	switch {
@@ -288,11 +290,11 @@ func (w *world) lose(g *mailing) (forget func()) {
 	return func() { *g = before }
 }
 
-// compareMessage holds a mail against the model.
+// compareMessage compares a mail with the model.
 func (w *world) compareMessage(g *mailing, m otp.Message) {
 	c := g.challenge
 	if c == nil || c.decoy || g.mailed {
-		w.Fatal("a mail that the model knows nothing of")
+		w.Fatal("the model expects no mail")
 	}
 	if c.code == "" {
 		c.code, c.reference = m.Code, m.Reference
@@ -301,11 +303,11 @@ func (w *world) compareMessage(g *mailing, m otp.Message) {
 			s = fourteen
 		}
 		if code, ok := s.read(m.Code); !ok || code != m.Code {
-			w.Fatalf("strong: %t, but the code has not the shape", c.strong)
+			w.Fatalf("strong: %t, but the code does not look like one", c.strong)
 		}
 	}
 	if m.To != c.to || m.Code != c.code || m.Purpose != c.purpose || m.Locale != c.locale || m.Reference != c.reference ||
 		!maps.Equal(m.Vars, c.vars) || !m.SentAt.Equal(time.UnixMilli(g.reserved)) || !m.ExpiresAt.Equal(time.UnixMilli(c.deadline)) {
-		w.Fatalf("the mail is not the one of the model: %v at %v, reserved at %s\n%v", m, m.SentAt.UTC(), clock(g.reserved), w.m)
+		w.Fatalf("the mail differs from the one of the model: %v at %v, reserved at %s\n%v", m, m.SentAt.UTC(), clock(g.reserved), w.m)
 	}
 }

@@ -8,28 +8,29 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// The model is the rules once more, to be read and not to be fast. It keeps every
-// event and every challenge in one plain slice each and works out each answer
-// by going through all of them. It has no encoding, no lists in order and
-// no arithmetic that saves work. All times are Unix milliseconds.
+// A model states the rules a second time, to be read rather than to be fast. It
+// keeps all events in one slice and all challenges in another, and goes through
+// all of them for each answer. It has no encoding, no sorted lists and no
+// arithmetic that saves work. All times are Unix milliseconds.
 //
 // It was written from the design and the documentation before the code was read.
-// "Differs" marks where it follows the code in a trifle that they have otherwise.
+// "Differs" marks small points in which it follows the code instead.
 //
-// It deals with one step of the flow at a time (charge, open, settle ...), so
-// that a test can let time pass, or something else happen, between two steps.
+// It takes one step of the flow at a time (charge, open, settle and so on), so
+// that time can pass, or something else can happen, between two steps.
 type model struct {
 	now        int64 // the verifiers' clock
 	storeNow   int64 // the store's
 	events     []*event
 	challenges []*challenge
-	ledgers    map[string]*ledger // what the store knows of a ledger
+	ledgers    map[string]*ledger // as the store sees them
 	swaps      []int64            // the time to live of every write, in order
-	setBack    bool               // the verifiers' clock was
-	fault      string             // something that must never be
+	setBack    bool               // whether the verifiers' clock was ever set back
+	fault      string             // something that must never happen
 }
 
-// lane says whose budget counts.
+// A lane says which of the two budgets of an address counts: known devices have
+// their own.
 type lane int
 
 const (
@@ -37,7 +38,7 @@ const (
 	known
 )
 
-// kind says what an event is.
+// A kind says what happened in an event.
 type kind string
 
 const (
@@ -53,24 +54,24 @@ type event struct {
 	whose string // the ledger: an address in all its spellings, or a client
 	lane  lane
 	at    int64
-	back  bool // a mail that was given back: counts in windows of up to a minute
+	back  bool // a refunded mail: counts only in windows of up to a minute
 	gone  bool // erased, pruned or lost
 }
 
-// A challenge is one question.
+// A challenge is one code for one visitor.
 type challenge struct {
-	wish
+	opening
 	id, reference    string
 	code             string
 	decoy, strong    bool
 	sentAt, deadline int64
 	guesses, wrong   int
-	signs            int  // of the code
+	length           int  // of the code
 	gone             bool // passed, erased, pruned, removed or lost
 }
 
-// A wish is what a challenge is opened with.
-type wish struct {
+// An opening is what a challenge is opened with.
+type opening struct {
 	to      otp.Address
 	whose   string
 	lane    lane
@@ -80,14 +81,14 @@ type wish struct {
 	vars    map[string]string
 }
 
-// A ledger is what the store sees of one: when it forgets it and under which
-// secret it is sealed.
+// A ledger is what the store sees of a ledger: when it expires and which secret
+// it is sealed under.
 type ledger struct {
 	dropAt int64 // by the store's clock
 	secret string
 }
 
-// policy is what the model knows of a verifier's Options.
+// A policy is what the model knows of a verifier's Options.
 type policy struct {
 	name                  string
 	namespace             string
@@ -99,7 +100,7 @@ type policy struct {
 	asksAdmit             bool
 }
 
-// String names a policy.
+// String returns the name.
 func (p policy) String() string { return p.name }
 
 const (
@@ -113,7 +114,7 @@ const (
 	maxRefunds = 3    // in an hour
 )
 
-// keep is how long an event is remembered, whatever the Options.
+// keep returns how long an event is remembered, whatever the Options.
 func (e *event) keep() int64 {
 	switch {
 	case e.kind == mailed && e.back:
@@ -127,7 +128,7 @@ func (e *event) keep() int64 {
 	}
 }
 
-// find returns the challenge that an ID was given out for, in a namespace.
+// find returns the challenge with an ID in a namespace.
 func (m *model) find(p policy, id string) *challenge {
 	for _, c := range m.challenges {
 		if c.id != "" && c.id == id && strings.HasPrefix(c.whose, p.namespace+"/") {
@@ -137,7 +138,7 @@ func (m *model) find(p policy, id string) *challenge {
 	return nil
 }
 
-// count is how many events of a kind stand in the window of a limit.
+// count returns how many events of a kind are in the window of a limit.
 func (m *model) count(k kind, whose string, l lane, limit otp.Limit, at int64) int {
 	n := 0
 	for _, e := range m.events {
@@ -154,7 +155,7 @@ func (m *model) count(k kind, whose string, l lane, limit otp.Limit, at int64) i
 	return n
 }
 
-// room says whether every limit allows one more event.
+// room reports whether every limit allows one more event.
 func (m *model) room(k kind, whose string, l lane, limits []otp.Limit, at int64) bool {
 	for _, limit := range limits {
 		if m.count(k, whose, l, limit, at) >= limit.N {
@@ -167,8 +168,8 @@ func (m *model) room(k kind, whose string, l lane, limits []otp.Limit, at int64)
 	return true
 }
 
-// roomAt is the first moment from now on with room. Room only comes when an
-// event leaves a window, so only those moments need a look.
+// roomAt returns the first moment from now on at which there is room. Only events
+// that leave a window make room, so it checks only those moments.
 func (m *model) roomAt(k kind, whose string, l lane, limits []otp.Limit) int64 {
 	if m.room(k, whose, l, limits, m.now) {
 		return m.now
@@ -185,8 +186,8 @@ func (m *model) roomAt(k kind, whose string, l lane, limits []otp.Limit) int64 {
 	return first
 }
 
-// strongOnly says whether short codes are stopped: the budget of wrong
-// guesses is spent, or a ledger was lost, in which it may have been.
+// strongOnly reports whether no more short codes are accepted: the budget of wrong
+// guesses is spent, or a ledger was lost that may have said so.
 func (m *model) strongOnly(p policy, whose string, l lane) bool {
 	if !m.room(guessed, whose, l, p.wrongs, m.now) {
 		return true
@@ -199,8 +200,8 @@ func (m *model) strongOnly(p policy, whose string, l lane) bool {
 	return false
 }
 
-// load is what happens whenever a ledger is read: what the store no longer has
-// is gone, and what lies more than a minute ahead is counted as now.
+// load is what happens whenever a ledger is read: an expired ledger is gone, and
+// events more than a minute ahead move to now.
 func (m *model) load(p policy, whose string) (readable, repaired bool) {
 	stored := m.ledgers[whose]
 	if stored != nil && m.storeNow >= stored.dropAt {
@@ -213,7 +214,7 @@ func (m *model) load(p policy, whose string) (readable, repaired bool) {
 	for _, e := range m.events {
 		slack := minute
 		if e.kind == lost {
-			slack = 0 // Differs: one that lies less than a minute ahead is moved too.
+			slack = 0 // Differs: one that lies less than a minute ahead moves, too.
 		}
 		if !e.gone && e.whose == whose && e.at > m.now+slack {
 			e.at = m.now
@@ -224,8 +225,8 @@ func (m *model) load(p policy, whose string) (readable, repaired bool) {
 	return true, repaired
 }
 
-// dropped erases what the store has. Unless the clock was set back, it held nothing
-// that counts.
+// dropped erases a ledger that the store dropped. Unless the clock was set back,
+// it held nothing that counts.
 func (m *model) dropped(whose string) {
 	for _, e := range m.events {
 		if !e.gone && e.whose == whose && m.now-e.at < e.keep() && !m.setBack {
@@ -247,7 +248,7 @@ func (m *model) save(p policy, whose string) {
 	m.write(p, whose)
 }
 
-// prune leaves out what no window can hold any more.
+// prune removes what can be in no window any more.
 func (m *model) prune(whose string) {
 	for _, e := range m.events {
 		e.gone = e.gone || e.whose == whose && m.now-e.at >= e.keep()
@@ -257,8 +258,7 @@ func (m *model) prune(whose string) {
 	}
 }
 
-// write has the store keep a ledger for as long as something in it counts, and
-// a minute.
+// write stores a ledger for as long as something in it counts, and a minute more.
 func (m *model) write(p policy, whose string) {
 	end := m.now
 	for _, e := range m.events {
@@ -271,8 +271,8 @@ func (m *model) write(p policy, whose string) {
 			end = max(end, c.deadline+hour)
 		}
 	}
-	// Nothing that a clock far ahead has written keeps it longer. Differs: an event
-	// less than a minute ahead uses up the minute of a client, or of 30 days.
+	// An event from a clock that was far ahead does not keep it longer. Differs: an
+	// event less than a minute ahead uses up the extra minute.
 	ttl := min(end-m.now, 30*day) + minute
 	if strings.Contains(whose, "/client/") {
 		ttl = hour + minute
@@ -281,7 +281,7 @@ func (m *model) write(p policy, whose string) {
 	m.swaps = append(m.swaps, ttl)
 }
 
-// erase forgets a ledger.
+// erase deletes a ledger.
 func (m *model) erase(whose string) {
 	for _, e := range m.events {
 		e.gone = e.gone || e.whose == whose
@@ -292,8 +292,8 @@ func (m *model) erase(whose string) {
 	delete(m.ledgers, whose)
 }
 
-// record notes an event, now or with the newest of its list. Of those that count it
-// keeps the newest hundred.
+// record adds an event, now or at the time of the newest one in its list. It keeps
+// the newest hundred that count.
 func (m *model) record(k kind, whose string, l lane) *event {
 	at, n, oldest := m.now, 0, (*event)(nil)
 	for _, e := range m.events {
@@ -326,13 +326,13 @@ func contains(all []string, one string) bool {
 	return false
 }
 
-// String lists what counts, for the report of a failure.
+// String lists everything that counts, for the report of a failure.
 func (m *model) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the model at %s, the store at %s:\n", clock(m.now), clock(m.storeNow))
 	for _, e := range m.events {
 		if !e.gone {
-			fmt.Fprintf(&b, "%s %s lane %d %s, given back: %t\n", clock(e.at), e.whose, e.lane, e.kind, e.back)
+			fmt.Fprintf(&b, "%s %s lane %d %s, refunded: %t\n", clock(e.at), e.whose, e.lane, e.kind, e.back)
 		}
 	}
 	for _, c := range m.challenges {

@@ -4,14 +4,14 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// persons are mailboxes with spellings that count as one.
+// persons are mailboxes. The spellings of each count as one.
 var persons = [][]string{
 	{"ann@example.com", "Ann+shop@example.com", "ANN@EXAMPLE.COM", "ann+@example.com"},
 	{"bob@example.com", "bob+1+2@example.com"},
 	{"carl.smith@gmail.com", "carlsmith@gmail.com", "Carl.S.Mith+x@googlemail.com"},
 }
 
-// clients are askers with spellings that count as one.
+// clients are clients. The spellings of each count as one.
 var clients = [][]string{
 	{"192.0.2.1", "192.0.2.1:4711", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80"},
 	{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "[2001:db8:0:1::7]:443"},
@@ -19,7 +19,7 @@ var clients = [][]string{
 	{""},
 }
 
-// addressLedger names the ledger of an address.
+// addressLedger returns the name of the ledger of an address.
 func addressLedger(p policy, to otp.Address) string {
 	for i, spellings := range persons {
 		for _, s := range spellings {
@@ -28,10 +28,10 @@ func addressLedger(p policy, to otp.Address) string {
 			}
 		}
 	}
-	panic("an address of nobody")
+	panic("an unknown address")
 }
 
-// clientLedger names the ledger of a client.
+// clientLedger returns the name of the ledger of a client.
 func clientLedger(p policy, client string) string {
 	for _, spellings := range clients[:len(clients)-1] {
 		for _, s := range spellings {

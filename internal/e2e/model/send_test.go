@@ -1,7 +1,7 @@
 package model
 
-// charge counts a start against a client: fine means go on.
-func (m *model) charge(p policy, w wish) answer {
+// charge counts a start against a client. The verdict fine means: go on.
+func (m *model) charge(p policy, w opening) answer {
 	if w.client == "" || w.lane == known {
 		return answer{verdict: fine}
 	}
@@ -22,24 +22,24 @@ func (m *model) charge(p policy, w wish) answer {
 	return answer{verdict: fine, unknownKey: !readable}
 }
 
-// open makes a challenge and reserves its mail, or says why not.
-func (m *model) open(p policy, w wish, admitted bool) (c *challenge, reserved int64, a answer) {
+// open creates a challenge and reserves its mail, or answers why it does not.
+func (m *model) open(p policy, w opening, admitted bool) (c *challenge, reserved int64, a answer) {
 	readable, repaired := m.load(p, w.whose)
 	if !readable {
 		m.erase(w.whose)
 		m.record(lost, w.whose, strangers)
 	}
 	c = &challenge{
-		wish:     w,
+		opening:  w,
 		decoy:    !admitted,
 		strong:   m.strongOnly(p, w.whose, w.lane),
 		sentAt:   m.now,
 		deadline: m.now + p.ttl[kindOf(w.purpose)].Milliseconds(),
 		guesses:  p.guesses,
-		signs:    p.short[kindOf(w.purpose)].n,
+		length:   p.short[kindOf(w.purpose)].n,
 	}
 	if c.strong {
-		c.signs = fourteen.n
+		c.length = fourteen.n
 	}
 	at := m.roomAt(mailed, w.whose, w.lane, p.mails)
 	if at > m.now {
@@ -68,12 +68,12 @@ func (m *model) open(p policy, w wish, admitted bool) (c *challenge, reserved in
 	return c, e.at, a
 }
 
-// makeRoom says when a lane takes another challenge. It drops dead ones, oldest
-// first, where that helps at once.
+// makeRoom returns when a lane takes another challenge. If that helps at once, it
+// drops dead ones, oldest first.
 func (m *model) makeRoom(p policy, c *challenge) int64 {
-	// Differs: the wait is to when the first live one ends, which may not make room enough,
-	// and is never longer than the new one's own life.
-	lane, live, soonest := m.lane(c.wish), []*challenge(nil), c.deadline
+	// Differs: the wait is until the first live one ends, which may not make enough room,
+	// and is never longer than the life of the new one.
+	lane, live, soonest := m.lane(c.opening), []*challenge(nil), c.deadline
 	for _, other := range lane {
 		if m.state(p, other) == fine {
 			live = append(live, other)
@@ -89,7 +89,7 @@ func (m *model) makeRoom(p policy, c *challenge) int64 {
 		return soonest
 	}
 	for _, other := range lane {
-		if size(m.lane(c.wish)...)+size(c) > maxBytes && m.state(p, other) != fine {
+		if size(m.lane(c.opening)...)+size(c) > maxBytes && m.state(p, other) != fine {
 			other.gone = true
 			hit("dropped: dead")
 		}
@@ -98,7 +98,7 @@ func (m *model) makeRoom(p policy, c *challenge) int64 {
 }
 
 // lane returns the challenges of a lane that a load finds, oldest first.
-func (m *model) lane(w wish) (all []*challenge) {
+func (m *model) lane(w opening) (all []*challenge) {
 	for _, c := range m.challenges {
 		if c.whose == w.whose && c.lane == w.lane && !c.gone && m.now < c.deadline+hour {
 			all = append(all, c)
@@ -107,9 +107,9 @@ func (m *model) lane(w wish) (all []*challenge) {
 	return all
 }
 
-// reservation finds the mail that was reserved at a time. Differs: with several in
-// flight at one moment, or after a clock repair, it can be another's, or one
-// that was given back already.
+// reservation finds the mail that was reserved at a time. Differs: with several
+// mails under way at the same moment, or after a clock repair, it can be the mail of
+// another challenge, or one that was refunded already.
 func (m *model) reservation(c *challenge, at int64) (pick *event) {
 	for _, e := range m.events {
 		if !e.gone && e.kind == mailed && e.whose == c.whose && e.lane == c.lane && e.at <= at && (pick == nil || e.at >= pick.at) {
@@ -119,10 +119,10 @@ func (m *model) reservation(c *challenge, at int64) (pick *event) {
 	return pick
 }
 
-// size is how much of its lane's bytes a challenge takes.
+// size returns how many bytes of their lane challenges take.
 func size(all ...*challenge) (n int) {
 	for _, c := range all {
-		n += 63 + len(c.to.String()) + len(c.purpose) + len(c.locale) + 4 + c.signs
+		n += 63 + len(c.to.String()) + len(c.purpose) + len(c.locale) + 4 + c.length
 		for name, value := range c.vars {
 			n += 4 + len(name) + len(value)
 		}
@@ -130,9 +130,9 @@ func size(all ...*challenge) (n int) {
 	return n
 }
 
-// resend decides what a Resend does: mail the same code (reserved at that time),
-// open a new challenge (renew is its wish), or neither, with an answer.
-func (m *model) resend(p policy, purpose, id string) (c *challenge, reserved int64, renew *wish, a answer) {
+// resend decides what a Resend does: mail the same code, which is reserved at that
+// time; open a new challenge, by renew; or neither, with an answer.
+func (m *model) resend(p policy, purpose, id string) (c *challenge, reserved int64, renew *opening, a answer) {
 	c = m.find(p, id)
 	if c == nil {
 		return nil, 0, nil, answer{verdict: unknown}
@@ -141,7 +141,7 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, reserved int
 	switch {
 	case a.verdict == unknown, a.verdict == broken:
 	case m.roomAt(mailed, c.whose, c.lane, p.mails) > m.now:
-		// Asked first, so that nobody is charged or disturbed for nothing.
+		// This comes first, so that a refused Resend charges no client and asks no Admit.
 		hit("limited: resend")
 		a = answer{verdict: limited, retryAfter: a.resendAt - m.now}
 	case a.verdict != fine, c.deadline-m.now < minute:
@@ -149,7 +149,7 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, reserved int
 			m.save(p, c.whose)
 		}
 		hit("renewed: " + string(a.verdict))
-		return c, 0, &c.wish, a
+		return c, 0, &c.opening, a
 	default:
 		hit("mailed again")
 		e := m.record(mailed, c.whose, c.lane)
@@ -163,8 +163,8 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, reserved int
 	return nil, 0, nil, a
 }
 
-// reopen finds a challenge that was opened already, by a swap whose answer was lost: it is not
-// opened twice.
+// reopen finds a challenge that was opened already by a swap whose answer was
+// lost. It is not opened twice.
 func (m *model) reopen(p policy, c *challenge, a *answer) bool {
 	if m.load(p, c.whose); c.gone {
 		return false
@@ -175,7 +175,7 @@ func (m *model) reopen(p policy, c *challenge, a *answer) bool {
 	return true
 }
 
-// resendSwaps says whether the first step of a Resend writes.
+// resendSwaps reports whether the first step of a Resend writes.
 func (m *model) resendSwaps(p policy, purpose, id string) bool {
 	c := m.find(p, id)
 	if c == nil {
@@ -185,8 +185,8 @@ func (m *model) resendSwaps(p policy, purpose, id string) bool {
 	return repaired || a.verdict == fine && a.room && c.deadline-m.now >= minute
 }
 
-// mayReplace says whether a challenge is still there when its successor is opened;
-// if not, the answer says why.
+// mayReplace reports whether a challenge is still there when its successor is
+// opened. If not, the answer says why.
 func (m *model) mayReplace(p policy, c *challenge, a *answer) bool {
 	if now, _ := m.peek(p, c.purpose, c); now.verdict != unknown && now.verdict != broken {
 		return true
@@ -200,8 +200,8 @@ func (m *model) mayReplace(p policy, c *challenge, a *answer) bool {
 	return false
 }
 
-// settle is what becomes of a mail, its challenge and its reservation when the sender has
-// answered. opened says that the call made the challenge.
+// settle updates a challenge and the reservation of its mail after the sender has
+// failed. opened says whether the call created the challenge.
 func (m *model) settle(p policy, c *challenge, reservedAt int64, a answer, sent verdict, opened bool) answer {
 	a.verdict = sent
 	switch {

@@ -6,7 +6,7 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// A setup is a verifier's options, once for the verifier and once for the model.
+// A setup has the options of a verifier twice, for the verifier and for the model.
 type setup struct {
 	fewCodes bool
 	name     string
@@ -14,13 +14,13 @@ type setup struct {
 	policy   policy
 }
 
-// GoString names a setup where rapid prints it.
+// GoString returns the name, for rapid.
 func (s setup) GoString() string { return s.name }
 
-// purposes are asked for in every setup; only some name their kinds.
+// purposes are used with every setup. Only some setups have Options for them.
 var purposes = []string{"login", "change:user-17", "pay:inv-42:99.00EUR", "slow"}
 
-// The model's half says in full what the verifier's leaves to the defaults.
+// setups spell out for the model what the verifier takes by default.
 var setups = []setup{
 	{
 		name: "defaults",
@@ -90,7 +90,7 @@ var setups = []setup{
 		},
 	},
 	{
-		// Windows of a minute and a little more: what was given back counts in one of them.
+		// A refunded mail counts in a window of a minute, and not in one a little longer.
 		name: "refunds",
 		options: otp.Options{
 			Guesses:  1,
@@ -117,9 +117,9 @@ func shapes(ordinary, change shape) map[string]shape {
 	return map[string]shape{"login": ordinary, "pay": ordinary, "slow": ordinary, "change": change}
 }
 
-// fewCodes makes ten codes only, in turn, so that the code of one challenge is often
-// that of another, also where one of them is a decoy. It does not draw them, since
-// then a failure could not be repeated.
+// fewCodes generates only ten codes, in turn, so that challenges often have the same
+// code, also where one of them is a decoy. It is not random, or a failure could not
+// be repeated.
 type fewCodes struct{ made int }
 
 // Generate implements otp.Generator.

@@ -9,8 +9,8 @@ func kindOf(purpose string) string {
 
 // A shape is what the codes of a generator look like.
 type shape struct {
-	signs string
-	n     int
+	letters string
+	n       int
 }
 
 var (
@@ -19,18 +19,18 @@ var (
 	fourteen     = shape{"0123456789BCDFGHJKMNPQRSTVWXYZ", 14}
 )
 
-// read brings typed input into the form of a code: blanks and hyphens are dropped,
-// small letters are the same as capitals, O is 0, I and L are 1.
+// read normalizes typed input: it drops spaces and hyphens, and it reads small
+// letters as capitals, O as 0, and I and L as 1.
 func (s shape) read(input string) (string, bool) {
 	var code strings.Builder
 	for _, r := range strings.ToUpper(input) {
 		switch {
 		case r == ' ', r == '-':
-		case len(s.signs) > 10 && r == 'O':
+		case len(s.letters) > 10 && r == 'O':
 			code.WriteByte('0')
-		case len(s.signs) > 10 && (r == 'I' || r == 'L'):
+		case len(s.letters) > 10 && (r == 'I' || r == 'L'):
 			code.WriteByte('1')
-		case strings.ContainsRune(s.signs, r):
+		case strings.ContainsRune(s.letters, r):
 			code.WriteRune(r)
 		default:
 			return "", false

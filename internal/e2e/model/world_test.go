@@ -13,31 +13,31 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// A world is one random history: a store, two verifiers over it, and the model
-// that must agree with them.
+// A world is one random history: a store, two verifiers that share it, and the
+// model that must agree with them.
 type world struct {
 	*rapid.T
 	m         *model
 	micros    int64 // the verifiers' clock, finer than the rules count
-	storeWait bool  // while it goes back, the store's clock stands still until it is there again
+	storeWait bool  // whether the store's clock waits where the verifiers' was set back
 	store     otp.Store
-	counting  *countingStore // nil over a bare MemoryStore
+	counting  *countingStore // nil if the store is a bare MemoryStore
 	setups    []setup        // the options of the two verifiers
 	ring      int            // the secrets of both, of rings
 	verifiers map[string]*otp.Verifier
 	tokens    []token
 	depth     int // 1 while something happens in the middle of a mailing
 
-	// Of the call under way.
+	// These belong to the call under way.
 	saw     []otpevent.Kind
 	onAdmit func(otp.Address) (bool, error)
 	onMail  func(otp.Message) error
-	onRace  func()        // before a swap that comes late: the model's steps up to there
-	onLost  func() func() // after a swap whose answer is lost: the model's step too; what it returns undoes its answer
+	onRace  func()        // takes the model's steps before a swap that comes late
+	onLost  func() func() // takes the model's step after a swap whose answer is lost; its result undoes the answer
 	raced   bool
 }
 
-// A token is what a right Check handed out for a device.
+// A token is the token of a device, from a right Check.
 type token struct {
 	text, namespace string
 	to              otp.Address
@@ -45,10 +45,10 @@ type token struct {
 	forged          bool
 }
 
-// rings are the secrets in the course of a rotation.
+// rings are the secrets during a rotation, in order.
 var rings = [][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}, {"b", "a"}, {"a", "b"}}
 
-// newWorld draws what stays the same for a whole history.
+// newWorld draws what stays the same throughout a history.
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		T:         t,
@@ -64,12 +64,12 @@ func newWorld(t *rapid.T) *world {
 		w.counting = &countingStore{Store: w.store}
 		w.store = w.counting
 	}
-	w.T.Logf("the story begins at %s", clock(w.m.now))
+	w.T.Logf("the history begins at %s", clock(w.m.now))
 	w.setups = rapid.SliceOfN(rapid.SampledFrom(setups), 2, 2).Draw(t, "options")
 	return w
 }
 
-// verifier returns one of the two verifiers, and what the model knows of it.
+// verifier returns one of the two verifiers and its policy.
 func (w *world) verifier(i int, purpose string) (*otp.Verifier, policy) {
 	s := w.setups[i]
 	s.policy.name, s.policy.secrets = s.name, rings[w.ring]
@@ -101,7 +101,7 @@ func (w *world) verifier(i int, purpose string) (*otp.Verifier, policy) {
 // Observe implements otp.Observer.
 func (w *world) Observe(_ context.Context, e otp.Event) { w.saw = append(w.saw, e.Kind) }
 
-// pass lets time go by, or back.
+// pass moves the clocks. The time can be negative.
 func (w *world) pass(d time.Duration) {
 	before := w.m.now
 	w.micros += d.Microseconds()
@@ -115,13 +115,13 @@ func (w *world) pass(d time.Duration) {
 	w.say("%v later it is %s", d, clock(w.m.now))
 }
 
-// say adds a line to the story that rapid prints of a failure.
+// say adds a line to the report that rapid prints of a failure.
 func (w *world) say(format string, args ...any) {
 	w.Logf(strings.Repeat("    ", w.depth)+format, args...)
 }
 
-// call makes one call and holds its answer against the model's. A call can be made
-// within another: in Admit, in the sender, or before a swap, which is then lost.
+// call makes one call and compares its answer with the model's. Calls can be
+// nested: in Admit, in the sender, or before a swap, which then fails.
 func (w *world) call(method, what string, run func() (otp.Challenge, error, answer)) (otp.Challenge, answer) {
 	saw, onAdmit, onMail, onRace, onLost := w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost
 	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = nil, nil, nil, func() {}, nil
@@ -144,8 +144,8 @@ func (w *world) call(method, what string, run func() (otp.Challenge, error, answ
 	return c, want
 }
 
-// trips are how many loads and swaps have been made.
-func (w *world) trips() (loads, swaps int) {
+// storeCalls returns how many loads and swaps were made.
+func (w *world) storeCalls() (loads, swaps int) {
 	if w.counting == nil {
 		return 0, 0
 	}
@@ -185,15 +185,15 @@ func (w *world) drawTrouble() {
 	}
 }
 
-// A countingStore notes the time to live of every swap that it makes. Since it is no
-// *MemoryStore, a verifier over it also remembers what it wrote.
+// A countingStore records the time to live of every swap that it makes. Since it is
+// not a *MemoryStore, its verifier also remembers what it wrote.
 type countingStore struct {
 	otp.Store
 	loads        int
 	ttls         []int64
-	late, denied int                    // counts down to a swap
+	late, denied int                    // count down to a swap
 	before       func()                 // happens before the late one
-	after        func(same func() bool) // happens after the denied one; same says whether its value is still there
+	after        func(same func() bool) // happens after the denied one; same reports whether its value is still there
 }
 
 // Load implements otp.Store.
@@ -220,8 +220,8 @@ func (s *countingStore) CompareAndSwap(ctx context.Context, key string, old, new
 	if s.denied--; s.denied != 0 {
 		return true, nil
 	}
-	// Made and denied, as after a driver's own retry (rule 11). Overtaken by another,
-	// the verifier cannot know it for its own.
+	// The swap was made and is denied, as after a driver's own retry (rule 11). If
+	// another one follows at once, the verifier cannot recognize its own.
 	if s.after != nil {
 		s.after(func() bool {
 			value, err := s.Store.Load(ctx, key)

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -128,7 +129,7 @@ func (c *RedisCluster) Failover(t testing.TB, i int) {
 		}
 		_, err := replica.Do("CLUSTER", "FAILOVER")
 		if err == nil {
-			err = fmt.Errorf("not yet")
+			err = errors.New("not yet")
 		}
 		return err
 	})

@@ -1,6 +1,6 @@
-// Package smtptest provides SMTP servers for tests: a script that replies as the test
-// wants, and a sink that is a real server. Both listen on a loopback address and stop
-// when the test ends.
+// Package smtptest provides SMTP servers for tests: a script that replies as
+// the test wants, and a sink that is a real server. Both listen on a loopback
+// address and stop when the test ends.
 package smtptest
 
 import (
@@ -25,8 +25,8 @@ type Cert struct {
 	roots *x509.CertPool
 }
 
-// NewCert returns a certificate for names, which may be IP addresses. It has been valid
-// for an hour and expires in an hour.
+// NewCert returns a certificate for names, which may be IP addresses. It has
+// been valid for an hour and expires in an hour.
 func NewCert(t testing.TB, names ...string) *Cert {
 	t.Helper()
 	return must(t)(MakeCert(time.Now().Add(time.Hour), names...))
@@ -48,8 +48,8 @@ func must(t testing.TB) func(*Cert, error) *Cert {
 	}
 }
 
-// MakeCert returns a certificate that expires at notAfter. Unlike NewCert it needs no
-// test.
+// MakeCert returns a certificate that expires at notAfter. Unlike NewCert it
+// needs no test.
 func MakeCert(notAfter time.Time, names ...string) (*Cert, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -91,8 +91,8 @@ func (c *Cert) Server() *tls.Config { return &tls.Config{Certificates: []tls.Cer
 // Client returns the configuration of a client that trusts the certificate.
 func (c *Cert) Client() *tls.Config { return &tls.Config{RootCAs: c.roots} }
 
-// Write writes the certificate and its key to dir as cert.pem and key.pem, for servers
-// in other processes.
+// Write writes the certificate and its key to dir as cert.pem and key.pem, for
+// servers in other processes.
 func (c *Cert) Write(t testing.TB, dir string) {
 	t.Helper()
 	private, err := x509.MarshalPKCS8PrivateKey(c.key.PrivateKey)

@@ -126,26 +126,26 @@ func (s *Server) Open() int {
 	return s.open
 }
 
-// Lines returns the commands on connection n, counted from 1, or on all connections if
-// n is 0.
+// Lines returns the commands on connection n, counted from 1, or on all
+// connections if n is 0.
 func (s *Server) Lines(n int) []string {
 	return collect(s, n, func(p *peer) []string { return p.lines })
 }
 
-// Mails returns the contents that arrived on connection n, or on all connections if n
-// is 0.
+// Mails returns the contents that arrived on connection n, or on all
+// connections if n is 0.
 func (s *Server) Mails(n int) []string {
 	return collect(s, n, func(p *peer) []string { return p.mails })
 }
 
-// Wire returns everything that arrived on connection n, or on all connections if n is
-// 0.
+// Wire returns everything that arrived on connection n, or on all connections
+// if n is 0.
 func (s *Server) Wire(n int) string {
 	return strings.Join(collect(s, n, func(p *peer) []string { return []string{p.wire.String()} }), "")
 }
 
-// Early returns the number of replies for which the client did not wait before it sent
-// the next command.
+// Early returns the number of replies for which the client did not wait before
+// it sent the next command.
 func (s *Server) Early() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -194,9 +194,9 @@ func (s *Server) Await(t testing.TB, verb string, count int) {
 }
 
 // AwaitOpen waits until exactly count connections are open. A connection counts
-// as open until the server has read everything that the client wrote to it: once
-// the client has closed it and AwaitOpen has returned, [Server.Mails] and the
-// others are complete.
+// as open until the server has read everything that the client wrote to it:
+// once the client has closed it and AwaitOpen has returned, [Server.Mails] and
+// the others are complete.
 func (s *Server) AwaitOpen(t testing.TB, count int) {
 	t.Helper()
 	s.await(t, "open connections", func() bool { return s.open == count })

@@ -29,8 +29,8 @@ type Sink struct {
 	TLS      *tls.Config
 	StartTLS bool
 
-	// Users maps user names to passwords, or to tokens for OAUTHBEARER. If it is
-	// nil, the server does not offer AUTH.
+	// Users maps user names to passwords, or to tokens for OAUTHBEARER. If it
+	// is nil, the server does not offer AUTH.
 	Users map[string]string
 
 	// Mechanisms are the offered mechanisms: PLAIN, LOGIN, OAUTHBEARER or
@@ -198,7 +198,8 @@ func (c *session) Data(r io.Reader) error {
 func (c *session) Reset()        {}
 func (c *session) Logout() error { return nil }
 
-// loginServer implements the server side of AUTH LOGIN, which go-sasl does not have.
+// loginServer implements the server side of AUTH LOGIN, which go-sasl does not
+// have.
 type loginServer struct {
 	login func(user, password string) error
 	user  []byte

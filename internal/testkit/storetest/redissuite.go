@@ -63,6 +63,7 @@ func RedisMain(m *testing.M, d RedisDriver) {
 		store, _, err := d.Open(RedisTarget{Addrs: []string{addr}, Prefix: prefix})
 		return store, err
 	})
+	Parallel(4)
 	os.Exit(m.Run())
 }
 

@@ -7,7 +7,9 @@ package storetest
 import (
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +27,14 @@ const (
 	guesses = 5
 	budget  = 10
 )
+
+// Parallel lets n parallel tests of this program run at once, where the default is
+// one for each processor: tests of stores mostly wait for servers. TestMain calls
+// it before m.Run.
+func Parallel(n int) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(n))
+}
 
 // NewVerifier returns a verifier that uses store and sends to inbox. An address may
 // get a hundred mails at once.

@@ -21,8 +21,8 @@ const (
 )
 
 // Address is the destination of a code. It has two forms: the delivery form,
-// which is exactly what is mailed, and a folded throttle key, which is only used
-// for counting, so that all spellings of one mailbox share one budget.
+// which is exactly what is mailed, and a folded throttle key, which is only
+// used for counting, so that all spellings of one mailbox share one budget.
 //
 // The zero value is not an address. Make one with [ParseEmail],
 // [ParseEmailUTF8] or [NewAddress]. Two Addresses are equal (==) if both forms
@@ -46,8 +46,8 @@ var (
 	_ slog.LogValuer = Address{}
 )
 
-// String returns the whole delivery form: exactly what is mailed. It is empty for
-// the zero value. Do not log it; [Address.Masked] is for logs.
+// String returns the whole delivery form: exactly what is mailed. It is empty
+// for the zero value. Do not log it; [Address.Masked] is for logs.
 func (a Address) String() string { return a.deliver }
 
 // Domain returns the part after the @, in lower-case ASCII (A-labels, RFC 5890)
@@ -55,15 +55,15 @@ func (a Address) String() string { return a.deliver }
 // number, a name like "@user" or the zero value.
 //
 // An app that trusts a domain should also reject % and ! before the @:
-// "a%evil.example@corp.example" is a valid name at corp.example, but a relay that
-// still honors such routes (RFC 1123 5.2.16) delivers it elsewhere.
+// "a%evil.example@corp.example" is a valid name at corp.example, but a relay
+// that still honors such routes (RFC 1123 5.2.16) delivers it elsewhere.
 func (a Address) Domain() string {
 	_, domain := a.split()
 	return domain
 }
 
-// Masked returns a form for pages and logs: the first letter and the domain of a
-// mail address ("a***@example.com"), the last two characters of anything else
+// Masked returns a form for pages and logs: the first letter and the domain of
+// a mail address ("a***@example.com"), the last two characters of anything else
 // that has at least six ("***67"), "***" for anything shorter, and "" for the
 // zero value.
 func (a Address) Masked() string {
@@ -92,8 +92,8 @@ func (a Address) split() (local, domain string) {
 	return a.deliver[:at], a.deliver[at+1:]
 }
 
-// Format prints the masked form, whatever the verb; %q quotes it. Width, precision
-// and flags work as they do for a string.
+// Format prints the masked form, whatever the verb; %q quotes it. Width,
+// precision and flags work as they do for a string.
 func (a Address) Format(s fmt.State, verb rune) {
 	if verb != 'q' {
 		verb = 's'
@@ -108,8 +108,8 @@ func (a Address) LogValue() slog.Value { return slog.StringValue(a.Masked()) }
 // packages. It never fails; the zero value is the empty text.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.deliver), nil }
 
-// ParseEmail parses one plain mail address such as "Ann@example.org", at most 254
-// bytes long. It is the default of Options.ParseAddress.
+// ParseEmail parses one plain mail address such as "Ann@example.org", at most
+// 254 bytes long. It is the default of Options.ParseAddress.
 //
 // The part before the @ is a dot-atom in ASCII (RFC 5322 3.2.3) of at most 64
 // bytes and is kept as typed, including its case (RFC 5321 2.4). The domain is
@@ -127,11 +127,11 @@ func ParseEmail(s string) (Address, error) { return parseEmail(s, false) }
 // offers SMTPUTF8. For an ASCII address the result is the same as that of
 // ParseEmail.
 //
-// Every character beyond ASCII must be a visible, assigned letter, mark, number,
-// punctuation or symbol, and no part between dots may begin with a combining
-// mark. The whole must be in Unicode's composed form NFC (RFC 6532 3.1), so that
-// each name has one spelling. Nothing is folded or replaced: letters that look or
-// fold alike remain different addresses.
+// Every character beyond ASCII must be a visible, assigned letter, mark,
+// number, punctuation or symbol, and no part between dots may begin with a
+// combining mark. The whole must be in Unicode's composed form NFC (RFC 6532
+// 3.1), so that each name has one spelling. Nothing is folded or replaced:
+// letters that look or fold alike remain different addresses.
 func ParseEmailUTF8(s string) (Address, error) { return parseEmail(s, true) }
 
 // NewAddress makes an Address for a sender that does not mail, such as a phone
@@ -140,9 +140,9 @@ func ParseEmailUTF8(s string) (Address, error) { return parseEmail(s, true) }
 // UTF-8 without control, invisible, bidirectional, private or unassigned
 // characters, and without white space except single inner spaces (U+0020).
 //
-// NewAddress does not check that deliver is a mail address: use [ParseEmail] for
-// those. Every error wraps [ErrAddress] with a reason that does not repeat the
-// input.
+// NewAddress does not check that deliver is a mail address: use [ParseEmail]
+// for those. Every error wraps [ErrAddress] with a reason that does not repeat
+// the input.
 func NewAddress(deliver, throttle string) (Address, error) {
 	for _, s := range [2]string{deliver, throttle} {
 		if err := checkOpaque(s); err != nil {
@@ -206,8 +206,8 @@ func parseEmail(s string, utf8Local bool) (Address, error) {
 	return Address{deliver: deliver, throttle: throttleKey(deliver)}, nil
 }
 
-// checkLocal accepts dot-atom (RFC 5322 3.2.3) and, if asked, the UTF8-non-ascii
-// of RFC 6532 3.2 without invisible characters.
+// checkLocal accepts dot-atom (RFC 5322 3.2.3) and, if asked, the
+// UTF8-non-ascii of RFC 6532 3.2 without invisible characters.
 func checkLocal(local string, utf8Local bool) error {
 	switch {
 	case local == "":
@@ -256,9 +256,9 @@ var atext = func() (set [utf8.RuneSelf]bool) {
 	return set
 }()
 
-// unseen reports whether r is white space, a control, format, private, surrogate
-// or unassigned code point, or ignorable by default: characters that people
-// cannot see and that UTS 46 would drop silently.
+// unseen reports whether r is white space, a control, format, private,
+// surrogate or unassigned code point, or ignorable by default: characters that
+// people cannot see and that UTS 46 would drop silently.
 func unseen(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r <= ' ' || r == 0x7f

@@ -8,9 +8,9 @@ import (
 )
 
 // The errors that a visitor can cause. Match them with [errors.Is]; their texts
-// contain no code, secret, challenge ID or whole address. Any other error from a
-// [Verifier] is a failure of the system (store, clock, configuration) and means
-// "not verified".
+// contain no code, secret, challenge ID or whole address. Any other error from
+// a [Verifier] is a failure of the system (store, clock, configuration) and
+// means "not verified".
 var (
 	// ErrAddress means that the address cannot be mailed. The error that wraps
 	// it gives the reason.
@@ -36,12 +36,12 @@ var (
 	ErrEscalated = errors.New("otp: too many wrong codes for this address, a longer code is required")
 
 	// ErrUnknown means that there is no such challenge: it never existed, was
-	// used already, has another purpose, or expired more than an hour ago. Start
-	// again.
+	// used already, has another purpose, or expired more than an hour ago.
+	// Start again.
 	ErrUnknown = errors.New("otp: no such challenge")
 
-	// ErrLimited means that a budget of sends or starts is spent. The error is a
-	// *[LimitError].
+	// ErrLimited means that a budget of sends or starts is spent. The error is
+	// a *[LimitError].
 	ErrLimited = errors.New("otp: too many requests")
 
 	// ErrSend means that the sender reported a failure. The error is a
@@ -72,9 +72,9 @@ func (e *LimitError) Error() string {
 // Is makes errors.Is(err, ErrLimited) true.
 func (e *LimitError) Is(target error) bool { return target == ErrLimited }
 
-// SendError is the error for [ErrSend]. A [Sender] returns it to say what became
-// of the message, and a [Verifier] passes it on. A Verifier treats any other
-// error of a Sender as a SendError with MaybeSent set.
+// SendError is the error for [ErrSend]. A [Sender] returns it to say what
+// became of the message, and a [Verifier] passes it on. A Verifier treats any
+// other error of a Sender as a SendError with MaybeSent set.
 type SendError struct {
 	// Temporary means that the same message may be accepted later: SMTP 4yz, a
 	// lost connection, a rejected login. If it is false, the recipient or the
@@ -121,9 +121,9 @@ func (e *SendError) Error() string {
 const stageRcpt = "rcpt"
 
 // RefusedRecipient reports whether the recipient was rejected permanently, for
-// example because of a typo in the address: neither Temporary nor MaybeSent, and
-// at the stage "rcpt" or "". Any other failure may concern every mail. It is
-// false for nil.
+// example because of a typo in the address: neither Temporary nor MaybeSent,
+// and at the stage "rcpt" or "". Any other failure may concern every mail. It
+// is false for nil.
 func (e *SendError) RefusedRecipient() bool {
 	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == stageRcpt || e.Stage == "")
 }

@@ -27,9 +27,9 @@ type Generator interface {
 	Normalize(input string) (code string, ok bool)
 }
 
-// sized is implemented by the generators of [Digits] and [Letters], and possibly
-// by others. Bits returns the strength of the codes in bits, the binary logarithm
-// of the number of equally likely codes; 0 if there are none.
+// sized is implemented by the generators of [Digits] and [Letters], and
+// possibly by others. Bits returns the strength of the codes in bits, the
+// binary logarithm of the number of equally likely codes; 0 if there are none.
 type sized interface{ Bits() float64 }
 
 var (
@@ -48,22 +48,22 @@ const (
 	letterSymbols = "0123456789BCDFGHJKMNPQRSTVWXYZ"
 )
 
-// Digits returns a [Generator] of codes of n uniform decimal digits, with leading
-// zeros; n is 6 to 12. With any other n, [NewVerifier] returns an error and every
-// Generate fails. Each digit has 3.32 bits, so six have 19.9.
+// Digits returns a [Generator] of codes of n uniform decimal digits, with
+// leading zeros; n is 6 to 12. With any other n, [NewVerifier] returns an error
+// and every Generate fails. Each digit has 3.32 bits, so six have 19.9.
 //
-// Normalize accepts the decimal digits of every script (Unicode category Nd) and
-// ignores white space, dashes, minus signs, dots, underscores and invisible marks
-// anywhere. Input with any other character, another number of digits, invalid
-// UTF-8 or more than 64 bytes is not a code.
+// Normalize accepts the decimal digits of every script (Unicode category Nd)
+// and ignores white space, dashes, minus signs, dots, underscores and invisible
+// marks anywhere. Input with any other character, another number of digits,
+// invalid UTF-8 or more than 64 bytes is not a code.
 func Digits(n int) Generator {
 	return codes{name: "Digits", symbols: digitSymbols, n: n, least: 6, most: 12}
 }
 
 // Letters returns a [Generator] of codes of n uniform characters out of thirty:
 // the digits and the capital letters without A, E, I, L, O and U; n is 5 to 32.
-// With any other n, [NewVerifier] returns an error and every Generate fails. Each
-// character has 4.91 bits, so fourteen have 68.7.
+// With any other n, [NewVerifier] returns an error and every Generate fails.
+// Each character has 4.91 bits, so fourteen have 68.7.
 //
 // Normalize works like that of [Digits], and also accepts lower-case and
 // full-width letters, O for 0, and I and L for 1.
@@ -200,8 +200,8 @@ func digitValue(r rune) (byte, bool) {
 }
 
 // filler reports whether r is a character that people and programs put around
-// and between the symbols of a code: white space, a dash, a minus sign, a dot, an
-// underscore or an invisible format mark.
+// and between the symbols of a code: white space, a dash, a minus sign, a dot,
+// an underscore or an invisible format mark.
 func filler(r rune) bool {
 	if r < utf8.RuneSelf {
 		switch r {

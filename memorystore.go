@@ -42,8 +42,9 @@ type MemoryOptions struct {
 // make room: at MemoryOptions.MaxEntries it returns an error for a new key,
 // which a [Verifier] reports as a failure of the system.
 //
-// A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and do
-// not copy it. Printing or logging it shows its size and nothing of its contents.
+// A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and
+// do not copy it. Printing or logging it shows its size and nothing of its
+// contents.
 type MemoryStore struct {
 	now    func() time.Time
 	start  time.Time // expiry counts from here, by the monotonic clock if there is one
@@ -177,8 +178,8 @@ func (s *MemoryStore) reserve() bool {
 }
 
 // tidy reads the clock and removes the few entries of sh that expired first.
-// Everything that looks at a shard calls it, with sh locked: since each call adds
-// at most one entry and removes more, expired ones do not accumulate.
+// Everything that looks at a shard calls it, with sh locked: since each call
+// adds at most one entry and removes more, expired ones do not accumulate.
 func (s *MemoryStore) tidy(sh *memoryShard) (now int64) {
 	const few = 4
 	// A clock that steps back must not revive expired entries.

@@ -181,9 +181,9 @@ func MultiObserver(list ...Observer) Observer {
 //
 // The message is "otp " and the kind of the event. The attributes are purpose,
 // to (masked), address, client and challenge (hashes), message, locale, known,
-// strong, resend, guesses_left, age, retry_after and error; each is present only
-// where it applies. Durations are slog durations, which a JSON handler writes as
-// nanoseconds.
+// strong, resend, guesses_left, age, retry_after and error; each is present
+// only where it applies. Durations are slog durations, which a JSON handler
+// writes as nanoseconds.
 func NewLogObserver(l *slog.Logger) Observer {
 	return ObserverFunc(func(ctx context.Context, e Event) {
 		to := l

@@ -64,8 +64,8 @@ type Options struct {
 	// Default: 10 minutes.
 	TTL time.Duration
 
-	// Guesses is how many guesses a challenge accepts, 1 to 10. A change applies
-	// to new challenges. Default: 5.
+	// Guesses is how many guesses a challenge accepts, 1 to 10. A change
+	// applies to new challenges. Default: 5.
 	Guesses int
 
 	// Sends limits the mails to an address, over all its spellings and
@@ -81,9 +81,9 @@ type Options struct {
 	// 100, and Per is at most 30 days. Default: 10 in 24 hours, 30 in 30 days.
 	WrongGuesses []Limit
 
-	// ClientStarts limits the challenges that one client may open as a stranger;
-	// known devices are not counted. N is 1 to 100, and Per is at most an hour.
-	// Default: 10 a minute, 60 an hour.
+	// ClientStarts limits the challenges that one client may open as a
+	// stranger; known devices are not counted. N is 1 to 100, and Per is at
+	// most an hour. Default: 10 a minute, 60 an hour.
 	ClientStarts []Limit
 
 	// Admit, if set, decides whether this address gets mail. If it returns
@@ -150,7 +150,8 @@ func (o Options) Format(f fmt.State, _ rune) { io.WriteString(f, o.String()) }
 // LogValue logs what String returns.
 func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
-// MarshalText returns what String returns, so that encoding/json shows no secret.
+// MarshalText returns what String returns, so that encoding/json shows no
+// secret.
 func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // core is a checked configuration, shared by the verifiers of all purposes.
@@ -363,7 +364,8 @@ func plainText(s string) bool {
 	})
 }
 
-// isNil reports whether v is nil or contains a nil pointer, function, map or channel.
+// isNil reports whether v is nil or contains a nil pointer, function, map or
+// channel.
 func isNil(v any) bool {
 	if v == nil {
 		return true

@@ -246,8 +246,8 @@ func (v *Verifier) recordFailure(ctx context.Context, key seal.Key, change func(
 	}
 }
 
-// clientName returns one name for all addresses of a host, or of an IPv6 network
-// of 64 bits, which is what a provider assigns to one customer.
+// clientName returns one name for all addresses of a host, or of an IPv6
+// network of 64 bits, which is what a provider assigns to one customer.
 func clientName(client string) string {
 	addr, err := netip.ParseAddr(strings.Trim(client, "[]"))
 	if err != nil {

@@ -42,8 +42,8 @@ func (f SenderFunc) Send(ctx context.Context, m Message) error { return f(ctx, m
 // that keeps a Message in one prints all of it, unless the struct has its own
 // Format method.
 type Message struct {
-	// ID is random for each mail and unrelated to the challenge, so it can serve
-	// as Message-ID or idempotency key. It has 26 letters and digits.
+	// ID is random for each mail and unrelated to the challenge, so it can
+	// serve as Message-ID or idempotency key. It has 26 letters and digits.
 	ID string
 
 	// To is the recipient.
@@ -78,8 +78,8 @@ type Message struct {
 // words of the mail.
 func (m Message) Kind() string { return kindOf(m.Purpose) }
 
-// Minutes returns how long the code is valid from SentAt on, for the text of the
-// mail: in whole minutes, rounded down, at least 1.
+// Minutes returns how long the code is valid from SentAt on, for the text of
+// the mail: in whole minutes, rounded down, at least 1.
 func (m Message) Minutes() int {
 	return max(1, int(m.ExpiresAt.Sub(m.SentAt)/time.Minute))
 }
@@ -102,8 +102,8 @@ func (m Message) LogValue() slog.Value {
 	)
 }
 
-// MarshalJSON encodes what String shows. A sender that encodes a message as JSON
-// for its provider must name the fields itself.
+// MarshalJSON encodes what String shows. A sender that encodes a message as
+// JSON for its provider must name the fields itself.
 func (m Message) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		ID        string `json:"id"`

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// A Store keeps sealed bytes under opaque keys, changes them by compare-and-swap,
-// and drops them after a time to live (TTL). It knows nothing of codes, guesses
-// or limits: those rules belong to the [Verifier], so every store gives the same
-// guarantees. If a store loses or rolls back writes that it acknowledged, exactly
-// the guesses and codes in them become usable again.
+// A Store keeps sealed bytes under opaque keys, changes them by
+// compare-and-swap, and drops them after a time to live (TTL). It knows nothing
+// of codes, guesses or limits: those rules belong to the [Verifier], so every
+// store gives the same guarantees. If a store loses or rolls back writes that
+// it acknowledged, exactly the guesses and codes in them become usable again.
 //
-// Any number of goroutines may call all methods at once. Keys have 1 to 64 bytes
-// of [A-Za-z0-9_-] and are case-sensitive. Values have 1 to 16384 arbitrary
-// bytes. Any other key or value is an error.
+// Any number of goroutines may call all methods at once. Keys have 1 to 64
+// bytes of [A-Za-z0-9_-] and are case-sensitive. Values have 1 to 16384
+// arbitrary bytes. Any other key or value is an error.
 //
 // Implementations validate arguments with [CheckKey] and [CheckSwap] and should
 // run otptest.TestStore.
 type Store interface {
-	// Load returns a copy of the live value under key, which the caller may keep
-	// and change, or nil, nil if the key is absent or its TTL has passed. It sees
-	// what the last acknowledged CompareAndSwap wrote, so it must not read from
-	// replicas or caches. It returns, with an error, when ctx ends.
+	// Load returns a copy of the live value under key, which the caller may
+	// keep and change, or nil, nil if the key is absent or its TTL has passed.
+	// It sees what the last acknowledged CompareAndSwap wrote, so it must not
+	// read from replicas or caches. It returns, with an error, when ctx ends.
 	Load(ctx context.Context, key string) (value []byte, err error)
 
 	// CompareAndSwap does one thing, atomically: if the live value under key
@@ -31,16 +31,17 @@ type Store interface {
 	// from now, and returns true.
 	//
 	// A nil old means that there must be no live value; an expired value counts
-	// as none. A nil new means delete, and ttl is ignored. Otherwise ttl must be
-	// positive; it may be rounded up, never down. It is an error if old or new is
-	// empty but not nil, or if both are nil.
+	// as none. A nil new means delete, and ttl is ignored. Otherwise ttl must
+	// be positive; it may be rounded up, never down. It is an error if old or
+	// new is empty but not nil, or if both are nil.
 	//
 	// The result false, nil means that the comparison failed and nothing has
-	// changed. (A driver that repeats a command after losing its reply may return
-	// false for a swap that it made; Verifier allows for that.) Every unknown
-	// outcome is an error, after which the swap may or may not have happened. An
-	// implementation never retries, never joins a caller's transaction, neither
-	// keeps nor changes its arguments, and returns, with an error, when ctx ends.
+	// changed. (A driver that repeats a command after losing its reply may
+	// return false for a swap that it made; Verifier allows for that.) Every
+	// unknown outcome is an error, after which the swap may or may not have
+	// happened. An implementation never retries, never joins a caller's
+	// transaction, neither keeps nor changes its arguments, and returns, with
+	// an error, when ctx ends.
 	CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (swapped bool, err error)
 }
 

@@ -45,14 +45,14 @@ type transaction struct {
 }
 
 // maxTries bounds lost races. Each lost race is somebody else's write, and
-// budgets bound the writes in a window: with the defaults 64 always suffice. One
-// more is for a held value that was out of date.
+// budgets bound the writes in a window: with the defaults 64 always suffice.
+// One more is for a held value that was out of date.
 const maxTries = 1 + 64 + 1
 
 var errRaces = errors.New("otp: store: lost too many races for one key")
 
-// transact loads a record, decides, and swaps the result in; if the swap loses a
-// race, it starts again. A refusal is written only if the clock had to be
+// transact loads a record, decides, and swaps the result in; if the swap loses
+// a race, it starts again. A refusal is written only if the clock had to be
 // repaired. transact returns what the store was last seen to hold, or nil.
 func (c *core) transact(ctx context.Context, t transaction) (last []byte, err error) {
 	name := t.key.String()

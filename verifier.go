@@ -33,9 +33,9 @@ type Verifier struct {
 }
 
 // NewVerifier returns a verifier for the purpose "login"; see [Verifier.For]
-// for others. Store and sender are required. A nil opts means every default, but
-// a store other than *[MemoryStore] needs Options.Secrets. Invalid options are
-// an error.
+// for others. Store and sender are required. A nil opts means every default,
+// but a store other than *[MemoryStore] needs Options.Secrets. Invalid options
+// are an error.
 func NewVerifier(store Store, sender Sender, opts *Options) (*Verifier, error) {
 	c, err := newCore(store, sender, opts)
 	if err != nil {
@@ -97,8 +97,8 @@ func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error)
 // works until an hour after the deadline; after that, and for a challenge that
 // was passed, it returns [ErrUnknown].
 //
-// It returns what Send returns. If mailing the same code fails, the challenge is
-// unchanged and is returned with the error.
+// It returns what Send returns. If mailing the same code fails, the challenge
+// is unchanged and is returned with the error.
 func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "resend")
 	defer func() { end(err) }()

@@ -7,8 +7,8 @@ package otpevent
 type Kind string
 
 // The kinds of event. A Send to a valid address, and a Resend of an existing
-// challenge, emit [Asked] and then what became of it; a Check emits its verdict.
-// A request with an invalid address, Vars or purpose emits nothing.
+// challenge, emit [Asked] and then what became of it; a Check emits its
+// verdict. A request with an invalid address, Vars or purpose emits nothing.
 const (
 	// Asked means that somebody requested a mail to a valid address, or a
 	// resend.

@@ -204,7 +204,7 @@ func TestNew_refuses(t *testing.T) {
 	_, err = otphttp.New(nil, &otphttp.Options{OnVerified: verified})
 	require.ErrorContains(t, err, "verifier is nil")
 	_, err = otphttp.New(verifier, nil)
-	require.ErrorContains(t, err, "Options.OnVerified is required")
+	require.ErrorContains(t, err, "Options.OnVerified: required")
 	for want, opts := range map[string]otphttp.Options{
 		"OnVerified":     {},
 		"Home":           {OnVerified: verified, Home: "//evil.example"},

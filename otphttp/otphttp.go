@@ -232,10 +232,10 @@ type Handler struct {
 // the key.
 func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if verifier == nil {
-		return nil, errors.New("otphttp: verifier is nil")
+		return nil, errors.New("otphttp: New: verifier is nil")
 	}
 	if opts == nil || opts.OnVerified == nil {
-		return nil, errors.New("otphttp: Options.OnVerified is required")
+		return nil, errors.New("otphttp: Options.OnVerified: required; it receives the proven address")
 	}
 	h := &Handler{verifier: verifier, opts: *opts, origins: http.NewCrossOriginProtection()}
 	for _, origin := range opts.TrustedOrigins {

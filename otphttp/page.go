@@ -314,7 +314,7 @@ func (x *exchange) knownAddress() (masked string, err error) {
 	}
 	address, err := otp.ParseEmail(to)
 	if err != nil {
-		return "", errors.New("otphttp: Options.Address returned an invalid address")
+		return "", errors.New("otphttp: Options.Address: returned an invalid address")
 	}
 	return address.Masked(), nil
 }

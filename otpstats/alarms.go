@@ -61,9 +61,9 @@ func (s *Stats) read(ctx context.Context, where string, arg any, f func(*event))
 	return n, rows.Err()
 }
 
-// report stores the beginning or the end of an anomaly. Of several processes, the
-// one whose row was kept calls OnAnomaly. It reads the row back to find out,
-// since the reply to the insert may have been lost.
+// report stores the beginning or the end of an anomaly. Of several processes,
+// the one whose row was kept calls OnAnomaly. It reads the row back to find
+// out, since the reply to the insert may have been lost.
 func (s *Stats) report(ctx context.Context, n news) error {
 	if !n.begins {
 		return s.finish(ctx, n.Anomaly)
@@ -199,8 +199,8 @@ func (s *Stats) seedUsual(ctx context.Context, sc scope) error {
 }
 
 // Anomalies returns the anomalies that began or lasted in the range of the
-// filter: first those that have not ended, then the others, the latest first. It
-// returns at most 200 of each kind, and ignores the rest of the filter.
+// filter: first those that have not ended, then the others, the latest first.
+// It returns at most 200 of each kind, and ignores the rest of the filter.
 func (s *Stats) Anomalies(ctx context.Context, f Filter) ([]Anomaly, error) {
 	sc := s.scope(f, None)
 	all, err := s.anomalies(ctx, 200, "since < ? AND (until = 0 OR until >= ?)", sc.to.Unix(), sc.from.Unix())

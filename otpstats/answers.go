@@ -15,9 +15,9 @@ func upTo(from, to int) (columns []int) {
 	return columns
 }
 
-// Funnel counts what happened, with one row for each value of the dimension that
-// has a count. Rows by Hour and Day are in order of time; others by Asked plus
-// Sent, the largest first.
+// Funnel counts what happened, with one row for each value of the dimension
+// that has a count. Rows by Hour and Day are in order of time; others by Asked
+// plus Sent, the largest first.
 func (s *Stats) Funnel(ctx context.Context, f Filter, by Dimension) ([]FunnelRow, error) {
 	all, err := s.sums(ctx, s.scope(f, by), []Dimension{by}, upTo(0, countColumns))
 	if err != nil {
@@ -88,8 +88,8 @@ func (s *Stats) GaveUp(ctx context.Context, f Filter) (Steps, error) {
 	}, wrap("gave up", err)
 }
 
-// Dimensions returns the values that a filter can select in the range. It ignores
-// the rest of the filter.
+// Dimensions returns the values that a filter can select in the range. It
+// ignores the rest of the filter.
 func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) {
 	sc := s.scope(Filter{From: f.From, To: f.To}, None)
 	var n Names
@@ -113,8 +113,8 @@ func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) {
 }
 
 // Abuse returns numbers about guessing and flooding. The counts of guesses and
-// escalations use the whole filter. Everything else uses only its range, and goes
-// back no further than Options.KeepEvents.
+// escalations use the whole filter. Everything else uses only its range, and
+// goes back no further than Options.KeepEvents.
 func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) {
 	sc := s.scope(f, Hour)
 	all, err := s.sums(ctx, sc, []Dimension{Hour}, []int{wrong, malformed, escalated})

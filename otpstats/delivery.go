@@ -47,8 +47,8 @@ func (w *watch) mailed(name string, minute int64, change func(*mailedMinute)) {
 	change(m)
 }
 
-// forgetDomain deletes the domain with the smallest past among those that had no
-// mail in the last hour and have too small a past for a verdict. Names that
+// forgetDomain deletes the domain with the smallest past among those that had
+// no mail in the last hour and have too small a past for a verdict. Names that
 // strangers invented are among those. It reports whether there was one.
 func (w *watch) forgetDomain(minute int64) bool {
 	least := ""
@@ -110,11 +110,11 @@ func (w *watch) delivery(name string, d *domain) {
 	w.judge(key, verdict, worst)
 }
 
-// compare returns the shares k/n and pastK/pastN, and how significantly the first
-// is below the second: z is the signed root of the G statistic, the likelihood
-// ratio test that both shares are equal. By chance alone it exceeds a value about
-// as often as a standard normal variable does, also for small n. It is 0 if the
-// share is not below the past or if there are no numbers.
+// compare returns the shares k/n and pastK/pastN, and how significantly the
+// first is below the second: z is the signed root of the G statistic, the
+// likelihood ratio test that both shares are equal. By chance alone it exceeds
+// a value about as often as a standard normal variable does, also for small n.
+// It is 0 if the share is not below the past or if there are no numbers.
 func compare(k, n int64, pastK, pastN float64) (share, past, z float64) {
 	if n == 0 || pastN == 0 {
 		return 0, 0, 0

@@ -2,12 +2,12 @@ package otpstats
 
 import "github.com/go-mailotp/otp"
 
-// spreads has, for each subject, the others it was seen with and in which minute
-// it was last.
+// spreads has, for each subject, the others it was seen with and in which
+// minute it was last.
 type spreads map[otp.Hash]map[otp.Hash]int64
 
-// add remembers up to twice the limit of the rule: more would add no information
-// and cost memory.
+// add remembers up to twice the limit of the rule: more would add no
+// information and cost memory.
 func (s spreads) add(one, other otp.Hash, minute, limit int64) {
 	if one == (otp.Hash{}) || other == (otp.Hash{}) {
 		return
@@ -41,8 +41,8 @@ func (s spreads) makeRoom() bool {
 	return false
 }
 
-// spread is the rule for one client with many addresses, or one address with many
-// clients.
+// spread is the rule for one client with many addresses, or one address with
+// many clients.
 func (w *watch) spread(kind AnomalyKind, all spreads, r SpreadRule) {
 	from := w.minute - minutesOf(r.Window)
 	for h, others := range all {

@@ -95,8 +95,8 @@ func clean(s string) string {
 	return s
 }
 
-// language returns the base language of a locale, or of the first one in a list:
-// "pt" for "pt-BR,en".
+// language returns the base language of a locale, or of the first one in a
+// list: "pt" for "pt-BR,en".
 func language(locale string) string {
 	end := strings.IndexAny(locale, ",;-_.@")
 	if end < 0 {

@@ -38,9 +38,9 @@ const (
 	App                       // the client app, from Options.App
 )
 
-// Other is the value that stands for all values of a dimension beyond its limit.
-// The number of values per day is limited so that strangers cannot fill the
-// tables.
+// Other is the value that stands for all values of a dimension beyond its
+// limit. The number of values per day is limited so that strangers cannot fill
+// the tables.
 const Other = "(other)"
 
 // Counts are the numbers of a [FunnelRow]. Counts about challenges (a challenge
@@ -141,8 +141,8 @@ type Guesses struct {
 	Resends [6]int64
 }
 
-// Steps is the result of [Stats.GaveUp]: where people give up. NotMailed is part
-// of Asked; NoAnswer, NeverRight and Verified are parts of Over.
+// Steps is the result of [Stats.GaveUp]: where people give up. NotMailed is
+// part of Asked; NoAnswer, NeverRight and Verified are parts of Over.
 type Steps struct {
 	Asked      int64 // calls of Send
 	NotMailed  int64 // without a mail: limited, failed, or a decoy
@@ -159,8 +159,8 @@ type Abuse struct {
 	// Clients are at most 50 clients that asked for codes to many addresses,
 	// those with the most addresses first.
 	Clients []Spread
-	// Addresses are at most 50 addresses that many clients asked for, those with
-	// the most clients first.
+	// Addresses are at most 50 addresses that many clients asked for, those
+	// with the most clients first.
 	Addresses []Spread
 }
 
@@ -243,9 +243,9 @@ type sum struct {
 	tally tally
 }
 
-// sums adds up columns of the roll-ups, by at most one dimension of time and one
-// other. It reads the coarsest grain that has all dimensions of the filter, since
-// that has the fewest rows.
+// sums adds up columns of the roll-ups, by at most one dimension of time and
+// one other. It reads the coarsest grain that has all dimensions of the filter,
+// since that has the fewest rows.
 func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []int) (all []sum, err error) {
 	at, value := "0", "''"
 	grain := grainHour
@@ -315,8 +315,9 @@ func (s *Stats) sums(ctx context.Context, sc scope, by []Dimension, columns []in
 	return all, rows.Err()
 }
 
-// groups returns what a query groups by. PostgreSQL does not group by constants,
-// and a query without any group returns a row even if there is nothing to add up.
+// groups returns what a query groups by. PostgreSQL does not group by
+// constants, and a query without any group returns a row even if there is
+// nothing to add up.
 func groups(at, value string) string {
 	var by []string
 	if at != "0" {

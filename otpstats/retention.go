@@ -101,8 +101,8 @@ func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 }
 
 // Forget erases an address, given the AddressHash of its events: its single
-// events, spreads and anomalies, and its hash in the challenges of the last day.
-// Counts stay, including the domain in them. Events in the queues of other
+// events, spreads and anomalies, and its hash in the challenges of the last
+// day. Counts stay, including the domain in them. Events in the queues of other
 // processes are not erased. It returns the error of ctx, [ErrClosed], or the
 // error of the database.
 func (s *Stats) Forget(ctx context.Context, address otp.Hash) error {

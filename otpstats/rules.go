@@ -12,8 +12,8 @@ type AnomalyKind string
 
 // The kinds of anomaly.
 const (
-	// DeliveryFalling means that fewer of the codes mailed to a domain come back
-	// than before.
+	// DeliveryFalling means that fewer of the codes mailed to a domain come
+	// back than before.
 	DeliveryFalling AnomalyKind = "delivery_falling"
 	// DistributedGuessing means wrong guesses at many addresses without a
 	// correct one.
@@ -56,8 +56,8 @@ type Anomaly struct {
 // time, over the events of all processes that write to the database. An anomaly
 // is reported once, and ends when its rule has been quiet for Calm.
 //
-// In every rule a negative number is an error, and so is a Window of less than a
-// minute or more than an hour.
+// In every rule a negative number is an error, and so is a Window of less than
+// a minute or more than an hour.
 type Rules struct {
 	// Calm is how long a rule must be quiet before its anomaly ends. 0 means 30
 	// minutes; less than a minute or more than a day is an error.
@@ -73,8 +73,8 @@ type Rules struct {
 
 // DeliveryRule compares, for each domain, the share of mailed codes that were
 // answered correctly within two and a half minutes with that share in the weeks
-// before. It ignores challenges with only wrong guesses, since their mail arrived
-// or a guesser opened them, and challenges with a strong code.
+// before. It ignores challenges with only wrong guesses, since their mail
+// arrived or a guesser opened them, and challenges with a strong code.
 type DeliveryRule struct {
 	// Off disables the rule.
 	Off bool
@@ -96,8 +96,8 @@ type DeliveryRule struct {
 	Window time.Duration
 }
 
-// GuessingRule counts the addresses that had wrong guesses and no correct one in
-// Window.
+// GuessingRule counts the addresses that had wrong guesses and no correct one
+// in Window.
 type GuessingRule struct {
 	Off          bool          // disables the rule
 	MinAddresses int64         // minimum number of addresses. 0 means 20

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// The grains of a roll-up. There are counts for all dimensions together by hour;
-// for none or one of them (its number is added) by hour and by day; and by hour
-// for the pairs that a page with one filter needs.
+// The grains of a roll-up. There are counts for all dimensions together by
+// hour; for none or one of them (its number is added) by hour and by day; and
+// by hour for the pairs that a page with one filter needs.
 const (
 	grainAll             = 0
 	grainHour            = 10
@@ -78,9 +78,9 @@ func (q sqlText) text(text string) string {
 }
 
 // Schema returns the SQL statements, each ended by a semicolon, that create
-// missing tables and indexes. Use it with your own migration tool, together with
-// Options.Unmigrated. An empty prefix means the default one. It returns an error
-// for an invalid dialect or prefix; see [Options].
+// missing tables and indexes. Use it with your own migration tool, together
+// with Options.Unmigrated. An empty prefix means the default one. It returns an
+// error for an invalid dialect or prefix; see [Options].
 func Schema(d Dialect, prefix string) (string, error) {
 	q, err := newText(d, prefix)
 	if err != nil {
@@ -194,8 +194,8 @@ func (s *Stats) insert(ctx context.Context, tx *sql.Tx, head string, rows [][]an
 		}
 		defer stmt.Close()
 		for _, args := range rows {
-			// Watching a context costs the driver a goroutine for each row, and tx
-			// ends with the context anyway.
+			// Watching a context costs the driver a goroutine for each row, and
+			// tx ends with the context anyway.
 			if _, err := stmt.ExecContext(context.WithoutCancel(ctx), args...); err != nil {
 				return cmp.Or(ctx.Err(), err)
 			}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// The kinds of rows in the table of spreads. The rows of an hour are created once
-// it has ended, since counts of distinct values cannot be added up.
+// The kinds of rows in the table of spreads. The rows of an hour are created
+// once it has ended, since counts of distinct values cannot be added up.
 const (
 	spreadDone     = iota // the rows of this hour exist
 	spreadClients         // a client and its number of addresses

@@ -15,8 +15,8 @@ const span = 72
 // delay is how many minutes after a mail the rules expect an answer.
 const delay = 4
 
-// watch is what the rules know: the last hour by minute, and what is usual. It is
-// fed events in the order in which they are stored. Only the writer uses it.
+// watch is what the rules know: the last hour by minute, and what is usual. It
+// is fed events in the order in which they are stored. Only the writer uses it.
 type watch struct {
 	rules  Rules
 	last   int64 // the ID of the last event
@@ -55,7 +55,8 @@ type news struct {
 
 type minuteCount struct{ minute, count int64 }
 
-// person is an address: the minutes of its last wrong and its last correct code.
+// person is an address: the minutes of its last wrong and its last correct
+// code.
 type person struct{ wrong, right int64 }
 
 // How fast the past fades: half of it in a week, or in a day.
@@ -111,9 +112,9 @@ func (w *watch) feed(e *event) {
 	}
 }
 
-// expectsAnswer reports whether a missing answer to the event's challenge counts
-// against its domain. People who flood or guess do not want to answer, and strong
-// codes go to addresses that were guessed at. Decoys have no mail.
+// expectsAnswer reports whether a missing answer to the event's challenge
+// counts against its domain. People who flood or guess do not want to answer,
+// and strong codes go to addresses that were guessed at. Decoys have no mail.
 func (w *watch) expectsAnswer(e *event) bool {
 	return !e.strong && !e.decoy && w.active[subject{ClientSpread, e.client.String()}] == nil
 }
@@ -152,7 +153,8 @@ func (w *watch) forget(gone ...otp.Hash) {
 	}
 }
 
-// advance evaluates the rules for each minute up to a time in Unix milliseconds.
+// advance evaluates the rules for each minute up to a time in Unix
+// milliseconds.
 func (w *watch) advance(ms int64) {
 	minute := ms / 60000
 	w.minute = max(w.minute, minute-2*span) // nothing older matters
@@ -251,9 +253,9 @@ func (w *watch) judge(key subject, v verdict, a Anomaly) {
 
 func minutesOf(d time.Duration) int64 { return int64(d / time.Minute) }
 
-// guessing is the rule for wrong guesses at many addresses. What is usual follows
-// from the number of people who are verified in the end, so that an attack does
-// not hide itself.
+// guessing is the rule for wrong guesses at many addresses. What is usual
+// follows from the number of people who are verified in the end, so that an
+// attack does not hide itself.
 func (w *watch) guessing() {
 	from := w.minute - minutesOf(w.rules.Guessing.Window)
 	var unsolved, solved float64
@@ -284,7 +286,8 @@ func (w *watch) guessing() {
 	w.judge(key, verdict, Anomaly{Count: int64(unsolved), Seen: unsolved, Usual: usual})
 }
 
-// escalations is the rule for guesses at addresses that accept only strong codes.
+// escalations is the rule for guesses at addresses that accept only strong
+// codes.
 func (w *watch) escalations() {
 	r := w.rules.Escalations
 	var n, now float64

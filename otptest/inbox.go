@@ -11,12 +11,12 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// Inbox is an [otp.Sender] for tests. It keeps mails instead of sending them. The
-// zero value is ready to use. An Inbox must not be copied. It is safe for
+// Inbox is an [otp.Sender] for tests. It keeps mails instead of sending them.
+// The zero value is ready to use. An Inbox must not be copied. It is safe for
 // concurrent use.
 //
-// Methods compare a recipient byte by byte with the String of the [otp.Address],
-// so pass an address as [otp.ParseEmail] normalizes it.
+// Methods compare a recipient byte by byte with the String of the
+// [otp.Address], so pass an address as [otp.ParseEmail] normalizes it.
 //
 // Printing an Inbox shows the number of its mails and no code.
 type Inbox struct {
@@ -87,16 +87,18 @@ func (b *Inbox) Last(to string) (otp.Message, bool) {
 	return otp.Message{}, false
 }
 
-// Code returns the code in the newest mail to a recipient, or "" if there is none.
+// Code returns the code in the newest mail to a recipient, or "" if there is
+// none.
 func (b *Inbox) Code(to string) string {
 	m, _ := b.Last(to)
 	return m.Code
 }
 
-// Wait returns the oldest mail to a recipient that Wait has not returned yet. If
-// there is none, it waits until one arrives, or returns an error when ctx ends. So
-// the first Wait returns the first mail, even if it arrived earlier, and the next
-// Wait returns the second one. The other methods ignore what Wait has returned.
+// Wait returns the oldest mail to a recipient that Wait has not returned yet.
+// If there is none, it waits until one arrives, or returns an error when ctx
+// ends. So the first Wait returns the first mail, even if it arrived earlier,
+// and the next Wait returns the second one. The other methods ignore what Wait
+// has returned.
 func (b *Inbox) Wait(ctx context.Context, to string) (otp.Message, error) {
 	for {
 		m, arrival := b.take(to)

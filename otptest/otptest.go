@@ -2,8 +2,9 @@
 //
 // [TestStore] and [TestSender] are conformance suites: they check an
 // implementation of [otp.Store] or [otp.Sender] against every sentence of its
-// contract and report the sentences that it breaks. [Inbox] is a Sender for tests
-// of an application: it keeps the mails, so that a test can read the code.
+// contract and report the sentences that it breaks. [Inbox] is a Sender for
+// tests of an application: it keeps the mails, so that a test can read the
+// code.
 //
 // The suites do not fail because a machine is slow. Run them with the race
 // detector, because it alone finds some faults.

@@ -48,8 +48,8 @@ type Delivery struct {
 	Text string
 }
 
-// TestSender checks that a sender fulfills the contract of [otp.Sender], with one
-// subtest for each sentence. Each subtest calls newSender once; it may use
+// TestSender checks that a sender fulfills the contract of [otp.Sender], with
+// one subtest for each sentence. Each subtest calls newSender once; it may use
 // t.Cleanup.
 //
 // A failed Send may return any error. Only a *[otp.SendError] can say that a
@@ -275,8 +275,8 @@ func (e *senderEnv) clean(err error, m otp.Message) {
 	}
 }
 
-// arrives waits until each message has arrived. It checks that each arrived once,
-// and that no other message has the same address or the same code.
+// arrives waits until each message has arrived. It checks that each arrived
+// once, and that no other message has the same address or the same code.
 func (e *senderEnv) arrives(ctx context.Context, messages ...otp.Message) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

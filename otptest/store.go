@@ -15,16 +15,17 @@ import (
 
 // TestStore checks that a store fulfills the contract of [otp.Store], with one
 // subtest for each sentence. Each subtest calls newStore once; it must return a
-// store that nothing else writes to, and it may use t.Cleanup. The keys are random,
-// so data of earlier runs does no harm.
+// store that nothing else writes to, and it may use t.Cleanup. The keys are
+// random, so data of earlier runs does no harm.
 //
-// The suite tests expiry by waiting, about twelve seconds in all. A store may round
-// a time to live up by at most five seconds. To avoid the waiting, let newStore
-// return a store with a method that moves its clock forward:
+// The suite tests expiry by waiting, about twelve seconds in all. A store may
+// round a time to live up by at most five seconds. To avoid the waiting, let
+// newStore return a store with a method that moves its clock forward:
 //
 //	Advance(d time.Duration)
 //
-// With go test -short, a store without that method skips the subtests that wait.
+// With go test -short, a store without that method skips the subtests that
+// wait.
 func TestStore(t *testing.T, newStore func(t *testing.T) otp.Store) {
 	t.Helper()
 	for _, c := range storeCases() {
@@ -170,7 +171,8 @@ func (e *storeEnv) loadFails(ctx context.Context, key string) {
 }
 
 // now returns the time since the case began, by its own clock. The clock of the
-// store is never ahead of it. A clock that only Advance moves is a little behind.
+// store is never ahead of it. A clock that only Advance moves is a little
+// behind.
 func (e *storeEnv) now() time.Duration { return time.Since(e.began) + e.advanced }
 
 // until lets time pass until now returns t.

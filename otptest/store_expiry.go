@@ -154,7 +154,8 @@ var expiryCases = []storeCase{
 	},
 }
 
-// lives checks that a value with this ttl is still there shortly before its end.
+// lives checks that a value with this ttl is still there shortly before its
+// end.
 func (e *storeEnv) lives(ctx context.Context, ttl time.Duration) {
 	e.within(ttl, func(try string) {
 		key := e.key(fmt.Sprint("lives", ttl.Milliseconds(), "-", try))
@@ -166,10 +167,10 @@ func (e *storeEnv) lives(ctx context.Context, ttl time.Duration) {
 }
 
 // within runs steps whose result only means something if they finish before the
-// ttl of a value that they store has passed. If they took longer, within discards
-// their result and runs them again, up to five times; each time they must use keys
-// with a different ending. If they are always too slow, the case ends without a
-// result.
+// ttl of a value that they store has passed. If they took longer, within
+// discards their result and runs them again, up to five times; each time they
+// must use keys with a different ending. If they are always too slow, the case
+// ends without a result.
 func (e *storeEnv) within(ttl time.Duration, steps func(try string)) {
 	for try := range 5 {
 		if e.err != nil {
@@ -203,8 +204,9 @@ func (e *storeEnv) ends(ctx context.Context, key string, value []byte, end time.
 	}
 }
 
-// control waits until all values that were stored with the short ttl have expired,
-// without touching them: it stores one more and waits until that has expired.
+// control waits until all values that were stored with the short ttl have
+// expired, without touching them: it stores one more and waits until that has
+// expired.
 func (e *storeEnv) control(ctx context.Context) {
 	key := e.key(fmt.Sprint("control", e.now().Nanoseconds()))
 	began := e.now()

@@ -15,8 +15,9 @@ const (
 	rounds = 25 // how often they do it
 )
 
-// raceCases are about many goroutines at once. They fail if the store returns an
-// error, because the contract requires a store to be safe for concurrent use.
+// raceCases are about many goroutines at once. They fail if the store returns
+// an error, because the contract requires a store to be safe for concurrent
+// use.
 var raceCases = []storeCase{
 	{
 		"one replaces", "The swap is one atomic step: of many swaps from the same old, exactly one is made, and its value stays.",
@@ -158,8 +159,8 @@ func version(n int) []byte {
 	return bytes.Repeat([]byte((strconv.Itoa(n) + "........")[:8]), 1+n%50)
 }
 
-// raise increments the decimal number under key. Each time that it loses a race,
-// another goroutine has won one.
+// raise increments the decimal number under key. Each time that it loses a
+// race, another goroutine has won one.
 func raise(ctx context.Context, e *storeEnv, key string) error {
 	for range crowd * rounds {
 		old, err := e.store.Load(ctx, key)
@@ -178,8 +179,8 @@ func raise(ctx context.Context, e *storeEnv, key string) error {
 	return errors.New("a swap from the loaded value never succeeds")
 }
 
-// oneOf lets each goroutine swap old for a different new value at once. It checks
-// that exactly one swap is made and returns its new value.
+// oneOf lets each goroutine swap old for a different new value at once. It
+// checks that exactly one swap is made and returns its new value.
 func (e *storeEnv) oneOf(ctx context.Context, key string, old []byte, news func(i int) []byte) (winner []byte) {
 	var mu sync.Mutex
 	var winners []int

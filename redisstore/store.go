@@ -8,8 +8,8 @@
 //	if err := store.Ping(ctx); err != nil { ... } // may the server lose acknowledged writes?
 //	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: ...})
 //
-// The store keeps one string for each key of the verifier. It needs Redis 6.2 or
-// newer, or any version of Valkey.
+// The store keeps one string for each key of the verifier. It needs Redis 6.2
+// or newer, or any version of Valkey.
 package redisstore
 
 import (
@@ -38,8 +38,8 @@ type Options struct {
 	Prefix string
 }
 
-// Store is an [otp.Store] on a go-redis client. Create it with [New]. It is safe
-// for concurrent use and needs no Close.
+// Store is an [otp.Store] on a go-redis client. Create it with [New]. It is
+// safe for concurrent use and needs no Close.
 type Store struct {
 	client redis.UniversalClient
 	prefix string
@@ -90,13 +90,13 @@ func checkClient(client redis.UniversalClient) error {
 		return fmt.Errorf("redisstore: client is a %T, want a *redis.Client or *redis.ClusterClient", client)
 	}
 	if read <= 0 || write <= 0 { // the client keeps -1 and -2 like this
-		return errors.New("redisstore: client option ReadTimeout or WriteTimeout: disabled, so calls to a server that hangs would never end")
+		return errors.New("redisstore: client option ReadTimeout or WriteTimeout: disabled, so calls to a server that hangs would never end; set a positive duration")
 	}
 	return nil
 }
 
-// Load implements [otp.Store]. It sends one GETEX without options, which is a GET
-// that only a primary answers and that no client caches.
+// Load implements [otp.Store]. It sends one GETEX without options, which is a
+// GET that only a primary answers and that no client caches.
 func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
@@ -116,8 +116,8 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 }
 
 // CompareAndSwap implements [otp.Store]. It sends one EVALSHA, followed by an
-// EVAL if the server does not know the script yet. A swap that may have been made
-// is never retried, whatever the client's MaxRetries is.
+// EVAL if the server does not know the script yet. A swap that may have been
+// made is never retried, whatever the client's MaxRetries is.
 func (s *Store) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
 	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err

@@ -20,12 +20,12 @@ var (
 	ErrReplica = redisswap.ErrReplica
 )
 
-// Ping checks whether the servers are set up to keep data. Call it when a program
-// starts and in health checks. It sends INFO to every primary (managed services
-// often forbid CONFIG), then reads, writes and deletes the key "ping" under the
-// prefix, so that missing rights show. It returns [ErrEviction], [ErrReplica] or
-// the error of a command. Ping cannot check how a server writes to its disk and
-// its replicas; see the README for that.
+// Ping checks whether the servers are set up to keep data. Call it when a
+// program starts and in health checks. It sends INFO to every primary (managed
+// services often forbid CONFIG), then reads, writes and deletes the key "ping"
+// under the prefix, so that missing rights show. It returns [ErrEviction],
+// [ErrReplica] or the error of a command. Ping cannot check how a server writes
+// to its disk and its replicas; see the README for that.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := await.Call(ctx, func() (struct{}, error) {
 		// The client's nodes are primaries and replicas. Replicas are an error

@@ -7,8 +7,8 @@
 //	if err := store.Ping(ctx); err != nil { ... } // may the server lose acknowledged writes?
 //	verifier, err := otp.NewVerifier(store, sender, &otp.Options{Secrets: ...})
 //
-// The store keeps one string for each key of the verifier. It needs Redis 6.2 or
-// newer, or any version of Valkey.
+// The store keeps one string for each key of the verifier. It needs Redis 6.2
+// or newer, or any version of Valkey.
 package rueidisstore
 
 import (
@@ -47,8 +47,8 @@ type Store struct {
 
 var _ otp.Store = (*Store)(nil)
 
-// New returns a store that uses client. The caller keeps ownership of client and
-// closes it. Nil opts means the defaults. New contacts no server; call
+// New returns a store that uses client. The caller keeps ownership of client
+// and closes it. Nil opts means the defaults. New contacts no server; call
 // [Store.Ping] to check the servers.
 //
 // A rueidis client does not reveal its options, so New cannot reject one that
@@ -58,7 +58,7 @@ var _ otp.Store = (*Store)(nil)
 // therefore fail.
 func New(client rueidis.Client, opts *Options) (*Store, error) {
 	if client == nil {
-		return nil, errors.New("rueidisstore: client is nil")
+		return nil, errors.New("rueidisstore: New: client is nil")
 	}
 	if opts == nil {
 		opts = &Options{}
@@ -66,8 +66,8 @@ func New(client rueidis.Client, opts *Options) (*Store, error) {
 	return &Store{client: client, prefix: cmp.Or(opts.Prefix, DefaultPrefix)}, nil
 }
 
-// Load implements [otp.Store]. It sends one GETEX without options, which is a GET
-// that only a primary answers.
+// Load implements [otp.Store]. It sends one GETEX without options, which is a
+// GET that only a primary answers.
 func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 	if err := otp.CheckKey(key); err != nil {
 		return nil, err
@@ -87,8 +87,8 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 }
 
 // CompareAndSwap implements [otp.Store]. It sends one EVALSHA, followed by an
-// EVAL if the server does not know the script yet. A swap that may have been made
-// is never retried.
+// EVAL if the server does not know the script yet. A swap that may have been
+// made is never retried.
 func (s *Store) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
 	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err

@@ -17,8 +17,8 @@ const (
 	SQLite                        // version 3.24 or later
 )
 
-// dialect holds the statements of a Dialect for one table. In all of them a row is
-// live while its expiry is later than now.
+// dialect holds the statements of a Dialect for one table. In all of them a row
+// is live while its expiry is later than now.
 type dialect struct {
 	load    string // the live value; id
 	create  string // insert, or replace an expired row

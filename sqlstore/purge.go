@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// purgeBatch is the maximum number of rows that one statement of a purge deletes.
-// It is small so that no swap waits for long.
+// purgeBatch is the maximum number of rows that one statement of a purge
+// deletes. It is small so that no swap waits for long.
 const purgeBatch = 500
 
 // Purge deletes all expired rows and returns how many it deleted, even if it
-// returns an error as well. It works in batches, each of which commits by itself.
-// It can run concurrently with all other calls, and in several processes at once.
+// returns an error as well. It works in batches, each of which commits by
+// itself. It can run concurrently with all other calls, and in several
+// processes at once.
 func (s *Store) Purge(ctx context.Context) (deleted int64, err error) {
 	for {
 		n, err := call(ctx, s, func() (int64, error) { return s.purgeSome(ctx) })
@@ -25,9 +26,9 @@ func (s *Store) Purge(ctx context.Context) (deleted int64, err error) {
 }
 
 // Run purges once, and then again after each Options.PurgeInterval, until ctx
-// ends. It returns the error of ctx. An error of a purge goes to Options.OnPurge,
-// and Run continues. It is enough to call Run in one of several processes, but all
-// of them may call it.
+// ends. It returns the error of ctx. An error of a purge goes to
+// Options.OnPurge, and Run continues. It is enough to call Run in one of
+// several processes, but all of them may call it.
 func (s *Store) Run(ctx context.Context) error {
 	ticker := time.NewTicker(s.options.PurgeInterval)
 	defer ticker.Stop()
@@ -80,13 +81,13 @@ func (s *Store) expired(ctx context.Context) (ids []any, err error) {
 	return ids, rows.Err()
 }
 
-// Schema returns the SQL that creates the table and its index if they are missing,
-// for use with a migration tool. Each statement ends with a semicolon.
+// Schema returns the SQL that creates the table and its index if they are
+// missing, for use with a migration tool. Each statement ends with a semicolon.
 func (s *Store) Schema() string { return strings.Join(s.dialect.schema, ";\n") + ";\n" }
 
-// Migrate creates the table and its index if they are missing. Several processes
-// may call it at once. It needs the right to create tables; PostgreSQL requires
-// that right even if there is nothing to create.
+// Migrate creates the table and its index if they are missing. Several
+// processes may call it at once. It needs the right to create tables;
+// PostgreSQL requires that right even if there is nothing to create.
 func (s *Store) Migrate(ctx context.Context) error {
 	_, err := call(ctx, s, func() (none struct{}, err error) {
 		for _, text := range s.dialect.migrate {

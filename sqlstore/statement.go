@@ -12,9 +12,9 @@ type statement struct {
 	prepared atomic.Pointer[sql.Stmt] // nil before its first use
 }
 
-// prepare returns the prepared statement, or nil with Options.Unprepared. On each
-// new connection [sql.Stmt] prepares it again by itself. After an error the next
-// call tries again.
+// prepare returns the prepared statement, or nil with Options.Unprepared. On
+// each new connection [sql.Stmt] prepares it again by itself. After an error
+// the next call tries again.
 func (s *Store) prepare(ctx context.Context, st *statement) (*sql.Stmt, error) {
 	if p := st.prepared.Load(); p != nil || s.options.Unprepared {
 		return p, nil

@@ -1,5 +1,5 @@
-// Package sqlstore implements [otp.Store] on PostgreSQL, MySQL, MariaDB or SQLite,
-// using database/sql.
+// Package sqlstore implements [otp.Store] on PostgreSQL, MySQL, MariaDB or
+// SQLite, using database/sql.
 //
 //	db, err := sql.Open("pgx", "postgres://app@db.example.com/app")
 //	store, err := sqlstore.New(db, sqlstore.PostgreSQL, nil)
@@ -8,23 +8,23 @@
 //	go store.Run(ctx) // deletes expired rows
 //
 // The package imports no driver. Follow the README on each engine's connection
-// string and durability settings: if a server forgets an acknowledged write after
-// a crash, a used code can be used again.
+// string and durability settings: if a server forgets an acknowledged write
+// after a crash, a used code can be used again.
 //
 // # Transactions
 //
 // Each swap is one statement that commits by itself, on its own connection from
 // the pool. It never joins your transaction, so a guess stays counted when the
 // request around it is rolled back. This requires connections with autocommit,
-// which is on unless a connection string or the server turns it off. If the server
-// rolls a statement back because of a deadlock or a serialization failure, the
-// store retries it up to four times.
+// which is on unless a connection string or the server turns it off. If the
+// server rolls a statement back because of a deadlock or a serialization
+// failure, the store retries it up to four times.
 //
 // # Time
 //
 // Rows expire by the clock of the database server (for SQLite, of the machine),
-// with a precision of one millisecond. An expired row counts as absent whether or
-// not it has been purged.
+// with a precision of one millisecond. An expired row counts as absent whether
+// or not it has been purged.
 package sqlstore
 
 import (
@@ -66,8 +66,8 @@ type Options struct {
 	OnPurge func(ctx context.Context, deleted int64, err error)
 }
 
-// Store is an [otp.Store] in one table of a database. Create it with [New]. It is
-// safe for concurrent use, and any number of processes can share the table.
+// Store is an [otp.Store] in one table of a database. Create it with [New]. It
+// is safe for concurrent use, and any number of processes can share the table.
 //
 // A Store needs no Close: its prepared statements end with the *sql.DB.
 type Store struct {
@@ -88,7 +88,7 @@ var _ otp.Store = (*Store)(nil)
 // limits, and close it. Nil opts means the defaults.
 func New(db *sql.DB, d Dialect, opts *Options) (*Store, error) {
 	if db == nil {
-		return nil, errors.New("sqlstore: db is nil")
+		return nil, errors.New("sqlstore: New: db is nil")
 	}
 	s := &Store{db: db, preparer: make(chan struct{}, 1)}
 	if opts != nil {
@@ -155,15 +155,15 @@ func milliseconds(ttl time.Duration) int64 {
 }
 
 // tries is how often a call sends a statement that the server rolls back. In a
-// trial, 50 clients created, deleted and purged the same rows; of 249 statements
-// that were rolled back, all succeeded at the second try.
+// trial, 50 clients created, deleted and purged the same rows; of 249
+// statements that were rolled back, all succeeded at the second try.
 const tries = 5
 
-// call runs f and returns when ctx ends, even where the driver cannot: a statement
-// in SQLite may wait for a disk. In that case f continues in the background, so
-// the limit of the pool also limits such calls, and its unknown outcome is an
-// error. If the server rolled a statement back, the outcome is known, and call
-// runs f again.
+// call runs f and returns when ctx ends, even where the driver cannot: a
+// statement in SQLite may wait for a disk. In that case f continues in the
+// background, so the limit of the pool also limits such calls, and its unknown
+// outcome is an error. If the server rolled a statement back, the outcome is
+// known, and call runs f again.
 func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
 	run := f
 	if s.dialect.ignoresContext {
@@ -183,11 +183,11 @@ func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) 
 	return none, fmt.Errorf("sqlstore: %w", err)
 }
 
-// rolledBack reports whether the server rolled a whole statement back because of
-// concurrent ones. InnoDB does that even to single inserts: if two of them waited
-// for rows that a purge deleted, each may hold the gap that the other needs. The
-// manuals say to try again (MySQL 8.0, "Deadlocks in InnoDB"; PostgreSQL 15,
-// "Serialization Failure Handling").
+// rolledBack reports whether the server rolled a whole statement back because
+// of concurrent ones. InnoDB does that even to single inserts: if two of them
+// waited for rows that a purge deleted, each may hold the gap that the other
+// needs. The manuals say to try again (MySQL 8.0, "Deadlocks in InnoDB";
+// PostgreSQL 15, "Serialization Failure Handling").
 func rolledBack(err error) bool {
 	var coded interface{ SQLState() string } // pgx and lib/pq
 	if errors.As(err, &coded) {

@@ -1,6 +1,6 @@
-// Analytics shows the dashboard of otpstats with a month of simulated traffic, in
-// which one mail provider has an outage and somebody guesses at many addresses.
-// Run it and open http://localhost:8090/?range=30d.
+// Analytics shows the dashboard of otpstats with a month of simulated traffic,
+// in which one mail provider has an outage and somebody guesses at many
+// addresses. Run it and open http://localhost:8090/?range=30d.
 package main
 
 import (
@@ -39,7 +39,8 @@ func main() {
 	}
 }
 
-// run simulates the month that ends now and serves its dashboard until ctx ends.
+// run simulates the month that ends now and serves its dashboard until ctx
+// ends.
 func run(ctx context.Context, address string, perDay int) error {
 	dir, err := os.MkdirTemp("", "analytics")
 	if err != nil {

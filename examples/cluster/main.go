@@ -6,8 +6,8 @@
 //	go run . -store postgres://localhost/app
 //	go run . -store mysql://root@localhost:3306/app
 //
-// Open http://localhost:8080. The page shows which process created it, and the codes
-// are printed in this terminal.
+// Open http://localhost:8080. The page shows which process created it, and the
+// codes are printed in this terminal.
 package main
 
 import (
@@ -51,11 +51,12 @@ func main() {
 }
 
 // secretEnv passes the secret to the processes, because other users can read a
-// command line. In production, get the secret from your secret manager: it must be
-// the same after a restart.
+// command line. In production, get the secret from your secret manager: it must
+// be the same after a restart.
 const secretEnv = "OTP_SECRET"
 
-// serveCluster starts n processes and forwards requests to each of them in turn.
+// serveCluster starts n processes and forwards requests to each of them in
+// turn.
 func serveCluster(ctx context.Context, addr, store string, n int) error {
 	if os.Getenv(secretEnv) == "" {
 		secret := make([]byte, 32)
@@ -78,8 +79,8 @@ func serveCluster(ctx context.Context, addr, store string, n int) error {
 	return serve(ctx, listener, balance(nodes))
 }
 
-// startNode starts this program again and waits until it prints its URL. Everything
-// that it prints after that, such as the codes, goes to terminal.
+// startNode starts this program again and waits until it prints its URL.
+// Everything that it prints after that, such as the codes, goes to terminal.
 func startNode(ctx context.Context, number int, store string, terminal io.Writer) (*url.URL, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -151,8 +152,8 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	return server.Serve(listener)
 }
 
-// client returns the address of the client as the load balancer saw it. Only the
-// balancer can reach this process, and it replaces the header.
+// client returns the address of the client as the load balancer saw it. Only
+// the balancer can reach this process, and it replaces the header.
 func client(r *http.Request) string {
 	forwarded := strings.Split(r.Header.Get("X-Forwarded-For"), ",")
 	return strings.TrimSpace(forwarded[len(forwarded)-1])

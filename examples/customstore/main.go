@@ -1,6 +1,6 @@
 // Customstore shows how to write your own store. It keeps codes and counts in a
-// file, using go.etcd.io/bbolt, so that they survive a restart of the process. Copy
-// store.go and purge.go, and adapt them to your database.
+// file, using go.etcd.io/bbolt, so that they survive a restart of the process.
+// Copy store.go and purge.go, and adapt them to your database.
 //
 //	customstore                  runs the commands below, each in a new process
 //	customstore send FILE ADDR   creates a code; prints it and the challenge's ID
@@ -112,7 +112,8 @@ func demo(ctx context.Context, out io.Writer) error {
 		if len(answer) == 0 && err != nil {
 			answer = []byte(err.Error() + "\n")
 		}
-		// Each process ends before the next one starts, so nothing stays in memory.
+		// Each process ends before the next one starts, so nothing stays in
+		// memory.
 		fmt.Fprintf(out, "process %d (%s):\n%s", cmd.Process.Pid, args[0], answer)
 		return string(answer)
 	}

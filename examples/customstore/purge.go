@@ -8,8 +8,8 @@ import (
 )
 
 // Purge deletes the expired ones of the next n entries. Call it regularly, for
-// example with n = 1000 every minute. The file does not shrink, but its free pages
-// are reused.
+// example with n = 1000 every minute. The file does not shrink, but its free
+// pages are reused.
 func (s *BoltStore) Purge(ctx context.Context, n int) error {
 	return s.do(ctx, s.writer, func() error {
 		var next []byte

@@ -13,8 +13,8 @@ import (
 	"github.com/go-mailotp/otp"
 )
 
-// BoltStore is an otp.Store in one file, for one process. An entry is its expiry
-// (8 bytes, in Unix milliseconds) followed by the verifier's value.
+// BoltStore is an otp.Store in one file, for one process. An entry is its
+// expiry (8 bytes, in Unix milliseconds) followed by the verifier's value.
 type BoltStore struct {
 	db     *bbolt.DB
 	now    func() time.Time
@@ -28,8 +28,8 @@ var (
 	errNoMatch = errors.New("comparison failed") // rolls the transaction back
 )
 
-// OpenBoltStore opens or creates the file at path. It waits one second for another
-// process to close the file, and then fails.
+// OpenBoltStore opens or creates the file at path. It waits one second for
+// another process to close the file, and then fails.
 func OpenBoltStore(path string) (*BoltStore, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
 	if err != nil {
@@ -63,7 +63,8 @@ func (s *BoltStore) Load(ctx context.Context, key string) (value []byte, err err
 	return found, nil
 }
 
-// CompareAndSwap implements otp.Store. When it returns true, the swap is on disk.
+// CompareAndSwap implements otp.Store. When it returns true, the swap is on
+// disk.
 func (s *BoltStore) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
 	if err := otp.CheckSwap(key, oldValue, newValue, ttl); err != nil {
 		return false, err
@@ -89,7 +90,8 @@ func (s *BoltStore) CompareAndSwap(ctx context.Context, key string, oldValue, ne
 	return err == nil, err
 }
 
-// live returns the verifier's value, or nil if the entry is absent or has expired.
+// live returns the verifier's value, or nil if the entry is absent or has
+// expired.
 func (s *BoltStore) live(stored []byte) []byte {
 	if len(stored) <= 8 || s.now().UnixMilli() >= int64(binary.BigEndian.Uint64(stored)) {
 		return nil
@@ -97,10 +99,10 @@ func (s *BoltStore) live(stored []byte) []byte {
 	return stored[8:]
 }
 
-// do runs a transaction and returns when ctx ends, although bbolt does not support
-// contexts and a disk can hang. The transaction then continues in the background
-// and keeps its slot, so there are never more transactions than slots. Its outcome
-// is unknown, so do returns an error.
+// do runs a transaction and returns when ctx ends, although bbolt does not
+// support contexts and a disk can hang. The transaction then continues in the
+// background and keeps its slot, so there are never more transactions than
+// slots. Its outcome is unknown, so do returns an error.
 func (s *BoltStore) do(ctx context.Context, slots chan struct{}, transaction func() error) error {
 	select {
 	case slots <- struct{}{}:

@@ -4,9 +4,9 @@ package await
 
 import "context"
 
-// Call runs call and returns when ctx ends, even if the driver notices that late
-// or, for a cancellation, never. The call then continues in the background until
-// the driver's own timeout, so it must own the memory that it works on.
+// Call runs call and returns when ctx ends, even if the driver notices that
+// late or, for a cancellation, never. The call then continues in the background
+// until the driver's own timeout, so it must own the memory that it works on.
 func Call[T any](ctx context.Context, call func() (T, error)) (T, error) {
 	var zero T
 	if err := ctx.Err(); err != nil {

@@ -1,5 +1,5 @@
-// Package redisswap holds the parts that redisstore and rueidisstore share, so
-// that each reads the data of the other: the script, the key prefix, and the
+// Package redisswap has the parts that redisstore and rueidisstore share, so
+// that each can read the other's data: the script, the key prefix, and the
 // checks of a server's settings.
 package redisswap
 
@@ -16,12 +16,12 @@ import (
 // Prefix is the default beginning of the name of each key.
 const Prefix = "otp:"
 
-// Script is the swap. KEYS[1] is the key; ARGV holds the old value, the new value
-// and the time to live in milliseconds. An empty value stands for none. The script
-// returns 1 if it made the swap. GETEX without options changes nothing, but a
-// replica rejects it; without it, a stale replica would answer 0. It must not
-// replace the GET, because a full server lets a script that has begun to write
-// go on writing.
+// Script is the swap. KEYS[1] is the key; ARGV holds the old value, the new
+// value and the time to live in milliseconds. An empty value stands for none.
+// The script returns 1 if it made the swap. GETEX without options changes
+// nothing, but a replica rejects it; without it, a stale replica would answer
+// 0. It must not replace the GET, because a full server lets a script that has
+// begun to write go on writing.
 const Script = `if (redis.call('GET',KEYS[1]) or '')~=ARGV[1] then redis.call('GETEX',KEYS[1]) return 0 end
 if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end
 return 1`
@@ -30,8 +30,8 @@ return 1`
 // are restricted to FIPS 140 may not compute a SHA-1.
 const SHA = "c82b485bacd0dd7205ba61ee6040c91c52f0fdce"
 
-// Milliseconds returns ttl for the PX option, rounded up. It returns 1 if there is
-// no ttl, which the script then ignores.
+// Milliseconds returns ttl for the PX option, rounded up. It returns 1 if there
+// is no ttl, which the script then ignores.
 func Milliseconds(ttl time.Duration) int64 {
 	return max(1, int64(ttl/time.Millisecond)+min(1, int64(ttl%time.Millisecond)))
 }
@@ -71,8 +71,8 @@ func Field(info, name string) string {
 	return ""
 }
 
-// Rights reads, writes and deletes the key "ping" of store, so that missing rights
-// show.
+// Rights reads, writes and deletes the key "ping" of store, so that missing
+// rights show.
 func Rights(ctx context.Context, store otp.Store) error {
 	const key = "ping"
 	value := []byte(key)

@@ -233,7 +233,8 @@ func (b *board) overTime(q *query) error {
 		add(&sum, p.Counts)
 	}
 	funnel := q.timeline("funnel", "From asked to verified", "How many people asked for a code, were mailed one, typed something, and typed the correct code.", points)
-	// Asking has no provider, and the attempt of a provider has no other dimension.
+	// Asking has no provider, and the attempt of a provider has no other
+	// dimension.
 	asking, trying := q.filter.Provider == "", q.filter.Purpose+q.filter.Language+q.filter.Domain+q.filter.App == ""
 	failed := "mails not sent"
 	if asking {

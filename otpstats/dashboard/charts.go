@@ -203,8 +203,8 @@ func labelCount(width int, labels []string) int {
 	return max(2, 1+(width-80)/(16*longest+16))
 }
 
-// hasLonePoint reports whether a line has a point without neighbors, which would
-// be invisible.
+// hasLonePoint reports whether a line has a point without neighbors, which
+// would be invisible.
 func hasLonePoint(values []float64) bool {
 	known := func(i int) bool { return i >= 0 && i < len(values) && !math.IsNaN(values[i]) }
 	for i := range values {
@@ -215,8 +215,8 @@ func hasLonePoint(values []float64) bool {
 	return false
 }
 
-// cut shortens a long name in the middle, since its ends say the most. The table
-// has the full name.
+// cut shortens a long name in the middle, since its ends say the most. The
+// table has the full name.
 func cut(name string, most int) string {
 	runes := []rune(name)
 	if len(runes) <= most {

@@ -1,7 +1,7 @@
-// Package dashboard shows the numbers of an [otpstats.Stats] as a web page. At the
-// top is what needs attention. Below are charts over time and by mail domain,
-// language, purpose, app and provider, each with its numbers as a table and as a
-// CSV file. The page is rendered on the server and has no script.
+// Package dashboard shows the numbers of an [otpstats.Stats] as a web page. At
+// the top is what needs attention. Below are charts over time and by mail
+// domain, language, purpose, app and provider, each with its numbers as a table
+// and as a CSV file. The page is rendered on the server and has no script.
 //
 //	board, err := dashboard.New(stats, nil)
 //	...
@@ -61,7 +61,8 @@ type handler struct {
 }
 
 // New returns the dashboard over stats. Mount it at any path. It is safe for
-// concurrent use. A nil opts means all defaults; it is an error if stats is nil.
+// concurrent use. A nil opts means all defaults; it is an error if stats is
+// nil.
 //
 // Query parameters select what the page shows:
 //
@@ -71,12 +72,12 @@ type handler struct {
 //	          values of otpstats.Filter; by default all
 //	csv       the ID of a chart in the page: returns its table as a CSV file
 //
-// An invalid range means the default. An until that is invalid, in the future or
-// before the year 2000 means now. Other values may be anything; there is no data
-// for values that do not exist.
+// An invalid range means the default. An until that is invalid, in the future
+// or before the year 2000 means now. Other values may be anything; there is no
+// data for values that do not exist.
 //
-// The status is 200, 404 for an unknown chart, 405 for methods other than GET and
-// HEAD, or 503 if the database fails, which Options.OnError receives.
+// The status is 200, 404 for an unknown chart, 405 for methods other than GET
+// and HEAD, or 503 if the database fails, which Options.OnError receives.
 func New(stats *otpstats.Stats, opts *Options) (http.Handler, error) {
 	if stats == nil {
 		return nil, errors.New("dashboard: New: stats is nil")
@@ -151,8 +152,8 @@ func (h *handler) answer(r *http.Request, header http.Header) ([]byte, error) {
 }
 
 // separators replaces characters at which spreadsheets split cells in some
-// locales, although the file uses commas: the rest would be a separate cell, and
-// could be a formula.
+// locales, although the file uses commas: the rest would be a separate cell,
+// and could be a formula.
 var separators = strings.NewReplacer(";", ",", "\t", " ")
 
 // csv returns the table of a chart as a CSV file.

@@ -33,7 +33,8 @@ func sparse(points []point) bool {
 // maxLines is how many domains have a line.
 const maxLines = 5
 
-// domains compares the mail domains: if one line falls, its mail is late or lost.
+// domains compares the mail domains: if one line falls, its mail is late or
+// lost.
 func (b *board) domains(q *query) error {
 	rows, err := q.Funnel(q.ctx, q.filter, otpstats.Domain)
 	if err != nil {

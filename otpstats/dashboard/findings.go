@@ -31,8 +31,8 @@ var kinds = map[otpstats.AnomalyKind]struct{ what, advice, chart string }{
 	otpstats.Failing: {"Codes cannot be sent or checked.", "Check the log for the events send_failed, failed, clock_back and unknown_key.", "failures"},
 }
 
-// findings lists what needs attention: first what lasts, then what has ended, the
-// latest first.
+// findings lists what needs attention: first what lasts, then what has ended,
+// the latest first.
 func (b *board) findings(q *query) error {
 	if n := q.Dropped(); n > 0 {
 		b.Findings = append(b.Findings, finding{
@@ -84,8 +84,8 @@ func (b *board) finding(a otpstats.Anomaly) finding {
 	return f
 }
 
-// around returns the URL of a chart over the day around t: six hours before it and
-// 18 after.
+// around returns the URL of a chart over the day around t: six hours before it
+// and 18 after.
 func (b *board) around(t time.Time, domain, chart string) template.URL {
 	changes := []string{"range", "24h"}
 	if domain != "" {

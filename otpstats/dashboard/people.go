@@ -80,8 +80,8 @@ func (b *board) gaveUp(q *query) error {
 	return nil
 }
 
-// wrong shows wrong codes: many addresses without a correct one mean that somebody
-// is guessing.
+// wrong shows wrong codes: many addresses without a correct one mean that
+// somebody is guessing.
 func (b *board) wrong(q *query) error {
 	abuse, err := q.Abuse(q.ctx, q.filter)
 	if err != nil {

@@ -136,8 +136,8 @@ func mistyped(code string) string {
 	return code[:len(code)-1] + string('0'+(last-'0'+3)%10)
 }
 
-// attack simulates a botnet that asks for codes of many addresses and guesses at
-// each as often as it can.
+// attack simulates a botnet that asks for codes of many addresses and guesses
+// at each as often as it can.
 func (w *world) attack() {
 	bots := make([]string, 150)
 	for i := range bots {

@@ -1,7 +1,7 @@
 // Package traffic simulates people who ask for codes and type them, with a real
-// otp.Verifier on a simulated clock. So its Observer receives only what can really
-// happen: rate limits, resends, escalations. At one mail provider there can be an
-// outage, and somebody can guess.
+// otp.Verifier on a simulated clock. So its Observer receives only what can
+// really happen: rate limits, resends, escalations. At one mail provider there
+// can be an outage, and somebody can guess.
 package traffic
 
 import (
@@ -136,7 +136,8 @@ func (w *world) outage() bool {
 	return !w.Outage.IsZero() && since >= 0 && since < OutageLength
 }
 
-// rush returns how many people come at a time of the week, relative to the average.
+// rush returns how many people come at a time of the week, relative to the
+// average.
 func rush(t time.Time) float64 {
 	hour := float64(t.Hour()) + float64(t.Minute())/60
 	day := 0.25 + 0.95*math.Exp(-math.Pow((hour-10.5)/3.2, 2)) + 1.05*math.Exp(-math.Pow((hour-19.5)/2.8, 2))

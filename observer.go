@@ -40,7 +40,7 @@ type Event struct {
 	Time time.Time
 	// Purpose is the kind of the purpose: its part before the first colon.
 	Purpose string
-	// Masked is the address, masked: "a***@example.com".
+	// Masked is the address with most of it hidden: "a***@example.com".
 	Masked string
 	// Domain is the domain of the address.
 	Domain string
@@ -57,11 +57,14 @@ type Event struct {
 	Message string
 	// Locale is the locale of the request.
 	Locale string
-	// Known means that the budget of known devices was used.
+	// Known means that the budget of known devices was used; see
+	// Request.Device.
 	Known bool
-	// Strong means that the code is a strong one.
+	// Strong means that the code is a strong one: a longer code, which is mailed
+	// after too many wrong guesses.
 	Strong bool
-	// Decoy means that the challenge is a decoy: nothing was mailed.
+	// Decoy means that the challenge is a decoy: it looks real, but nothing was
+	// mailed and no code can pass it.
 	Decoy bool
 	// Resend means that the same code was mailed again.
 	Resend bool

@@ -45,9 +45,9 @@
 //
 // [MemoryStore] serves a single process and forgets everything when it ends.
 // Several processes, or counts that must survive a restart, need a [Store] that
-// they share: packages redisstore, rueidisstore and sqlstore have them. To
-// write your own, implement compare-and-swap in about thirty lines and run
-// otptest.TestStore.
+// they share: packages redisstore, rueidisstore and sqlstore provide such
+// stores. To write your own, implement compare-and-swap in about thirty lines
+// and run otptest.TestStore.
 //
 // # Errors
 //

@@ -83,9 +83,8 @@ var ErrAllResting = errors.New("relay: all providers are resting after failures"
 // Failover is an otp.Sender that tries its providers in order until one accepts
 // the mail. It stops early if the recipient was rejected permanently
 // ([otp.SendError.RefusedRecipient]) or if the mail may already have been sent.
-// A provider does not rest because it permanently rejected mails: the mails may
-// be the cause. Create a Failover with [NewFailover]. It is safe for concurrent
-// use.
+// Permanent rejections do not make a provider rest, since the mails may be the
+// cause. Create a Failover with [NewFailover]. It is safe for concurrent use.
 type Failover struct {
 	providers []provider
 	opts      FailoverOptions

@@ -68,14 +68,14 @@ nightly-test: export OTP_TEST_NO_SKIP = 1
 nightly-test:
 	go test -race -vet=off -shuffle=on -count=1 -timeout 5h $(or $(PKG),$(ALL))
 
-bench: ## Measure; the tables in the README come from here
+bench: ## Run the benchmarks, for the figures in docs/speed.md
 	go test -run '^$$' -bench . -benchmem ./internal/e2e/bench
 
 golangci: ## Run the linters of .golangci.yml (golangci-lint fmt formats)
 	GOBIN=$(TOOLS) go install $(GOLANGCI)
 	GOFLAGS="$$(go env GOFLAGS) -race" $(TOOLS)/golangci-lint run $$(go list -m -f '{{.Dir}}/...')
 
-vuln: ## Look for known vulnerabilities in what is called
+vuln: ## Look for known vulnerabilities in the code that is called
 	go run $(GOVULNCHECK) work
 
 actionlint: ## Check the workflows

@@ -307,8 +307,8 @@ func mapDomain(s string) (string, error) {
 	if reason, _ := checkDomain(domain); reason != "" {
 		return "", badAddress(reason)
 	}
-	// A-labels can contain what nobody could type: check what they decode to, and
-	// that the name is the same the next time it is parsed.
+	// A-labels can encode characters that nobody can type: check what they
+	// decode to, and that the name is the same the next time it is parsed.
 	shown, err := idnaLookup.ToUnicode(domain)
 	again, err2 := idnaLookup.ToASCII(domain)
 	if err != nil || err2 != nil || again != domain || strings.ContainsFunc(shown, unseen) {

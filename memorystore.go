@@ -50,7 +50,7 @@ type MemoryStore struct {
 	max    int64
 	held   atomic.Int64
 	seed   maphash.Seed
-	shards *[64]memoryShard // a pointer, so that fmt stops here whatever it is given
+	shards *[64]memoryShard // a pointer, so that fmt never prints the contents
 }
 
 var _ Store = (*MemoryStore)(nil)

@@ -196,7 +196,7 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 		}
 		return view, err
 	}
-	if verdict != ledger.Right { // cannot happen; not verified all the same
+	if verdict != ledger.Right { // cannot happen; even then nothing is verified
 		return Challenge{}, errors.New("otp: internal error: check ended without a verdict")
 	}
 	view.To, view.Vars = to, c.Vars
@@ -253,7 +253,7 @@ func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
 	_, err = v.core.transact(ctx, transaction{
 		key:    key,
 		record: new(ledger.Ledger),
-		read: func(raw []byte, _ ledger.Ms) error { // whatever it is, readable or not
+		read: func(raw []byte, _ ledger.Ms) error { // also if it does not decode
 			exists = raw != nil
 			return nil
 		},

@@ -38,9 +38,9 @@ const (
 )
 
 // signed are the header fields that the signature covers. Each is listed once
-// more often than it occurs in the mail, so that nobody can add another one
-// later, such as a second From (RFC 6376 section 8.15). Sender is not signed,
-// because some submission servers add it.
+// more than it occurs in the mail, so that nobody can add another one later,
+// such as a second From (RFC 6376 section 8.15). Sender is not signed, because
+// some submission servers add it.
 var signed = []string{
 	"From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID", "In-Reply-To", "References",
 	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Auto-Submitted",

@@ -52,7 +52,7 @@
 //	  }
 //	}
 //
-// Templates receive a [Page]. To leave out a line, write a template without it.
+// Templates receive a [Page]. To omit a line, write a template without it.
 // Files with other names are ignored.
 //
 // [New] checks every sentence and renders every mail that uses custom words or

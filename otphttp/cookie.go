@@ -21,12 +21,12 @@ const (
 	// deviceLife is how long a device token is valid.
 	deviceLife = 180 * 24 * time.Hour
 
-	// afterlife is how long after it has expired a challenge can be sent again.
+	// afterlife is how long after its deadline a challenge can be resent.
 	afterlife = time.Hour
 )
 
-// kept are the challenges in a browser's cookie, newest first. Each is
-// reference.ID, so that a page can say which of them it is about.
+// kept are the challenges in a browser's cookie, newest first. Each is written
+// as reference.ID, so that a page can say which of them it is about.
 type kept []string
 
 func challengeCookie(r *http.Request) kept {

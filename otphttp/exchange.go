@@ -73,7 +73,7 @@ func (x *exchange) serve() {
 	step.serve(x)
 }
 
-// request returns what start asks the verifier for.
+// request returns the request that start makes to the verifier.
 func (x *exchange) request() (otp.Request, error) {
 	o := &x.h.opts
 	request := otp.Request{Locale: x.language(), Client: x.client(), Device: x.in.device}
@@ -126,8 +126,8 @@ func (x *exchange) start() {
 	x.sent(c, "")
 }
 
-// hideDelivery returns nil for a failure to deliver if there is a challenge all
-// the same: a stranger must not learn which mailboxes exist.
+// hideDelivery returns nil for a failure to deliver if there is a challenge
+// nevertheless: a stranger must not learn which mailboxes exist.
 func (x *exchange) hideDelivery(c otp.Challenge, err error) error {
 	var failed *otp.SendError
 	if c.ID != "" && errors.As(err, &failed) && (failed.MaybeSent || !failed.Temporary) {

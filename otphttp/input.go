@@ -22,7 +22,7 @@ const (
 	maxRead = 10 * time.Second
 )
 
-// input is what the body of a request says.
+// input is the content of the body of a request.
 type input struct {
 	json       bool // the body is JSON, so the request belongs to the API
 	hasAddress bool

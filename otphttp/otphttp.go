@@ -1,7 +1,8 @@
 // Package otphttp serves the web pages and the JSON API for mailed codes: for
 // sign-in, sign-up, a change of address or a payment. [New] makes an
 // [http.Handler] for an [otp.Verifier]. The verifier has all the rules; this
-// package does what HTTP needs.
+// package does only what is specific to HTTP. A challenge is one code mailed
+// for one visitor.
 //
 //	login, err := otphttp.New(verifier, &otphttp.Options{
 //		Brand: "Example",
@@ -36,8 +37,8 @@
 //
 // # Errors
 //
-// A request that fails is answered with one of these statuses. The second column
-// is the name of the problem in the API (see docs/problems.md):
+// An answer to a request that failed has one of these statuses. The second
+// column is the name of the problem in the API (see docs/problems.md):
 //
 //	400 request    the body is malformed or a field is invalid or missing
 //	403 forbidden  a function in Options returned ErrForbidden, or another site posted the form
@@ -56,9 +57,10 @@
 //	503 send       otp.ErrSend or Options.Busy, with a Retry-After header
 //	503 server     any other error, with a Retry-After header
 //
-// Errors of the functions in [Options] become these statuses too. A form whose
-// challenge still exists is redirected to the page of the challenge, which
-// shows the error with status 200, so that reloading repeats nothing.
+// Errors of the functions in [Options] become these statuses too. If the
+// challenge of a form still exists, the browser is redirected to the page of
+// the challenge, which shows the error with status 200, so that reloading
+// repeats nothing.
 //
 // # Browsers and apps
 //
@@ -72,14 +74,14 @@
 //
 // The answers to start and resend do not show whether an address has an
 // account, whether Options.Admit of the verifier accepts it, or whether its
-// mail server rejects it. The time until the answer and temporary failures to
-// send do not show it either if the verifier's sender is a relay.Queue and
-// [Options.Busy] is the queue's method Full.
+// mail server rejects it. If the verifier's sender is a relay.Queue and
+// [Options.Busy] is the queue's method Full, the response time and temporary
+// failures to send do not show it either.
 //
 // # Sessions
 //
 // Give the visitor a new session ID in [Options.OnVerified] (OWASP ASVS 7.2.4).
-// Act on the To and Purpose of the challenge, never on fields of a form.
+// Act on the fields To and Purpose of the challenge, never on fields of a form.
 package otphttp
 
 import (
@@ -124,8 +126,8 @@ type Options struct {
 
 	// Prepare may change a request before its mail is sent: set Proven, Vars or
 	// a Locale. It may also return an error, for example after a failed CAPTCHA
-	// whose answer is in r.PostForm, which holds the fields of JSON too. To,
-	// Locale, Client and Device are already filled in. Default: no changes.
+	// whose answer is in r.PostForm, which also has the fields of a JSON body.
+	// To, Locale, Client and Device are already filled in. Default: no changes.
 	Prepare func(r *http.Request, request *otp.Request) error
 
 	// Busy reports that no mail can be accepted now; use the method Full of a
@@ -136,20 +138,21 @@ type Options struct {
 
 	// ClientKey returns who is asking: an IP address, an IP:port, or a name of
 	// at most 128 bytes. Never take it from a header that the client can set.
-	// Default: the IP address of the peer, or what TrustedProxies say.
+	// Default: the IP address of the peer, or the one that a proxy in
+	// TrustedProxies reports.
 	ClientKey func(r *http.Request) string
 
 	// TrustedProxies are the networks of your own proxies. If the peer is in
 	// one of them, the client is the last address in X-Forwarded-For that is in
 	// none of them. A peer without an IP address, as on a Unix socket, counts
-	// as a proxy if there are any. An invalid network, or an IPv4 network
-	// written as IPv6 ("::ffff:10.0.0.0/104"), is an error. Default: none, so
-	// that X-Forwarded-For is ignored.
+	// as a proxy if TrustedProxies is not empty. An invalid network, or an IPv4
+	// network written as IPv6 ("::ffff:10.0.0.0/104"), is an error. Default:
+	// none, so that X-Forwarded-For is ignored.
 	TrustedProxies []netip.Prefix
 
 	// TrustedOrigins are other origins, such as "https://app.example.com",
 	// whose scripts may post here. They also need CORS headers, and they are
-	// answered as apps are. An invalid origin is an error. Default: none.
+	// answered like apps. An invalid origin is an error. Default: none.
 	TrustedOrigins []string
 
 	// Language returns the preferred language for pages and mail: a BCP 47 tag
@@ -178,13 +181,14 @@ type Options struct {
 
 	// Files is a folder with your changes to the pages:
 	//
-	//   - words/<tag>.json changes sentences, or adds a language or a title for a
-	//     kind of purpose. Its keys are those of words/en.json.
+	//   - words/<tag>.json changes sentences, or adds a language or a title for
+	//     a kind of purpose. It has the keys of words/en.json.
 	//   - page.html.tmpl replaces the built-in template. Its data is a [Page].
 	//   - style.css replaces the built-in style.
-	//   - theme.css is added after the style. Set there the variables at the top
-	//     of style.css, such as --otp-accent. Set the colors again within @media
-	//     (prefers-color-scheme: dark), or dark screens get the light ones.
+	//   - theme.css is added after the style. Use it to set the variables at
+	//     the top of style.css, such as --otp-accent. Set the colors again
+	//     within @media (prefers-color-scheme: dark), or dark screens get the
+	//     light ones.
 	//
 	// The words of the mail are other files; see letter.Options. Files is read
 	// once and checked by [New]; invalid files are an error. It is part of your
@@ -203,15 +207,15 @@ type Options struct {
 	// show. Default: time.Now.
 	Now func() time.Time
 
-	// OnError is called with failures of the system: store, mail, your
-	// functions. The error holds no code, no challenge ID and no whole address
-	// unless an error of your functions does. Default: failures are not
-	// reported here; see also otp.Options.Observer.
+	// OnError is called with failures of the system: the store, the mail, or
+	// your functions. The error contains no code, no challenge ID and no whole
+	// address, unless an error of your functions contains one. Default:
+	// failures are not reported here; see also otp.Options.Observer.
 	OnError func(r *http.Request, err error)
 }
 
-// ErrForbidden is for the functions in [Options] to return: the visitor is not
-// allowed to do this. The answer has status 403.
+// ErrForbidden means that the visitor is not allowed to do this. The functions
+// in [Options] may return it; the answer then has status 403.
 var ErrForbidden = errors.New("otphttp: forbidden")
 
 // Handler serves the pages and the API. Make it with [New]. It is safe for
@@ -223,9 +227,9 @@ type Handler struct {
 	pages    *pages
 }
 
-// New returns a handler. Options without OnVerified, or with a value that is
-// not valid for its field, are an error; for an invalid file, the error names
-// the file and the key.
+// New returns a handler. It returns an error if OnVerified is missing or a
+// field has an invalid value; for an invalid file, the error names the file and
+// the key.
 func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if verifier == nil {
 		return nil, errors.New("otphttp: verifier is nil")

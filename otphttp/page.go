@@ -51,10 +51,11 @@ type Page struct {
 	// Notice is "sentAgain" or "sentNew" after a resend, otherwise empty.
 	Notice string
 
-	// Address is what the visitor typed, if it was an error.
+	// Address is what the visitor typed, if it was not a valid address.
 	Address string
 
-	// Masked is where the code goes or went, such as a***@example.com.
+	// Masked is the masked address to which the code is or was sent, such as
+	// a***@example.com.
 	Masked string
 
 	// Reference is the short word that the mail shows too. Forms about a
@@ -318,7 +319,7 @@ func (x *exchange) knownAddress() (masked string, err error) {
 	return address.Masked(), nil
 }
 
-// says lists what a redirect may make the code page say.
+// says lists the notices that a redirect may make the code page show.
 var says = []string{"malformed", "wrong", "limited", "send", "server", "sentAgain", "sentNew"}
 
 // codePage shows the state of the challenge. It sends and counts nothing.

@@ -178,7 +178,7 @@ func (w *words) plain(key string, values map[string]string) string {
 	return b.String()
 }
 
-// html returns a sentence with its values in isolates (bdi), so that an address
+// html returns a sentence with its values in bdi elements, so that an address
 // or a time does not change the direction of the words around it.
 func (w *words) html(key string, values map[string]template.HTML) template.HTML {
 	var b strings.Builder

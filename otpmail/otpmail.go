@@ -45,8 +45,9 @@ const (
 // Renderer writes the words of a mail. A *[letter.Letter] is one.
 type Renderer interface {
 	// Render returns the subject, the text and the HTML; the text and the HTML
-	// must both show the code. Any number of goroutines may call it at once.
-	// An error means that the mail is not sent; it must not repeat the code.
+	// must both show the code. Any number of goroutines may call it at once. If
+	// it returns an error, the mail is not sent; the error must not repeat the
+	// code.
 	Render(d letter.Data) (letter.Mail, error)
 }
 
@@ -54,7 +55,7 @@ type Renderer interface {
 type Options struct {
 	// Brand is the name under which the mail is written; Vars["brand"] of a
 	// request takes precedence. Six digits in a row are an error, since they
-	// look like a code. Default: the name in from, else its domain.
+	// look like a code. Default: the name in from, or else its domain.
 	Brand string
 
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
@@ -71,14 +72,15 @@ type Options struct {
 	Letter Renderer
 
 	// Sign, if set, receives each raw mail, with lines that end in CRLF, and
-	// returns the mail to send instead: the same with a DKIM-Signature on top,
-	// as the module github.com/go-mailotp/otp/dkim does it. It may add header
-	// fields and parts but must keep the body; lines must end in CRLF and hold
-	// no other CR or LF, and an ASCII mail must stay ASCII. Anything else, or
-	// an error, means that the mail is not sent: Compose returns a temporary
-	// [otp.SendError] with the stage "sign". Any number of goroutines may call
-	// it at once; it must return when ctx ends, and may keep and change the
-	// slice. The mail holds the code: do not log it. Default: nil, not signed.
+	// returns the mail to send instead: the same mail with a DKIM-Signature
+	// field on top, as package github.com/go-mailotp/otp/dkim makes it. It may
+	// add header fields and parts but must keep the body; lines must end in
+	// CRLF and contain no other CR or LF, and an ASCII mail must remain ASCII.
+	// If it returns anything else, or an error, the mail is not sent, and
+	// Compose returns a temporary [otp.SendError] with the stage "sign". Any
+	// number of goroutines may call it at once. It must return when ctx ends,
+	// and it may keep and change the slice. The mail contains the code: do not
+	// log it. Default: nil, not signed.
 	Sign func(ctx context.Context, mail []byte) ([]byte, error)
 }
 
@@ -92,11 +94,12 @@ type Composer struct {
 	sign    func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
 }
 
-// Mail is one mail to one recipient. It holds the code: fmt, slog and
-// encoding/json show it without code, text and whole address.
+// Mail is one mail to one recipient. It contains the code: packages fmt,
+// log/slog and encoding/json print it without the code, the text and the whole
+// address.
 type Mail struct {
 	// ID is the part of the Message-ID field before the "@": 1 to 64 letters
-	// and digits, different for each mail. It suits as an idempotency key.
+	// and digits, different for each mail. It can serve as an idempotency key.
 	ID string
 
 	// From is the sender: a name, which may be empty, and an address.
@@ -115,7 +118,7 @@ type Mail struct {
 	// Text is the plain text.
 	Text string
 
-	// HTML is the complete HTML document, which says the same.
+	// HTML is a complete HTML document with the same content.
 	HTML string
 
 	// Raw is the complete message with its header and both parts, signed if
@@ -123,9 +126,9 @@ type Mail struct {
 	Raw []byte
 }
 
-// New returns a composer of mails from the address in from, "a@b.c" or
-// "Name <a@b.c>". A nil opts means every default. It composes one mail as a
-// trial, so that options from which no mail can be made are an error here.
+// New returns a composer of mails that come from the address in from: "a@b.c"
+// or "Name <a@b.c>". A nil opts means every default. It composes a trial mail,
+// so that it can return an error if no mail can be composed with these options.
 func New(from string, opts *Options) (*Composer, error) {
 	c, err := newComposer(from, opts)
 	if err != nil {
@@ -168,10 +171,11 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 	return c, nil
 }
 
-// Compose makes the mail for m. Its error is an *[otp.SendError], so that a
-// sender can return it as it is: of stage "compose" and permanent if no mail
-// can be made of m, or of stage "sign" and temporary if Options.Sign failed.
-// The text of an error holds neither the code nor the whole address.
+// Compose makes the mail for m. Its error is an *[otp.SendError], which a
+// sender can return unchanged: it has the stage "compose" and is permanent if
+// no mail can be composed from m, and it has the stage "sign" and is temporary
+// if Options.Sign failed. The text of an error contains neither the code nor
+// the whole address.
 func (c *Composer) Compose(ctx context.Context, m otp.Message) (*Mail, error) {
 	// The address goes into commands and header fields, so Compose does not
 	// rely on the caller having parsed it: "a@evil.test> ORCPT=..."@b.c would
@@ -248,7 +252,7 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	}, nil
 }
 
-// signed returns what Options.Sign makes of a mail, if that still is the mail.
+// signed returns the result of Options.Sign, if it still is the same mail.
 func (c *Composer) signed(ctx context.Context, raw []byte) ([]byte, error) {
 	out, err := c.sign(ctx, bytes.Clone(raw))
 	if err != nil {
@@ -310,7 +314,8 @@ func parseMailbox(s string) (mimemsg.Mailbox, error) {
 	return box, nil
 }
 
-// masked makes the text of err safe to log and keeps what errors.As finds.
+// masked makes the text of err safe to log and keeps the errors that errors.As
+// finds in it.
 func masked(err error, m otp.Message) error {
 	text := safetext.Text(err.Error(), m.Code, m.To.String(), m.To.Masked())
 	if text == err.Error() {

@@ -179,7 +179,7 @@ func (s *Stats) apply(ch *change, e *event) {
 	}
 }
 
-// mailOf returns the mail that e is about, new if need be.
+// mailOf returns the mail that e is about, and creates it if necessary.
 func (ch *change) mailOf(e *event) *mail {
 	m := ch.mails[e.mail]
 	if m == nil {

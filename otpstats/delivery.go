@@ -64,7 +64,7 @@ func (w *watch) forgetDomain(minute int64) bool {
 	return least != ""
 }
 
-// excuse expects no answer to the mails from a minute on.
+// excuse makes the rule expect no answer to the mails since a minute.
 func (w *watch) excuse(from int64) {
 	for _, d := range w.domains {
 		for i := range d.minutes {
@@ -82,7 +82,7 @@ func (w *watch) delivery(name string, d *domain) {
 	if name == Other || name == "" || d.past.sent < float64(r.MinPast) {
 		return
 	}
-	// Look at all stretches that end now, and judge by the most significant one
+	// Look at all periods that end now, and judge by the most significant one
 	// that fires, or else by the shortest one with enough mails.
 	verdict, worst := unknown, Anomaly{}
 	var n, k int64

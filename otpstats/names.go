@@ -30,7 +30,7 @@ func newNames() map[Dimension]*names {
 	return all
 }
 
-// bounded returns name, or Other if there is no slot for it. right says that
+// bounded returns name, or Other if there is no slot for it. right means that
 // the name comes from a verified challenge.
 func (n *names) bounded(name string, day int64, right bool) string {
 	if name == "" || name == Other {

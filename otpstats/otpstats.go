@@ -1,4 +1,4 @@
-// Package otpstats measures how people get on with mailed codes: the funnel
+// Package otpstats measures how well mailed codes work for people: the funnel
 // from asking for a code to being verified, how long answers take, where people
 // give up, which mail domains have trouble, and who guesses or floods. Its
 // [Stats] is an [otp.Observer] that stores events in SQLite or PostgreSQL,
@@ -25,7 +25,7 @@
 // appear in events as keyed hashes, and are hashed once more under Options.Key,
 // so that the tables cannot be joined with logs or other data. The mail domain,
 // the kind of the purpose and the base language are stored in clear.
-// [Stats.Prune] and [Stats.Forget] delete.
+// [Stats.Prune] and [Stats.Forget] delete stored data.
 package otpstats
 
 import (
@@ -57,8 +57,8 @@ type Options struct {
 	// anything else is an error. Default: "otp_stats_".
 	Prefix string
 
-	// Unmigrated says that the tables exist already, created from [Schema].
-	// By default, Open creates those that are missing.
+	// Unmigrated means that the tables already exist, created from [Schema]. By
+	// default, Open creates those that are missing.
 	Unmigrated bool
 
 	// App returns the name of the client app that a request comes from, such
@@ -118,7 +118,7 @@ type Options struct {
 	OnAnomaly func(ctx context.Context, a Anomaly)
 
 	// OnCalm receives each anomaly when it ends, at most once: the Anomaly as
-	// it began, with Until set. What applies to OnAnomaly applies here.
+	// it began, with Until set. Otherwise it is called like OnAnomaly.
 	OnCalm func(ctx context.Context, a Anomaly)
 
 	// Rules decide what is an anomaly. The zero value means all defaults.

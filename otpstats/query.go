@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Filter selects what a query looks at. An empty string selects everything.
+// Filter selects the data that a query uses. An empty string selects
+// everything.
 type Filter struct {
 	// From and To are the range. From is rounded down to a full hour, and To is
 	// rounded up. A zero To means now, and a zero From means seven days before
@@ -42,10 +43,10 @@ const (
 // tables.
 const Other = "(other)"
 
-// Counts are the numbers of a [FunnelRow]. Counts about challenges belong to the
-// hour in which the challenge was opened, so that Verified is a part of Sent. All
-// others belong to the hour of their event. Asked, ResendAsked, Limited and
-// Failures have no provider.
+// Counts are the numbers of a [FunnelRow]. Counts about challenges (a challenge
+// is one code mailed for one visitor) belong to the hour in which the challenge
+// was opened, so that Verified is a part of Sent. All others belong to the hour
+// of their event. Asked, ResendAsked, Limited and Failures have no provider.
 type Counts struct {
 	// Asked is the number of calls of Send, and of Resend where the old
 	// challenge had expired and a new one was opened.
@@ -59,15 +60,16 @@ type Counts struct {
 	Sent int64
 	// Resends is the number of further mails of these challenges.
 	Resends int64
-	// Decoys is the number of decoys opened. They are not part of Sent.
+	// Decoys is the number of decoys opened: challenges that look real but send
+	// no mail. They are not part of Sent.
 	Decoys int64
 	// FailedMails is the number of mails that were not sent.
 	FailedMails int64
 	// FailedTries is the number of failed attempts of a provider, even if
 	// another provider accepted the mail.
 	FailedTries int64
-	// Failures is the number of calls that the system failed: the store,
-	// Options.Admit, the generator, clocks or keys.
+	// Failures is the number of calls that failed because of the system: the
+	// store, Options.Admit, the generator, clocks or keys.
 	Failures int64
 	// Answered is the number of mailed challenges for which something was typed
 	// before they expired: a correct code, a wrong one or malformed input.
@@ -154,8 +156,8 @@ type Steps struct {
 type Abuse struct {
 	// Hours are the hours of the range with a guess that was not correct.
 	Hours []AbuseHour
-	// Clients are at most 50 clients that asked for many addresses, those with
-	// the most addresses first.
+	// Clients are at most 50 clients that asked for codes to many addresses,
+	// those with the most addresses first.
 	Clients []Spread
 	// Addresses are at most 50 addresses that many clients asked for, those with
 	// the most clients first.
@@ -176,7 +178,7 @@ type AbuseHour struct {
 	// codes were accepted.
 	Escalated int64
 	// Malformed is the number of inputs that do not look like a code. Digits
-	// where a strong code was mailed come from a guesser.
+	// typed where a strong code was mailed come from somebody who guesses.
 	Malformed int64
 	// High says that Unsolved is at least Guessing.MinAddresses, and Wrong at
 	// least Guessing.Factor times Usual.

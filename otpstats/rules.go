@@ -25,8 +25,8 @@ const (
 	// EscalationSpike means many guesses at addresses that accept only strong
 	// codes after too many wrong guesses.
 	EscalationSpike AnomalyKind = "escalation_spike"
-	// Failing means that the sender accepts no mail, or that the system fails
-	// calls: the store, Options.Admit, the generator, clocks or keys. A
+	// Failing means that the sender accepts no mail, or that calls fail because
+	// of the system: the store, Options.Admit, the generator, clocks or keys. A
 	// relay.Queue accepts every mail, so look at its reports as well.
 	Failing AnomalyKind = "failing"
 )
@@ -52,9 +52,9 @@ type Anomaly struct {
 	Usual float64 `json:"usual"`
 }
 
-// Rules decide what is an anomaly. They are evaluated for each minute of the time
-// of the events, over the events of all processes that write to the database. An
-// anomaly is reported once, and ends when its rule has been quiet for Calm.
+// Rules decide what is an anomaly. They are evaluated for each minute of event
+// time, over the events of all processes that write to the database. An anomaly
+// is reported once, and ends when its rule has been quiet for Calm.
 //
 // In every rule a negative number is an error, and so is a Window of less than a
 // minute or more than an hour.
@@ -78,21 +78,21 @@ type Rules struct {
 type DeliveryRule struct {
 	// Off disables the rule.
 	Off bool
-	// MinSent is the minimum number of mails in the stretch that is judged. 0
+	// MinSent is the minimum number of mails in the period that is judged. 0
 	// means 8: fewer may all belong to one person.
 	MinSent int64
 	// MinPast is the minimum number of mails in the past. 0 means 200.
 	MinPast int64
-	// Drop is the part of the usual share that must be missing. It is below 1.
-	// 0 means 0.3.
+	// Drop is the part of the usual share that must be missing; 1 or more is an
+	// error. 0 means 0.3.
 	Drop float64
-	// Z is the significance that the fall must have: the signed root of the G
+	// Z is the minimum significance of the drop: the signed root of the G
 	// statistic (the likelihood ratio test) of the two shares. Chance alone
 	// exceeds it about as often as a standard normal variable. 0 means 5.5,
 	// once in fifty million evaluations.
 	Z float64
-	// Window is the shortest stretch that is judged. The rule also judges every
-	// longer stretch up to an hour. 0 means 10 minutes.
+	// Window is the shortest period that is judged. The rule also judges every
+	// longer period up to an hour. 0 means 10 minutes.
 	Window time.Duration
 }
 
@@ -123,8 +123,9 @@ type SpikeRule struct {
 }
 
 // FailureRule counts failures in Window: mails that were not sent, except to
-// rejected recipients, and calls that the system failed. Calls whose caller left
-// before the end count only if there are more of them than of successful calls.
+// rejected recipients, and calls that failed because of the system. Calls whose
+// caller left before the end count only if there are more of them than
+// successful calls.
 type FailureRule struct {
 	Off    bool          // disables the rule
 	Min    int64         // minimum number of failures. 0 means 10

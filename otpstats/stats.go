@@ -179,13 +179,13 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	s.enqueue(&queued)
 }
 
-// Mail records what became of a mail; call it from the callbacks of
+// Mail records what became of a mail. Call it from the callbacks of
 // relay.Failover and relay.Queue. The message is the ID in otp.Event.Message.
 // The provider may be empty. Mail may come before or after the event of the
 // send, and it never blocks.
 //
 // An empty outcome, as in a relay.Attempt that passed over a resting provider,
-// is ignored. Any other value that package otpevent does not name is
+// is ignored. Any other value that is not a constant of package otpevent is
 // reported to OnError.
 func (s *Stats) Mail(message, provider string, outcome otp.Outcome) {
 	if outcome == "" {
@@ -248,7 +248,7 @@ func (s *Stats) Flush(ctx context.Context) error {
 	return s.call(ctx, func(ctx context.Context) error { return s.tend(ctx) })
 }
 
-// call has the writer run do once everything in the queue is written.
+// call makes the writer run do once everything in the queue is written.
 func (s *Stats) call(ctx context.Context, do func(context.Context) error) error {
 	c := call{ctx, do, make(chan error, 1)}
 	select {

@@ -98,7 +98,7 @@ func (w *watch) feed(e *event) {
 		if p := w.person(e.address); p != nil {
 			p.right = max(p.right, minute)
 		}
-		// People who answer are no flood: an office shares a client.
+		// People who answer are not a flood: an office shares a client.
 		delete(w.clients[e.client], e.address)
 		delete(w.addresses[e.address], e.client)
 	case kindEscalated:

@@ -21,7 +21,7 @@ import (
 // Printing an Inbox shows the number of its mails and no code.
 type Inbox struct {
 	mu      sync.Mutex
-	mails   []*otp.Message // pointers, so that fmt stops there whatever it is given
+	mails   []*otp.Message // pointers, so that fmt never prints the contents
 	waited  map[string]int // by recipient: how many mails Wait has returned
 	arrival chan struct{}  // closed by the next Send; nil if no Wait is waiting
 	failure error
@@ -48,8 +48,9 @@ func (b *Inbox) Send(ctx context.Context, m otp.Message) error {
 	return nil
 }
 
-// FailWith makes every Send from now on return err and keep nothing; a nil err ends
-// that. Use an [otp.SendError] to say whether the mail may have been sent.
+// FailWith makes every later Send return err and keep nothing, until FailWith
+// is called with nil. Use an [otp.SendError] to say whether the mail may have
+// been sent.
 func (b *Inbox) FailWith(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,6 +1,7 @@
-// Package redisstore implements [otp.Store] on Redis or Valkey, using an existing
-// go-redis client for a single server, Sentinel or Cluster. Package rueidisstore
-// does the same with rueidis, and each of them reads the data of the other.
+// Package redisstore implements [otp.Store] on Redis or Valkey, using an
+// existing go-redis client for a single server, Sentinel or Cluster. Package
+// rueidisstore does the same with rueidis, and each of them can read the
+// other's data.
 //
 //	store, err := redisstore.New(redis.NewClient(&redis.Options{Addr: "localhost:6379"}), nil)
 //	if err != nil { ... }

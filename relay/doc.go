@@ -27,7 +27,8 @@
 //
 // With a queue, Verifier.Send has already returned when a mail fails. So the
 // failed send is not refunded to the budget of the address. Nor does the
-// challenge become a decoy, which is a challenge that looks real and that no
-// code can pass. The queue lives in memory: if the process is killed, the
-// queued mails are lost and people have to ask for another code.
+// challenge become a decoy, which is a challenge (one code for one visitor)
+// that looks real but that no code can pass. The queue lives in memory: if the
+// process is killed, the queued mails are lost and people have to ask for
+// another code.
 package relay

@@ -43,7 +43,7 @@ type QueueOptions struct {
 
 	// Backoff is the pause before the second attempt. Each later pause is twice
 	// as long as the one before, up to one minute, and varies randomly by up to
-	// 25 %. Default: one second.
+	// 25%. Default: one second.
 	Backoff time.Duration
 
 	// RetryUnknown also retries a mail that may already have been sent. Some

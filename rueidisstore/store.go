@@ -1,6 +1,6 @@
-// Package rueidisstore implements [otp.Store] on Redis or Valkey, using a rueidis
-// client for a single server, Sentinel or Cluster. Package redisstore does the
-// same with go-redis, and each of them reads the data of the other.
+// Package rueidisstore implements [otp.Store] on Redis or Valkey, using a
+// rueidis client for a single server, Sentinel or Cluster. Package redisstore
+// does the same with go-redis, and each of them can read the other's data.
 //
 //	store, err := rueidisstore.New(client, nil)
 //	if err != nil { ... }

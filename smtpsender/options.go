@@ -24,7 +24,7 @@ import (
 )
 
 // TLSMode selects how a [Sender] secures its connections. No mode uses TLS only
-// if the server offers it, because an attacker between the two can remove the
+// if the server offers it, because an attacker on the network can remove the
 // offer.
 type TLSMode int
 
@@ -37,9 +37,9 @@ const (
 	// anything else. Nothing is sent to a server that does not offer it.
 	StartTLS
 
-	// InsecureLoopback sends everything in clear text, also the password, and
-	// connects only to this machine. Use it for development and for a relay on
-	// the same host.
+	// InsecureLoopback sends everything in clear text, including the password,
+	// and connects only to this machine. Use it for development and for a relay
+	// on the same host.
 	InsecureLoopback
 )
 
@@ -71,9 +71,9 @@ const (
 )
 
 // Options configure a [Sender]; [New] copies them. The zero value has every
-// default, and a negative number is an error. Options hold a password: fmt, slog
-// and encoding/json print them without it, but package fmt cannot do so for a
-// value in an unexported field.
+// default, and a negative number is an error. Options hold a password: packages
+// fmt, log/slog and encoding/json print them without it, but package fmt cannot
+// do so for Options in an unexported field.
 type Options struct {
 	// TLS selects how connections are secured: [ImplicitTLS], [StartTLS], or
 	// [InsecureLoopback] for a relay on this machine. Any other value is an
@@ -82,9 +82,10 @@ type Options struct {
 
 	// TLSConfig is for servers with private certificates; it is cloned. An
 	// empty ServerName becomes the host, and the minimum version is at least
-	// TLS 1.2. InsecureSkipVerify is obeyed, and then anyone between you and
-	// the server can read codes and password. It is an error together with
-	// InsecureLoopback. Default: nil, the system's root certificates.
+	// TLS 1.2. InsecureSkipVerify is obeyed, but then anyone between you and
+	// the server can read the codes and the password. Setting TLSConfig
+	// together with InsecureLoopback is an error. Default: nil, the system's
+	// root certificates.
 	TLSConfig *tls.Config
 
 	// Username and Password log in with SASL PLAIN or, if only that is
@@ -94,18 +95,19 @@ type Options struct {
 
 	// Auth makes the SASL client for each new connection, for example one for
 	// OAUTHBEARER with a fresh token; ctx ends with the connection's timeout.
-	// Any number of goroutines may call it at once. It is an error together
-	// with Username. Default: nil.
+	// Any number of goroutines may call it at once. Setting both Auth and
+	// Username is an error. Default: nil.
 	Auth func(ctx context.Context) (sasl.Client, error)
 
 	// HelloName is the name for EHLO: a domain name, or an IP address in
-	// brackets. Anything else is an error. Default: the host's name if it is
-	// fully qualified, else the connection's local address in brackets.
+	// brackets. Anything else is an error. Default: the name of this machine if
+	// it is fully qualified, otherwise the connection's local address in
+	// brackets.
 	HelloName string
 
 	// Brand is the name under which the mail is written; Vars["brand"] of a
 	// request takes precedence. Six digits in a row are an error, since they
-	// look like a code. Default: the name in from, else its domain.
+	// look like a code. Default: the name in from, or else its domain.
 	Brand string
 
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
@@ -147,7 +149,8 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// String describes the options without password, login and certificates.
+// String describes the options without the password, the user name and the
+// certificates.
 func (o Options) String() string {
 	return fmt.Sprintf("Options{TLS: %v, Login: %t, HelloName: %s, Brand: %s}",
 		o.TLS, o.Username != "" || o.Auth != nil, o.HelloName, o.Brand)
@@ -163,7 +166,7 @@ func (o Options) LogValue() slog.Value { return slog.StringValue(o.String()) }
 func (o Options) MarshalJSON() ([]byte, error) { return json.Marshal(o.String()) }
 
 // withDefaults returns a checked copy with every default filled in, except
-// those that follow from host and from.
+// those that depend on the arguments host and from.
 func (o Options) withDefaults() (Options, error) {
 	if o.TLS < ImplicitTLS || o.TLS > InsecureLoopback {
 		return o, fmt.Errorf("Options.TLS: unknown mode %d", int(o.TLS))
@@ -288,8 +291,8 @@ func splitHost(s, defaultPort string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// validHost reports whether s is made like a DNS name; underscores too, since
-// container networks have them.
+// validHost reports whether s has the form of a DNS name. Underscores are
+// allowed too, since container networks use them.
 func validHost(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -316,8 +319,8 @@ func validHello(s string) bool {
 	return ok && err == nil && addr.Zone() == "" && addr.Is6() == strings.HasPrefix(inner, "IPv6:")
 }
 
-// isLoopback reports whether a host is this machine by its name; what the name
-// resolves to is checked again at each dial.
+// isLoopback reports whether the name of a host means this machine. The address
+// that it resolves to is checked again at each dial.
 func isLoopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	if err != nil {

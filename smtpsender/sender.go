@@ -7,9 +7,9 @@
 //	defer sender.Close()
 //	verifier, err := otp.NewVerifier(store, sender, nil)
 //
-// [ParseURL] reads server and login from one environment variable, and
-// [Sender.Ping] checks them when the program starts. Package otpmail makes the
-// mails.
+// [ParseURL] parses server and login from one string, such as an environment
+// variable, and [Sender.Ping] checks them when the program starts. Package
+// otpmail composes the mails.
 package smtpsender
 
 import (
@@ -46,11 +46,11 @@ var _ otp.Sender = (*Sender)(nil)
 
 // New returns a sender that uses the server at host, a name or an IP address
 // with or without ":port". The default port is 465 for [ImplicitTLS] and 587
-// for [StartTLS]; [InsecureLoopback] has none. Mails come from the address in
-// from, "a@b.c" or "Name <a@b.c>". A nil opts means every default.
+// for [StartTLS]; [InsecureLoopback] has no default port. Mails come from the
+// address in from, "a@b.c" or "Name <a@b.c>". A nil opts means every default.
 //
-// New composes one mail as a trial, so that options from which no mail can be
-// made are an error here. It does not connect: see [Sender.Ping].
+// New composes a trial mail, so that it can return an error if no mail can be
+// composed with these options. It does not connect: see [Sender.Ping].
 func New(host, from string, opts *Options) (*Sender, error) {
 	s, err := newSender(host, from, opts)
 	if err != nil {
@@ -105,13 +105,13 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 	return s, nil
 }
 
-// Send mails m. It returns nil once the server has accepted the mail, else an
-// *[otp.SendError]:
+// Send mails m. It returns nil once the server has accepted the mail, and
+// otherwise an *[otp.SendError]:
 //
 //   - Temporary is false only if the server rejected this mail permanently (5yz
 //     to MAIL, RCPT or DATA; a 5yz to the greeting or the login says nothing
 //     about the recipient), if it does not offer SMTPUTF8 for an address that
-//     needs it, or if no mail can be made of m.
+//     needs it, or if no mail can be composed from m.
 //   - MaybeSent is true if the connection or ctx ended after the last byte of
 //     the mail and before the server's answer.
 //   - Stage is one of compose, sign, connect, tls, hello, auth, mail, rcpt and
@@ -119,11 +119,11 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 //   - A reply of the server is in the chain as a *smtp.SMTPError of
 //     github.com/emersion/go-smtp, without the code and the whole address.
 //
-// Until it has written any content, Send retries after a 4yz reply or a lost
-// connection, at most twice and within its timeout. While the server answers
-// 421 to new connections, sends share the open ones, and one send at a time
-// tries a new one: after one second, two, and so on up to 30. After
-// [Sender.Close], Send fails.
+// As long as it has not written any content, Send retries after a 4yz reply or
+// a lost connection, at most twice and within its timeout. While the server
+// answers 421 to new connections, sends share the open ones, and only one send
+// at a time tries to open a new one, after pauses that grow from one to 30
+// seconds. After [Sender.Close], Send fails.
 func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -136,8 +136,8 @@ func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 }
 
 // Ping opens a connection, secures it and logs in, and keeps the connection for
-// the next Send. Use it at start-up to check host, certificate and password.
-// Its error is an *[otp.SendError].
+// the next Send. Use it at start-up to check the host, the certificate and the
+// password. Its error is an *[otp.SendError].
 func (s *Sender) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -165,8 +165,9 @@ func (s *Sender) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalJSON encodes what String returns.
 func (s *Sender) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// authFunc returns how a connection logs in, or nil if it does not. Only the
-// function holds the password, where no fmt verb finds it.
+// authFunc returns the function with which a connection logs in, or nil if it
+// does not log in. Only that function holds the password, so no fmt verb can
+// print it.
 func authFunc(username, password string, custom func(context.Context) (sasl.Client, error)) func(context.Context, func(string) bool) (sasl.Client, error) {
 	switch {
 	case custom != nil:
@@ -200,8 +201,8 @@ func sendError(err error, m otp.Message) error {
 	return &otp.SendError{Temporary: !e.Permanent, MaybeSent: e.MaybeSent, Stage: e.Stage, Err: clean(e.Err, m)}
 }
 
-// clean makes err safe to log, whatever the server said, and keeps what
-// errors.As finds in it.
+// clean makes err safe to log, whatever the server said, and keeps the errors
+// that errors.As finds in it.
 func clean(err error, m otp.Message) error {
 	var reply *smtp.SMTPError
 	if errors.As(err, &reply) {

@@ -19,7 +19,8 @@ const (
 	flagClient
 )
 
-// maxTime keeps sums of times far from overflow; half of it is in the year 19,800.
+// maxTime keeps sums of times far from overflow. Half of it is in the year
+// 19,800.
 const maxTime = 1 << 50
 
 var errCodec = errors.New("otp: store: a stored entry is malformed")
@@ -85,7 +86,8 @@ func (c *Challenge) append(b []byte) []byte {
 	return b
 }
 
-// size bounds the encoded length of the lane with both lists of events full.
+// size returns an upper bound of the encoded length of the lane, with both
+// lists of events full.
 func (a *lane) size() int {
 	n := 40 + 7*(MaxEvents+refundsMax) + 6*MaxEvents
 	for i := range a.challenges {
@@ -94,7 +96,7 @@ func (a *lane) size() int {
 	return n
 }
 
-// size bounds the encoded length of the challenge.
+// size returns an upper bound of the encoded length of the challenge.
 func (c *Challenge) size() int {
 	n := 3 + 16 + 16 + 10 + 6 + 5*2 + len(c.To) + len(c.Purpose) + len(c.Locale) + len(c.Reference) + len(c.Code) + 2
 	for k, v := range c.Vars {
@@ -103,8 +105,8 @@ func (c *Challenge) size() int {
 	return n
 }
 
-// Decode makes the ledger what Append wrote, whatever it was. After an error it
-// is of no use.
+// Decode replaces the ledger with the one that Append encoded. After an error
+// the ledger must not be used.
 func (l *Ledger) Decode(b []byte) error {
 	l.Reset()
 	d := &decoder{rest: b}
@@ -153,8 +155,8 @@ func appendTimes(b []byte, times []Ms) []byte {
 	return b
 }
 
-// appendTime writes the first time of a list whole, the others as the span
-// since the one before.
+// appendTime writes the first time of a list in full, and each other time as
+// the difference to the one before.
 func appendTime(b []byte, i int, last, at Ms) []byte {
 	if i == 0 {
 		return binary.AppendVarint(b, at)
@@ -173,7 +175,8 @@ func appendBool(b []byte, v bool) []byte {
 	return append(b, 0)
 }
 
-// decoder reads an encoding; after a fault it reads zeros and end reports it.
+// decoder reads an encoding. After an error it returns zeros, and end reports
+// the error.
 type decoder struct {
 	rest []byte
 	bad  bool
@@ -224,7 +227,7 @@ func (d *decoder) time() Ms {
 	return v
 }
 
-// after reads a span and adds it to a time.
+// after reads a difference and adds it to a time.
 func (d *decoder) after(t Ms) Ms {
 	v := d.uvarint()
 	if v > maxTime || t+Ms(v) > maxTime {
@@ -234,7 +237,8 @@ func (d *decoder) after(t Ms) Ms {
 	return t + Ms(v)
 }
 
-// count reads how many items follow, each of at least one byte.
+// count reads the number of items that follow, each of which takes at least one
+// byte.
 func (d *decoder) count() int {
 	n := d.uvarint()
 	if n > uint64(len(d.rest)) {
@@ -269,7 +273,8 @@ func (d *decoder) id() (id [16]byte) {
 	return id
 }
 
-// items makes an empty list one of n zero items, where it is if it has the room.
+// items extends an empty list to n zero items, in place if its capacity
+// suffices.
 func items[T any](list []T, n int) []T { return slices.Grow(list, n)[:n] }
 
 func (d *decoder) times(list []Ms) []Ms {

@@ -1,11 +1,11 @@
-// Package ledger holds the rules: what is remembered about an address or a
-// client, how much of it is too much, and what a guess is told. It is pure:
+// Package ledger has the rules: what is remembered about an address or a
+// client, which limits apply to it, and which verdict a guess gets. It is pure:
 // it has no clock, no randomness and no I/O. Times are passed in as Unix
 // milliseconds.
 //
-// A method that answers "no" has changed nothing that must be kept, so a
-// refusal need not be written (but for the clock repair, see
-// [Ledger.Repair]).
+// A method that rejects something has changed nothing that must be stored, so
+// the caller need not write the ledger after a rejection, unless
+// [Ledger.Repair] has changed it.
 package ledger
 
 import (
@@ -20,37 +20,38 @@ type Ms = int64
 // ValidTime reports whether now is a time that a ledger can hold.
 func ValidTime(now Ms) bool { return now > -maxTime/2 && now < maxTime/2 }
 
-// Of converts a span.
+// Of converts a duration to milliseconds.
 func Of(d time.Duration) Ms { return d.Milliseconds() }
 
-// What is remembered for how long, whatever the limits in force, so that
-// verifiers with different limits do not prune each other's counts.
+// How long events are remembered, whatever the limits of a verifier are, so
+// that verifiers with different limits do not prune each other's counts.
 const (
 	KeepSends  = 24 * time.Hour
 	KeepWrong  = 30 * 24 * time.Hour
 	KeepStarts = time.Hour
 
-	// Afterlife is how long past its deadline a challenge can be resent.
+	// Afterlife is how long after its deadline a challenge can be resent.
 	Afterlife = time.Hour
 
 	// ClockSlack is how far the clocks of two verifiers may differ.
 	ClockSlack = time.Minute
 
-	// RenewBefore is the life a code must have left to be mailed again.
+	// RenewBefore is how long a code must still be valid to be mailed again.
 	RenewBefore = time.Minute
 
 	refundWindow = time.Hour
 	refundsMax   = 3
-	// A refunded send still counts in windows up to this long, so that a
-	// failing server is not asked in a tight loop.
+	// A refunded send still counts in windows that are at most this long, so
+	// that a failing server is not called in a tight loop.
 	refundCounts = time.Minute
 
-	margin = time.Minute // by which the time to live outlasts the contents
+	margin = time.Minute // added to the life of the contents
 )
 
-// Bounds, so that a ledger always fits a store's 16 KiB.
+// Bounds that make sure that a ledger always fits into the 16 KiB of a store's
+// value.
 const (
-	MaxEvents = 100 // of each list, and so the largest N of a limit
+	MaxEvents = 100 // of each list, and therefore the largest N of a limit
 	maxLive   = 12
 	maxLane   = 8<<10 - 64 // bytes, leaving room for header and seal
 )
@@ -61,20 +62,22 @@ type Limit struct {
 	Per time.Duration
 }
 
-// Rules are the limits in force, for each lane.
+// Rules are the limits in force. They apply to each lane separately.
 type Rules struct{ Sends, Wrong []Limit }
 
-// Lane says whose budget is used.
+// Lane is one of the two sets of budgets of an address. They are separate, so
+// that strangers cannot spend the budget of known devices.
 type Lane uint8
 
-// The lanes: strangers, and those who have proven the address before.
+// The lanes: strangers, and known devices, which have proven the address
+// before.
 const (
 	Stranger Lane = iota
 	Known
 	lanes
 )
 
-// Challenge is one question put to one asker.
+// Challenge is one code mailed for one visitor.
 type Challenge struct {
 	Nonce     [16]byte // the random part of its ID
 	Lane      Lane     // implied by where it is kept
@@ -84,7 +87,7 @@ type Challenge struct {
 	Reference string
 	Code      string
 	Vars      map[string]string
-	Client    [16]byte // who asked; zero for nobody
+	Client    [16]byte // who asked; zero if the request names no client
 	Strong    bool
 	Decoy     bool // can never be passed
 	SentAt    Ms   // when it was opened
@@ -93,13 +96,15 @@ type Challenge struct {
 	Wrong     int  // used up
 }
 
-// Left is how many guesses remain.
+// Left returns how many guesses remain.
 func (c *Challenge) Left() int { return max(0, c.Guesses-c.Wrong) }
 
-// Ledger is all that is remembered about one throttle key.
+// Ledger is everything that is remembered about one throttle key, which is the
+// folded form of an address.
 type Ledger struct {
-	// StrongUntil, where set, is when short codes may be mailed again after a
-	// ledger was lost with the key it was sealed under.
+	// StrongUntil, if set, is when short codes may be mailed again. It is set
+	// after a ledger was lost together with the secret under which it was
+	// sealed.
 	StrongUntil *Ms
 
 	lanes [lanes]lane
@@ -116,7 +121,7 @@ type send struct {
 	refunded bool
 }
 
-// Reset empties the ledger and keeps its memory.
+// Reset empties the ledger but keeps its memory for reuse.
 func (l *Ledger) Reset() {
 	l.StrongUntil = nil
 	for i := range l.lanes {
@@ -126,20 +131,21 @@ func (l *Ledger) Reset() {
 	}
 }
 
-// Lost returns the ledger that takes the place of one that cannot be opened:
-// nobody knows what was spent, so short codes wait until any guess made before
-// now is out of every window.
+// Lost returns the ledger that replaces one that cannot be opened. Nobody knows
+// how many guesses were made, so short codes are not mailed until any guess
+// made before now is out of every window.
 func Lost(now Ms) *Ledger {
 	until := now + Of(KeepWrong)
 	return &Ledger{StrongUntil: &until}
 }
 
-// Repair makes the ledger fit for decisions at now: what is out of every
-// window goes, and an event later than now by more than the clocks may differ
-// becomes one at now. It reports whether it found such an event: then the
-// ledger must be written whatever the answer, or the event would be "now" for
-// ever. One within that slack stays as it is: if the slower of two good clocks
-// moved it back, short windows would open early on the other.
+// Repair prepares the ledger for decisions at now. It removes what is out of
+// every window, and moves an event that is later than now by more than the
+// clocks may differ to now. It reports whether it found such an event: then the
+// ledger must be written whatever the decision is, or the event would be moved
+// to "now" again each time. An event within that slack stays as it is: if the
+// slower of two good clocks moved it back, short windows would end early for
+// the other.
 func (l *Ledger) Repair(now Ms) (repaired bool) {
 	if l.StrongUntil != nil {
 		if latest := now + Of(KeepWrong); *l.StrongUntil > latest {
@@ -156,7 +162,7 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 				a.sends[j].at, repaired = now, true
 			}
 		}
-		if repaired { // those within the slack may now be out of order
+		if repaired { // events within the slack may now be out of order
 			slices.SortStableFunc(a.sends, func(a, b send) int { return cmp.Compare(a.at, b.at) })
 		}
 		a.sends = prune(a.sends, func(s send) bool {
@@ -172,14 +178,14 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 	return repaired
 }
 
-// clampTo moves events to now that are later by more than the slack.
+// clampTo moves events that are later than now by more than the slack to now.
 func clampTo(events []Ms, now Ms) (moved bool) {
 	for i := range events {
 		if events[i] > now+Of(ClockSlack) {
 			events[i], moved = now, true
 		}
 	}
-	if moved { // those within the slack may now be out of order
+	if moved { // events within the slack may now be out of order
 		slices.Sort(events)
 	}
 	return moved
@@ -196,7 +202,7 @@ func prune[T any](list []T, keep func(T) bool) []T {
 	return kept
 }
 
-// TTL is how long a store must keep the ledger as written at now.
+// TTL returns how long a store must keep the ledger if it is written at now.
 func (l *Ledger) TTL(now Ms) time.Duration {
 	end := now
 	if l.StrongUntil != nil {
@@ -218,12 +224,13 @@ func (l *Ledger) TTL(now Ms) time.Duration {
 			end = max(end, c.Deadline+Of(Afterlife))
 		}
 	}
-	// A challenge opened by a clock that runs ahead must not keep it longer.
+	// A challenge opened by a clock that runs ahead must not keep the ledger
+	// longer.
 	return time.Duration(min(end-now, Of(KeepWrong)))*time.Millisecond + margin
 }
 
-// freeAt is when the next event fits into every limit; at or before now means
-// that it fits now. Events are oldest first.
+// freeAt returns when every limit allows the next event; a time at or before
+// now means that it is allowed now. Events are oldest first.
 func freeAt(events []Ms, limits []Limit) (at Ms, limited bool) {
 	for _, lim := range limits {
 		if n := len(events); n >= lim.N {
@@ -235,7 +242,7 @@ func freeAt(events []Ms, limits []Limit) (at Ms, limited bool) {
 	return at, limited
 }
 
-// sendFreeAt is freeAt for sends: those given back count in short windows only.
+// sendFreeAt is freeAt for sends. Refunded sends count in short windows only.
 func (a *lane) sendFreeAt(limits []Limit) (at Ms, limited bool) {
 	for _, lim := range limits {
 		n := lim.N
@@ -261,8 +268,9 @@ func (a *lane) spent(now Ms, limits []Limit) bool {
 	return limited && at > now
 }
 
-// addSend records a send, keeps the newest, and returns the time under which
-// it stands: that of the one before if a faster clock has written that.
+// addSend records a send, keeps only the newest ones, and returns the time that
+// it recorded: that of the previous send if that is later, since a faster clock
+// has written it.
 func (a *lane) addSend(now Ms) (at Ms) {
 	if n := len(a.sends); n > 0 {
 		now = max(now, a.sends[n-1].at)
@@ -294,7 +302,8 @@ func appendEvent(events []Ms, now Ms) []Ms {
 	return events[max(0, len(events)-MaxEvents):]
 }
 
-// Client is all that is remembered about who asks: when they started.
+// Client is everything that is remembered about a client: the times when it
+// opened challenges.
 type Client struct{ starts []Ms }
 
 // Repair is [Ledger.Repair] for a client.
@@ -304,7 +313,8 @@ func (c *Client) Repair(now Ms) (repaired bool) {
 	return repaired
 }
 
-// Start counts a start, or returns how long to wait for one.
+// Start counts the opening of a challenge, or returns how long to wait until
+// one is allowed.
 func (c *Client) Start(now Ms, limits []Limit) (wait time.Duration, ok bool) {
 	if at, limited := freeAt(c.starts, limits); limited && at > now {
 		return span(at - now), false
@@ -313,7 +323,7 @@ func (c *Client) Start(now Ms, limits []Limit) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// TTL is how long a store must keep the client as written at now.
+// TTL returns how long a store must keep the client after it was written.
 func (c *Client) TTL(Ms) time.Duration { return KeepStarts + margin }
 
 func span(ms Ms) time.Duration { return time.Duration(ms) * time.Millisecond }

@@ -5,29 +5,30 @@ import (
 	"time"
 )
 
-// Verdict is the answer to a guess or a look. The zero Verdict is none: it
+// Verdict is the result of Check or Look. The zero Verdict means nothing and
 // must never be taken for success.
 type Verdict uint8
 
 // The verdicts, in the order in which they are decided.
 const (
 	_         Verdict = iota
-	Unknown           // no such challenge, used already, other purpose
-	ClockBack         // the clock is earlier than the challenge: not verified
+	Unknown           // no such challenge, already used, or another purpose
+	ClockBack         // the clock is before SentAt: not verified
 	Expired
 	Exhausted
 	Escalated
-	Malformed // the shape of the other kind of code; not counted
+	Malformed // looks like the other kind of code; not counted
 	Wrong     // counted
-	Live      // Look only: may be answered
-	Right     // Check only: consumed
+	Live      // only from Look: a guess can be made
+	Right     // only from Check: the challenge has been removed
 )
 
-// Guess is what was typed, as the two generators read it. An empty field says
-// that it does not have that generator's shape.
+// Guess is what was typed, as normalized by the two generators. A field is
+// empty if the input cannot be a code of that generator.
 type Guess struct{ Short, Strong string }
 
-// find returns the challenge with this nonce and purpose, its place and lane.
+// find returns the lane and the index of the challenge with this nonce and
+// purpose.
 func (l *Ledger) find(now Ms, nonce [16]byte, purpose string) (a *lane, i int, ok bool) {
 	for n := range l.lanes {
 		a = &l.lanes[n]
@@ -41,7 +42,7 @@ func (l *Ledger) find(now Ms, nonce [16]byte, purpose string) (a *lane, i int, o
 	return nil, 0, false
 }
 
-// state is the verdict on a challenge before any guess at it.
+// state returns the verdict on a challenge without a guess at it.
 func (l *Ledger) state(now Ms, r Rules, a *lane, c *Challenge) Verdict {
 	switch {
 	case c.SentAt > now+Of(ClockSlack):
@@ -60,7 +61,7 @@ func (l *Ledger) strongOnly(now Ms, r Rules, a *lane) bool {
 	return l.StrongUntil != nil && *l.StrongUntil > now || a.spent(now, r.Wrong)
 }
 
-// Look says how a challenge stands and returns a copy of it.
+// Look returns the state of a challenge and a copy of it.
 func (l *Ledger) Look(now Ms, r Rules, nonce [16]byte, purpose string) (Verdict, Challenge) {
 	a, i, ok := l.find(now, nonce, purpose)
 	if !ok {
@@ -69,9 +70,10 @@ func (l *Ledger) Look(now Ms, r Rules, nonce [16]byte, purpose string) (Verdict,
 	return l.state(now, r, a, &a.challenges[i]), a.challenges[i]
 }
 
-// Check decides on a guess. Wrong and Right change the ledger: the caller
-// tells them only after the change is kept (RFC 4226, 7.3: parallel guesses).
-// The challenge returned is a copy as it stands afterwards.
+// Check decides on a guess. Wrong and Right change the ledger, and the caller
+// must store the change before it returns them to anybody, because of parallel
+// guesses (RFC 4226 7.3). The returned challenge is a copy of its state after
+// the guess.
 func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose string, g Guess) (Verdict, Challenge) {
 	a, i, ok := l.find(now, nonce, purpose)
 	if !ok {
@@ -104,10 +106,11 @@ func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose string, g Guess)
 	return Right, used
 }
 
-// Resend decides on mailing a challenge again. With Live the same code is to
-// be mailed and the send is reserved; with Renew a new challenge is to be
-// opened in its place. A positive Wait says that the lane's sends are spent;
-// then nothing is reserved.
+// Resend decides whether the code of a challenge can be mailed again. If Renew
+// is set, a new challenge must be opened in place of the old one; otherwise, if
+// the verdict is Live, the same code must be mailed, and the send is reserved.
+// A positive Wait means that the sends of the lane are spent; then nothing is
+// reserved.
 func (l *Ledger) Resend(now Ms, r Rules, nonce [16]byte, purpose string) (re Resent) {
 	a, i, ok := l.find(now, nonce, purpose)
 	if !ok {
@@ -133,9 +136,9 @@ func (l *Ledger) Resend(now Ms, r Rules, nonce [16]byte, purpose string) (re Res
 type Resent struct {
 	Verdict   Verdict
 	Challenge Challenge     // a copy
-	Renew     bool          // open a new one in its place
-	Wait      time.Duration // positive: not before
-	Reserved  Ms            // the send, for Refund
+	Renew     bool          // a new challenge must be opened in its place
+	Wait      time.Duration // if positive: how long to wait
+	Reserved  Ms            // the time of the reserved send, for Refund
 }
 
 // StrongNext reports whether the next code of the lane must be a strong one.
@@ -143,10 +146,10 @@ func (l *Ledger) StrongNext(now Ms, r Rules, n Lane) bool {
 	return l.strongOnly(now, r, &l.lanes[n])
 }
 
-// Open adds a challenge to its lane and reserves the send at the time at, or
-// returns how long to wait. If the challenge is there already, because an earlier swap
-// took effect though its answer was lost, Open fills c from it and adds
-// nothing: two of one ID could be passed twice.
+// Open adds a challenge to its lane and reserves a send at the time at, or
+// returns how long to wait. If the challenge is already there, because an
+// earlier swap was made but its reply was lost, Open copies it to c and adds
+// nothing: two challenges with the same ID could be passed twice.
 func (l *Ledger) Open(now Ms, r Rules, c *Challenge) (at Ms, wait time.Duration) {
 	a := &l.lanes[c.Lane]
 	if i := a.index(c.Nonce); i >= 0 {
@@ -163,9 +166,10 @@ func (l *Ledger) Open(now Ms, r Rules, c *Challenge) (at Ms, wait time.Duration)
 	return a.addSend(now), 0
 }
 
-// makeRoom drops challenges that cannot be passed any more, oldest first,
-// until c fits; a live one is never dropped: then it returns how long to wait
-// and has dropped none, since a refusal is written after a clock repair.
+// makeRoom drops challenges that can no longer be passed, oldest first, until c
+// fits. It never drops a live one. If c does not fit, it returns how long to
+// wait and drops nothing, because the ledger is written after a clock repair
+// even if the request is rejected.
 func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Duration) {
 	alive, size := 0, a.size()+c.size()
 	least, next := size, c.Deadline
@@ -190,7 +194,8 @@ func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Dur
 	return 0
 }
 
-// ResendAt is when the lane's sends have room again, which may be in the past.
+// ResendAt returns when the limits allow another send in the lane, which may be
+// in the past.
 func (l *Ledger) ResendAt(r Rules, c *Challenge) Ms {
 	at, limited := l.lanes[c.Lane].sendFreeAt(r.Sends)
 	if !limited {
@@ -199,9 +204,9 @@ func (l *Ledger) ResendAt(r Rules, c *Challenge) Ms {
 	return at
 }
 
-// Refund gives back the send reserved at the time at, unless three were given
-// back in the last hour; with opened it also removes the challenge, whose
-// mail surely did not go out.
+// Refund refunds the send that was reserved at the time at, unless three sends
+// were refunded in the last hour. If opened is true, it also removes the
+// challenge, because its mail was certainly not sent.
 func (l *Ledger) Refund(now, at Ms, c *Challenge, opened bool) {
 	a := &l.lanes[c.Lane]
 	refunds, pick := 0, -1
@@ -209,19 +214,20 @@ func (l *Ledger) Refund(now, at Ms, c *Challenge, opened bool) {
 		if s.refunded && now-s.at < Of(refundWindow) {
 			refunds++
 		}
-		if s.at <= at { // the newest: a clock repair may have moved it back
+		if s.at <= at { // the newest one: a clock repair may have moved it back
 			pick = i
 		}
 	}
 	if pick >= 0 && refunds < refundsMax {
-		a.sends[pick].refunded = true // again if it is already: no other pays for it
+		a.sends[pick].refunded = true // even if it already is: refund no other
 	}
 	if i := a.index(c.Nonce); opened && i >= 0 {
 		a.challenges = append(a.challenges[:i], a.challenges[i+1:]...)
 	}
 }
 
-// MakeDecoy makes a challenge one that can never be passed.
+// MakeDecoy turns a challenge into a decoy, which looks real but can never be
+// passed.
 func (l *Ledger) MakeDecoy(c *Challenge) {
 	a := &l.lanes[c.Lane]
 	if i := a.index(c.Nonce); i >= 0 {

@@ -1,6 +1,7 @@
-// Package seal holds everything that is done with keys: it derives them,
-// names ledgers, seals and opens them, and makes and checks challenge IDs and
-// device tokens. It knows nothing of codes, budgets or time windows.
+// Package seal does everything that needs keys: it derives the keys, names the
+// ledgers (what is remembered about an address or a client), encrypts and
+// decrypts them, and makes and checks challenge IDs and device tokens. It knows
+// nothing of codes, budgets or time windows.
 package seal
 
 import (
@@ -20,37 +21,38 @@ import (
 	"sync/atomic"
 )
 
-// MinSecret is the least length of a secret in bytes.
+// MinSecret is the minimum length of a secret in bytes.
 const MinSecret = 32
 
-// version is bound into every seal, so that a later format cannot be read as
-// this one.
+// version is authenticated with every sealed value, so that a later format
+// cannot be read as this one.
 const version = "otp ledger v1"
 
 const fingerprintLen = 4
 
 // Errors of Open.
 var (
-	// ErrUnknownKey says that the value was sealed under a secret that this
+	// ErrUnknownKey means that the value was sealed under a secret that this
 	// keyring does not have.
 	ErrUnknownKey = errors.New("otp: stored value was sealed under an unknown secret")
 
-	// ErrCorrupt says that the value is not what was sealed under this key.
+	// ErrCorrupt means that the value is not one that was sealed for this key,
+	// or was changed since.
 	ErrCorrupt = errors.New("otp: stored value is corrupt: it does not open under its secret")
 )
 
 // Key is the name of one ledger: a keyed hash, truncated to 128 bits.
 type Key [16]byte
 
-// String gives the key as a store sees it: 22 characters of [A-Za-z0-9_-].
+// String returns the key as a store sees it: 22 characters of [A-Za-z0-9_-].
 func (k Key) String() string {
 	var text [22]byte
 	base64.RawURLEncoding.Encode(text[:], k[:])
 	return string(text[:])
 }
 
-// Keyring seals under the first of its secrets and opens under all of them.
-// It is safe for concurrent use.
+// Keyring encrypts under the first of its secrets and decrypts under all of
+// them. It is safe for concurrent use.
 type Keyring struct {
 	secrets   []*secret
 	namespace string
@@ -61,8 +63,8 @@ type Keyring struct {
 
 // New makes a keyring. index is the secret that does not rotate, under which
 // ledgers are named and IDs are signed; nil means the first secret. Weak and
-// duplicate secrets are an error, which begins with the name of the field of
-// otp.Options.
+// duplicate secrets are an error, whose text begins with the name of the field
+// of otp.Options.
 func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("Secrets: empty")
@@ -97,8 +99,8 @@ func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 	return r, nil
 }
 
-// weak says what is wrong with a secret (OWASP ASVS 11.2.3: 128 bits of
-// security at least; a constant has none).
+// weak returns an error if a secret is weak (OWASP ASVS 11.2.3 requires at
+// least 128 bits of security; a repeated byte has none).
 func weak(s []byte) error {
 	if len(s) < MinSecret {
 		return fmt.Errorf("%d bytes, want at least %d", len(s), MinSecret)
@@ -118,10 +120,10 @@ func derive(secret []byte, info string, n int) []byte {
 	return key
 }
 
-// AddressKey names the ledger of a throttle key.
+// AddressKey returns the name of the ledger of a throttle key.
 func (r *Keyring) AddressKey(throttle string) Key { return r.name("address", throttle) }
 
-// ClientKey names the ledger of a client.
+// ClientKey returns the name of the ledger of a client.
 func (r *Keyring) ClientKey(client string) Key { return r.name("client", client) }
 
 func (r *Keyring) name(kind, value string) (k Key) {
@@ -130,7 +132,7 @@ func (r *Keyring) name(kind, value string) (k Key) {
 	return k
 }
 
-// Seal encrypts plain for the ledger named k. No two results are equal.
+// Seal encrypts plain for the ledger named k. No two results are ever equal.
 func (r *Keyring) Seal(k Key, plain []byte) []byte {
 	s := r.secrets[0]
 	out := make([]byte, fingerprintLen, fingerprintLen+len(plain)+28)
@@ -140,8 +142,9 @@ func (r *Keyring) Seal(k Key, plain []byte) []byte {
 	return s.aead(k).Seal(out, nil, plain, place[:])
 }
 
-// Open undoes Seal. It returns [ErrUnknownKey] where no secret has the
-// value's fingerprint, and [ErrCorrupt] for any other value that does not open.
+// Open decrypts what Seal returned. It returns [ErrUnknownKey] if no secret has
+// the value's fingerprint, and [ErrCorrupt] for any other value that does not
+// decrypt.
 func (r *Keyring) Open(k Key, sealed []byte) ([]byte, error) {
 	if len(sealed) < fingerprintLen {
 		return nil, ErrCorrupt
@@ -161,8 +164,8 @@ func (r *Keyring) Open(k Key, sealed []byte) ([]byte, error) {
 	return nil, ErrUnknownKey
 }
 
-// associated binds a seal to the format and to its place in the store, so
-// that a value moved to another key does not open.
+// associated returns the data that binds a sealed value to the format and to
+// its key in the store, so that a value moved to another key does not decrypt.
 func associated(k Key) *place {
 	p := places.Get().(*place)
 	copy(p[copy(p[:], version):], k[:])
@@ -177,8 +180,9 @@ var places = sync.Pool{New: func() any { return new(place) }}
 type secret struct {
 	root        []byte
 	fingerprint [fingerprintLen]byte
-	// 256 keys share the work, so that random nonces stay far below the 2^32
-	// seals a key may make (NIST SP 800-38D, 8.3). Made when first needed.
+	// 256 keys share the work, so that each stays far below the 2^32 values
+	// that a key may encrypt with random nonces (NIST SP 800-38D, 8.3). They
+	// are made when first needed.
 	aeads [256]atomic.Pointer[cipher.AEAD]
 }
 
@@ -198,15 +202,15 @@ func (s *secret) aead(k Key) cipher.AEAD {
 		panic(err)
 	}
 	a, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil { // only for a foreign block size
+	if err != nil { // only for another block size
 		panic(err)
 	}
 	slot.Store(&a)
 	return a
 }
 
-// macPool computes HMAC-SHA-256 under one key; setting one up costs more than
-// a short sum, so they are kept.
+// macPool computes HMAC-SHA-256 under one key. Setting up a hash costs more
+// than a short sum, so the hashes are reused.
 type macPool struct{ pool sync.Pool }
 
 type mac struct {
@@ -219,8 +223,8 @@ func newMACPool(key []byte) *macPool {
 	return &macPool{pool: sync.Pool{New: func() any { return &mac{hash: hmac.New(sha256.New, key)} }}}
 }
 
-// sum authenticates the parts, each with its length before it, so that no two
-// lists of parts look alike.
+// sum authenticates the parts, each preceded by its length, so that different
+// lists of parts never have the same encoding.
 func (p *macPool) sum(parts ...string) [sha256.Size]byte {
 	m := p.pool.Get().(*mac)
 	defer p.pool.Put(m)

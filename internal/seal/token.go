@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	macLen = 16 // 128 bits: forging one takes 2^127 tries online
+	macLen = 16 // 128 bits: forging one takes 2^127 online attempts on average
 
 	idLen  = 16 + 16 + macLen // locator, random, MAC
 	idText = 64               // idLen in base64url
@@ -16,14 +16,14 @@ const (
 	deviceLen  = 8 + 16 + macLen // end, random, MAC
 	deviceText = 54              // deviceLen in base64url
 
-	// DeviceLife is how long a device token is good for.
+	// DeviceLife is how long a device token is valid.
 	DeviceLife = 180 * 24 * time.Hour
 )
 
 var encoding = base64.RawURLEncoding.Strict()
 
-// NewID makes a challenge ID of 64 characters for a challenge kept in the
-// ledger k, and the random part by which the ledger knows it.
+// NewID makes the ID, of 64 characters, of a challenge in the ledger k, and its
+// random part, by which the ledger finds the challenge.
 func (r *Keyring) NewID(k Key) (id string, nonce [16]byte) {
 	random(nonce[:])
 	buf := make([]byte, 0, idLen)
@@ -35,8 +35,9 @@ func (r *Keyring) NewID(k Key) (id string, nonce [16]byte) {
 	return string(text[:]), nonce
 }
 
-// ParseID takes an ID apart if this keyring's index secret made it for this
-// namespace; a forged one costs no look at the store.
+// ParseID splits an ID that was made with this keyring's index secret and
+// namespace, and returns false for any other. So a forged ID never reaches the
+// store.
 func (r *Keyring) ParseID(id string) (k Key, nonce [16]byte, ok bool) {
 	var buf [idLen]byte
 	if !unpack(buf[:], id, idText) {
@@ -49,8 +50,8 @@ func (r *Keyring) ParseID(id string) (k Key, nonce [16]byte, ok bool) {
 	return Key(buf[:16]), [16]byte(buf[16:32]), true
 }
 
-// NewDevice makes a device token: proof that a code mailed to deliver, counted
-// in the ledger k, was once typed on the device that holds it.
+// NewDevice makes a device token, which proves that the device that holds it
+// has passed a code that was mailed to deliver and counted in the ledger k.
 func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
 	buf := binary.BigEndian.AppendUint64(make([]byte, 0, deviceLen), uint64(now.Add(DeviceLife).Unix()))
 	buf = buf[:24]
@@ -61,7 +62,7 @@ func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
 }
 
 // CheckDevice reports whether token was made by NewDevice for the same ledger
-// and delivery address and its time is not over.
+// and delivery address and has not expired.
 func (r *Keyring) CheckDevice(token string, k Key, deliver string, now time.Time) bool {
 	var buf [deviceLen]byte
 	return unpack(buf[:], token, deviceText) && hmac.Equal(r.deviceMAC(k, deliver, buf[:24]), buf[24:]) &&
@@ -73,8 +74,8 @@ func (r *Keyring) deviceMAC(k Key, deliver string, head []byte) []byte {
 	return sum[:macLen]
 }
 
-// unpack fills dst with what text of exactly one length decodes to: the
-// decoder skips line breaks, so the length of what comes out is checked too.
+// unpack decodes text, which must have exactly the given length, into dst. The
+// decoder skips line breaks, so the length of the result is checked too.
 func unpack(dst []byte, text string, length int) bool {
 	var in [idText]byte
 	if len(text) != length {

@@ -35,12 +35,13 @@ type Options struct {
 	// Title is the heading of the page. Default: "One-time codes".
 	Title string
 
-	// Now returns the time at which ranges end by default. It must be the clock
-	// of otpstats.Options.Now and safe for concurrent use. Nil means time.Now.
+	// Now returns the time at which ranges end by default. It must be the same
+	// clock as otpstats.Options.Now and safe for concurrent use. Nil means
+	// time.Now.
 	Now func() time.Time
 
 	// OnError receives the reason why a page could not be rendered; the reader
-	// sees only that it could not. It is called with the context of the request
+	// sees only that it failed. It is called with the context of the request
 	// and must be safe for concurrent use. Nil disables it.
 	OnError func(ctx context.Context, err error)
 }

@@ -71,8 +71,9 @@ nightly-test:
 bench: ## Run the benchmarks, for the figures in docs/speed.md
 	go test -run '^$$' -bench . -benchmem ./internal/e2e/bench
 
-golangci: ## Run the linters of .golangci.yml
-	go run $(GOLANGCI) run $$(go list -m -f '{{.Dir}}/...')
+golangci: ## Run the linters of .golangci.yml (golangci-lint fmt formats)
+	GOBIN=$(TOOLS) go install $(GOLANGCI)
+	GOFLAGS="$$(go env GOFLAGS) -race" $(TOOLS)/golangci-lint run $$(go list -m -f '{{.Dir}}/...')
 
 vuln: ## Look for known vulnerabilities in the code that is called
 	go run $(GOVULNCHECK) work

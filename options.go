@@ -265,11 +265,7 @@ func newKeyring(store Store, o *Options) (*seal.Keyring, error) {
 	if len(index) == 0 && len(secrets) > 1 {
 		return nil, errors.New("otp: Options.IndexSecret: required with more than one secret; set it to the secret that was the first before any rotation")
 	}
-	keys, err := seal.New(secrets, index, o.Namespace)
-	if err != nil {
-		return nil, fmt.Errorf("otp: Options.%w", err)
-	}
-	return keys, nil
+	return seal.New(secrets, index, o.Namespace)
 }
 
 // limits validates a list of limits and converts it; longest is how long its

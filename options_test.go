@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/otptest"
 )
 
 // A9: weak and senseless options are refused when the verifier is made.
@@ -76,6 +77,23 @@ func TestNewVerifier_refuses(t *testing.T) {
 	require.Error(t, err)
 	_, err = otp.NewVerifier(&countingStore{}, otp.NewLogSender(&strings.Builder{}), nil)
 	require.Error(t, err, "another store needs a secret")
+}
+
+// An error about an option names the option that was set.
+func TestNewVerifier_namesTheOption(t *testing.T) {
+	short := secret("A")[:31]
+	for want, o := range map[string]otp.Options{
+		"otp: Options.Secrets[0]: 31 bytes, want at least 32":                            {Secrets: [][]byte{short}},
+		"otp: Options.IndexSecret: 31 bytes, want at least 32":                           {Secrets: [][]byte{secret("A")}, IndexSecret: short},
+		"otp: Options.Generator: otp.Digits(4): want 6 to 12 characters":                 {Generator: otp.Digits(4)},
+		"otp: Options.StrongGenerator: codes have 19.9 bits, want at least 64.0":         {StrongGenerator: otp.Digits(6)},
+		`otp: Options.Purposes["login"].TTL: 25h0m0s, want 1s to 24h0m0s`:                {Purposes: map[string]otp.PurposeOptions{"login": {TTL: 25 * time.Hour}}},
+		"otp: Options.Sends: 0 in 1m0s, want 1 to 100 in at most 24h0m0s":                {Sends: []otp.Limit{{Per: time.Minute}}},
+		"otp: Options.TTL: 25h0m0s, want 1s to 10m0s; name the kind in Options.Purposes": {TTL: 25 * time.Hour},
+	} {
+		_, err := otp.NewVerifier(otp.NewMemoryStore(nil), &otptest.Inbox{}, &o)
+		require.ErrorContains(t, err, want)
+	}
 }
 
 func TestNewVerifier_accepts(t *testing.T) {

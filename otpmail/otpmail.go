@@ -142,10 +142,10 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 		opts = &Options{}
 	}
 	if err := safetext.CheckBesideCode(opts.Brand); err != nil {
-		return nil, fmt.Errorf("Brand: %w", err)
+		return nil, fmt.Errorf("Options.Brand: %w", err)
 	}
 	if err := safetext.CheckBesideCode(opts.Support); err != nil {
-		return nil, fmt.Errorf("Support: %w", err)
+		return nil, fmt.Errorf("Options.Support: %w", err)
 	}
 	c := &Composer{support: opts.Support, letter: opts.Letter, sign: opts.Sign}
 	var err error
@@ -154,7 +154,7 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 	}
 	if opts.ReplyTo != "" {
 		if c.replyTo, err = parseMailbox(opts.ReplyTo); err != nil {
-			return nil, fmt.Errorf("ReplyTo: %w", err)
+			return nil, fmt.Errorf("Options.ReplyTo: %w", err)
 		}
 	}
 	c.brand = cmp.Or(opts.Brand, c.from.Name, c.from.Addr[strings.LastIndexByte(c.from.Addr, '@')+1:])

@@ -189,7 +189,7 @@ func (o Options) withDefaults() (Options, error) {
 		"ConnectTimeout": o.ConnectTimeout < 0, "Timeout": o.Timeout < 0,
 	} {
 		if negative {
-			return o, fmt.Errorf("Options.%s: must not be negative", name)
+			return o, fmt.Errorf("%s: must not be negative", "Options."+name)
 		}
 	}
 	if o.HelloName == "" {

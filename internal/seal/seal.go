@@ -67,22 +67,22 @@ type Keyring struct {
 // of otp.Options.
 func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 	if len(secrets) == 0 {
-		return nil, errors.New("Secrets: empty")
+		return nil, errors.New("otp: Options.Secrets: empty")
 	}
 	r := &Keyring{namespace: namespace}
 	seen := map[[fingerprintLen]byte]bool{}
 	for i, s := range secrets {
 		if err := weak(s); err != nil {
-			return nil, fmt.Errorf("Secrets[%d]: %w", i, err)
+			return nil, fmt.Errorf("otp: Options.Secrets[%d]: %w", i, err)
 		}
 		for _, earlier := range secrets[:i] {
 			if hmac.Equal(s, earlier) {
-				return nil, fmt.Errorf("Secrets[%d]: duplicates an earlier secret", i)
+				return nil, fmt.Errorf("otp: Options.Secrets[%d]: duplicates an earlier secret", i)
 			}
 		}
 		sec := newSecret(s)
 		if seen[sec.fingerprint] {
-			return nil, fmt.Errorf("Secrets[%d]: has the fingerprint of an earlier secret; generate another one", i)
+			return nil, fmt.Errorf("otp: Options.Secrets[%d]: has the fingerprint of an earlier secret; generate another one", i)
 		}
 		seen[sec.fingerprint] = true
 		r.secrets = append(r.secrets, sec)
@@ -91,7 +91,7 @@ func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 		index = secrets[0]
 	}
 	if err := weak(index); err != nil {
-		return nil, fmt.Errorf("IndexSecret: %w", err)
+		return nil, fmt.Errorf("otp: Options.IndexSecret: %w", err)
 	}
 	r.names = newMACPool(derive(index, "otp name v1", 32))
 	r.ids = newMACPool(derive(index, "otp challenge v1", 32))

@@ -25,7 +25,7 @@ import (
 // The flow, from the address to the proof.
 func Example() {
 	ctx := context.Background()
-	inbox := &otptest.Inbox{} // in an application: NewSMTPSender
+	inbox := &otptest.Inbox{} // in an application, a *smtpsender.Sender
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
 	if err != nil {
 		log.Fatal(err)

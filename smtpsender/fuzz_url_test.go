@@ -9,7 +9,7 @@ import (
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
-// What ParseSMTPURL accepts NewSMTPSender accepts, and what it refuses it does not repeat.
+// New accepts what ParseURL accepts, and errors do not repeat the URL.
 func FuzzParseURL(f *testing.F) {
 	for _, rest := range []string{"@mail.acme.example", "@mail.acme.example:465", "@[::1]:587", "@[fe80::1%25eth0]:25", "@::1", "@host:0", "@host:99999", "@host:465/", "@host?x", "@host#", "@a@b", "@-", "", "@%", "@h:%34", "@\x00"} {
 		f.Add("smtps", "login", "p@ss:/?#[]%", rest)

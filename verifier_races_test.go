@@ -15,11 +15,11 @@ import (
 // Races: many goroutines, and each also through two verifiers on one store.
 
 // rounds is how often each race is run.
-func rounds(t *testing.T) int {
+func rounds(*testing.T) int {
 	if testing.Short() {
 		return 50
 	}
-	return 1000
+	return testkit.Rounds(250, 1000)
 }
 
 // pair returns two verifiers on one store; mails and events go to the first.

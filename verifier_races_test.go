@@ -15,7 +15,7 @@ import (
 // Races: many goroutines, and each also through two verifiers on one store.
 
 // rounds is how often each race is run.
-func rounds(*testing.T) int {
+func rounds() int {
 	if testing.Short() {
 		return 50
 	}
@@ -34,7 +34,7 @@ func pair(t *testing.T, opts otp.Options) (*rig, [2]*otp.Verifier) {
 // B1: 200 wrong guesses at once are told exactly the budget of verdicts.
 func TestRace_wrongGuesses(t *testing.T) {
 	r, vs := pair(t, otp.Options{Sends: wide})
-	for range rounds(t) {
+	for range rounds() {
 		ch, code := r.ask(otp.Request{To: bob})
 		got := together(200, func(i int) error {
 			_, err := vs[i%2].Check(ctx, ch.ID, testkit.WrongCode(code))
@@ -49,7 +49,7 @@ func TestRace_wrongGuesses(t *testing.T) {
 // Rule 2, B2: of 200 right guesses at once one is accepted, and nobody learns more.
 func TestRace_rightGuesses(t *testing.T) {
 	r, vs := pair(t, otp.Options{Sends: wide})
-	for range rounds(t) {
+	for range rounds() {
 		ch, code := r.ask(otp.Request{To: bob})
 		got := together(200, func(i int) error {
 			_, err := vs[i%2].Check(ctx, ch.ID, code)
@@ -65,7 +65,7 @@ func TestRace_rightGuesses(t *testing.T) {
 // from 200 find it: about 2.5 % of the rounds, never twice in one.
 func TestRace_rightAmongWrong(t *testing.T) {
 	r, vs := pair(t, otp.Options{Sends: wide})
-	n, hits := rounds(t), 0
+	n, hits := rounds(), 0
 	for round := range n {
 		ch, code := r.ask(otp.Request{To: bob})
 		got := together(200, func(i int) error {
@@ -90,7 +90,7 @@ func TestRace_rightAmongWrong(t *testing.T) {
 // the guess.
 func TestRace_addressBudget(t *testing.T) {
 	r, vs := pair(t, otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Millisecond}}})
-	for range rounds(t) {
+	for range rounds() {
 		ids, codes := r.askAll(10, otp.Request{To: bob})
 		got := together(100, func(i int) error {
 			_, err := vs[i%2].Check(ctx, ids[i%10], testkit.WrongCode(codes[i%10]))
@@ -106,7 +106,7 @@ func TestRace_addressBudget(t *testing.T) {
 // C4: a hundred sends at once are one mail.
 func TestRace_sends(t *testing.T) {
 	r, vs := pair(t, otp.Options{})
-	for range rounds(t) / 5 {
+	for range rounds() / 5 {
 		var limited atomic.Int64
 		got := together(100, func(i int) error {
 			_, err := vs[i%2].Send(ctx, otp.Request{To: bob})
@@ -126,7 +126,7 @@ func TestRace_sends(t *testing.T) {
 // B10: 64 attackers who write all the time never make an honest answer fail
 // for lost races.
 func TestRace_honestAnswer(t *testing.T) {
-	for range rounds(t) / 5 {
+	for range rounds() / 5 {
 		r, vs := pair(t, otp.Options{ClientStarts: []otp.Limit{{N: 100, Per: time.Hour}}, Guesses: 10})
 		device := r.device(bob)
 		theirs, theirCode := r.ask(otp.Request{To: bob, Device: device})

@@ -31,7 +31,7 @@ servers: ## Install the servers that the tests start, where they are missing
 format: ## Check the format of all Go files, and the size of all files
 	@out=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
 	if [ -n "$$out" ]; then echo "not formatted (gofmt -w):"; echo "$$out"; exit 1; fi
-	@out=$$(git ls-files -z | xargs -0 -I{} find {} -size +500k); \
+	@out=$$(git ls-files -z | xargs -0 sh -c 'find "$$@" -size +500k' find); \
 	if [ -n "$$out" ]; then echo "larger than 500 kB, which no source file is:"; echo "$$out"; exit 1; fi
 
 tidy: ## Tidy go.mod and go.sum of all modules

@@ -139,7 +139,8 @@ func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledg
 	e := Event{Masked: masked}
 	kind := otpevent.Failed
 	// By value: an error of a store that wraps one of ours is a failure.
-	switch err { //nolint:errorlint // by value, as said above
+	//nolint:errorlint // by value, as said above
+	switch err {
 	case ErrCode:
 		kind = otpevent.Wrong
 	case ErrMalformed:

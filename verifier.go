@@ -370,7 +370,8 @@ func verdictError(verdict ledger.Verdict) error {
 // isVerdict reports whether the challenge is returned with the error. It
 // compares values: an error of a store that wraps one of ours is not a verdict.
 func isVerdict(err error) bool {
-	switch err { //nolint:errorlint // by value, as said above
+	//nolint:errorlint // by value, as said above
+	switch err {
 	case ErrCode, ErrMalformed, ErrExpired, ErrExhausted, ErrEscalated:
 		return true
 	}

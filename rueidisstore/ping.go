@@ -36,7 +36,8 @@ func (s *Store) Ping(ctx context.Context) error {
 			if err != nil {
 				return struct{}{}, err
 			}
-			switch err := redisswap.CheckPrimary(info); err { //nolint:errorlint // it returns ErrReplica itself
+			//nolint:errorlint // it returns ErrReplica itself
+			switch err := redisswap.CheckPrimary(info); err {
 			case redisswap.ErrReplica:
 			case nil:
 				verdict = nil

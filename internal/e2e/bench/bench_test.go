@@ -49,22 +49,32 @@ func compare(b *testing.B, block int, workers []int, base way, others ...way) {
 	}
 }
 
+// pair leaves the timer running, so that b.N bounds the whole time, and reports the
+// time and the allocations of w alone.
 func pair(b *testing.B, block, workers int, base, w way) {
 	var ratios []float64
+	var took time.Duration
+	var before, after runtime.MemStats
+	var bytes, allocs uint64
 	b.ReportAllocs()
-	b.ResetTimer()
 	for done := 0; done < b.N; done += block {
-		b.StopTimer()
 		n := min(block, b.N-done)
 		base.ready(b, n)
 		against := base.run(b, workers, n)
 		w.ready(b, n)
-		b.StartTimer()
-		took := w.run(b, workers, n)
-		ratios = append(ratios, float64(took)/float64(against))
+		runtime.ReadMemStats(&before)
+		d := w.run(b, workers, n)
+		runtime.ReadMemStats(&after)
+		bytes += after.TotalAlloc - before.TotalAlloc
+		allocs += after.Mallocs - before.Mallocs
+		took += d
+		ratios = append(ratios, float64(d)/float64(against))
 	}
 	slices.Sort(ratios)
 	b.ReportMetric(ratios[len(ratios)/2], "x/"+base.name)
+	b.ReportMetric(float64(took)/float64(b.N), "ns/op")
+	b.ReportMetric(float64(bytes)/float64(b.N), "B/op")
+	b.ReportMetric(float64(allocs)/float64(b.N), "allocs/op")
 }
 
 func (w way) ready(b *testing.B, n int) {

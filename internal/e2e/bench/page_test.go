@@ -75,7 +75,7 @@ func fillStats(b *testing.B, stats *otpstats.Stats, clock *testkit.Clock, dice *
 		return h
 	}
 	const hours = 30 * 24
-	start, made := clock.Now(), 0
+	start, made, unwritten := clock.Now(), 0, 0
 	var waiting []otp.Event
 	for hour := range hours {
 		begin := start.Add(time.Duration(hour) * time.Hour)
@@ -114,7 +114,10 @@ func fillStats(b *testing.B, stats *otpstats.Stats, clock *testkit.Clock, dice *
 		}
 		waiting = slices.Delete(waiting, 0, over)
 		clock.Set(end)
-		require.NoError(b, stats.Flush(b.Context()))
+		if unwritten += over; unwritten > 10_000 || hour%24 == 23 {
+			require.NoError(b, stats.Flush(b.Context()))
+			unwritten = 0
+		}
 	}
 	require.Zero(b, stats.Dropped())
 }

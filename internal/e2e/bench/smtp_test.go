@@ -28,16 +28,16 @@ import (
 func BenchmarkSMTP(b *testing.B) {
 	content, err := newMailer(b).compose("bob@example.org", "739164", "BCDF", "LETTERSANDDIGITS", time.Now())
 	require.NoError(b, err)
-	for name, offers := range map[string]string{"plain": "", "pipelining": "250-PIPELINING\r\n", "chunking": "250-PIPELINING\r\n250-CHUNKING\r\n"} {
-		b.Run(name, func(b *testing.B) {
+	for _, offers := range []string{"", "PIPELINING", "PIPELINING CHUNKING"} {
+		b.Run("offers="+strings.ReplaceAll(offers, " ", "+"), func(b *testing.B) {
 			near := newSink(b, offers, 0)
 			library := near.library(b, content)
-			compare(b, 64, []int{1, 8}, near.bare(content), library)
-			compare(b, 64, []int{1, 8}, library, near.netSMTP(content))
+			compare(b, 32, []int{1, 8}, near.bare(content), library)
+			compare(b, 32, []int{1, 8}, library, near.netSMTP(content))
 			far := newSink(b, offers, 20*time.Millisecond)
 			w := far.netSMTP(content)
 			w.name += "-at-20ms"
-			compare(b, 64, []int{8}, far.library(b, content), w)
+			compare(b, 16, []int{8}, far.library(b, content), w)
 		})
 	}
 }
@@ -47,7 +47,7 @@ const from, to = "login@example.com", "bob@example.org"
 // A sink accepts every mail, over TLS at once or after STARTTLS, and answers
 // each read in one write, after a delay.
 type sink struct {
-	offers             string // lines of the answer to EHLO
+	offers             string // extensions, in the answer to EHLO
 	delay              time.Duration
 	server, client     *tls.Config
 	implicit, starttls string // addresses
@@ -98,7 +98,11 @@ func (s *sink) serve(near net.Conn, starttls bool) {
 		reply := "250 fine\r\n"
 		switch verb, size, _ := strings.Cut(strings.TrimSpace(line), " "); verb {
 		case "EHLO":
-			reply = "250-sink\r\n250-STARTTLS\r\n250-AUTH PLAIN\r\n" + s.offers + "250 8BITMIME\r\n"
+			reply = "250-sink\r\n250-STARTTLS\r\n250-AUTH PLAIN\r\n"
+			for _, extension := range strings.Fields(s.offers) {
+				reply += "250-" + extension + "\r\n"
+			}
+			reply += "250 8BITMIME\r\n"
 		case "AUTH":
 			reply = "235 welcome\r\n"
 		case "STARTTLS":

@@ -31,15 +31,18 @@ import (
 // commands of the driver that Send and Check in one process come to: a load and
 // two swaps.
 func BenchmarkStores(b *testing.B) {
-	for name, open := range map[string]func(b *testing.B) (otp.Store, commands){
-		"redis-go-redis": openRedis, "redis-rueidis": openRueidis,
-		"postgresql": openPostgreSQL, "mariadb": openMariaDB, "sqlite": openSQLite,
+	for _, server := range []struct {
+		name string
+		open func(b *testing.B) (otp.Store, commands)
+	}{
+		{"redis-go-redis", openRedis}, {"redis-rueidis", openRueidis},
+		{"postgresql", openPostgreSQL}, {"mariadb", openMariaDB}, {"sqlite", openSQLite},
 	} {
-		b.Run(name, func(b *testing.B) {
-			store, bare := open(b)
+		b.Run(server.name, func(b *testing.B) {
+			store, bare := server.open(b)
 			f, sizes := newFlow(b, store, hand, nil), ledgerSizes(b)
 			var turns atomic.Int64
-			compare(b, 512, []int{1, 64}, way{"bare", nil, func(int) error {
+			compare(b, 256, []int{1, 64}, way{"bare", nil, func(int) error {
 				ctx, cancel := context.WithCancel(context.Background()) // as that of a request
 				defer cancel()
 				sent, checked := make([]byte, sizes.sent+overhead), make([]byte, sizes.right+overhead)

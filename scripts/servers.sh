@@ -24,7 +24,7 @@ need python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd
 need python3-dkim /usr/lib/python3/dist-packages/dkim
 need python3-nacl /usr/lib/python3/dist-packages/nacl
 need libfribidi-bin /usr/bin/fribidi
-need chromium /usr/bin/chromium
+need chromium-headless-shell /usr/bin/chromium-headless-shell /usr/bin/google-chrome # the second is slower
 need fonts-noto-core /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
 need fonts-droid-fallback /usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf # Chinese, Japanese, Korean
 need npm /usr/bin/npm /usr/local/bin/npm # fetches axe-core

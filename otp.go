@@ -25,14 +25,14 @@
 // requests in parallel, by resending, by restarting, or by breaking the store.
 // When anything fails, the answer is "not verified".
 //
-// A guess needs the challenge's ID, which only the visitor who asked for the
-// code holds, so strangers who know an address can neither use up nor cancel
-// its owner's code. An attacker who opens challenges for the address gets ten
-// wrong guesses a day; after that, strong codes of 68 bits are mailed, so
-// guessing locks nobody out. Requests for mail can: all strangers together get
-// ten mails a day for each address. Known devices, which have passed a code for
-// the address before, have a separate budget, and Options.Admit can demand a
-// CAPTCHA.
+// A guess needs the challenge's ID, which only the visitor who asked for the code
+// holds, so strangers who know an address cannot answer its owner's code. An
+// attacker who opens challenges for the address gets ten wrong guesses a day.
+// After that its short codes stop working, including a live one, and strong codes
+// of 68 bits are mailed, so guessing locks nobody out. Requests for mail can: all
+// strangers together get ten mails a day for each address. Known devices, which
+// have passed a code for the address before, have a separate budget. Put a
+// CAPTCHA before Send if strangers are a problem.
 //
 // Everything in the store is sealed with AES-256-GCM: without the secret it
 // reveals no address, code, purpose or time.

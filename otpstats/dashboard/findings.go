@@ -15,7 +15,7 @@ type finding struct {
 }
 
 const (
-	keepOut = "Accounts are safe: the budgets limit guesses. Add a CAPTCHA in Options.Admit, and rate-limit at the proxy."
+	keepOut = "Accounts are safe: the budgets limit guesses. Ask for a CAPTCHA before Send, and rate-limit at the proxy."
 	lookAt  = "Check the log of the sender and the bounces of this domain. Use another provider (relay.Failover), or ask the postmaster of the domain."
 )
 
@@ -27,7 +27,7 @@ var kinds = map[otpstats.AnomalyKind]struct{ what, advice, chart string }{
 	otpstats.EscalationSpike:     {"Many guesses at addresses that had too many wrong guesses before.", keepOut, "wrong"},
 	otpstats.ClientSpread:        {"One client (%s) is asking for many addresses.", "Limit or block it. Stats.ClientSubject computes this name from the client's hash.", "clients"},
 	otpstats.AddressSpread: {"Many clients are asking for one address (%s).",
-		"Somebody is flooding this mailbox. Known devices of its owner are not affected. Add a CAPTCHA in Options.Admit.", "addresses"},
+		"Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send.", "addresses"},
 	otpstats.Failing: {"Codes cannot be sent or checked.", "Check the log for the events send_failed, failed, clock_back and unknown_key.", "failures"},
 }
 

@@ -27,7 +27,7 @@ func TestFinding(t *testing.T) {
 			Advice: "Limit or block it. Stats.ClientSubject computes this name from the client's hash."},
 		otpstats.AddressSpread: {What: "Many clients are asking for one address (subject).",
 			Detail: "Detected 16 Nov 09:47, not ended: 27 clients at detection.",
-			Advice: "Somebody is flooding this mailbox. Known devices of its owner are not affected. Add a CAPTCHA in Options.Admit."},
+			Advice: "Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send."},
 		otpstats.Failing: {What: "Codes cannot be sent or checked.",
 			Detail: "Detected 16 Nov 09:47, not ended: 27 failures at detection, 25 % of all calls; the limit is 80 %.",
 			Advice: "Check the log for the events send_failed, failed, clock_back and unknown_key."},

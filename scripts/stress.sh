@@ -6,24 +6,57 @@
 #                             all tests of the packages that start servers twice
 #   PKG=./relay/... stress.sh all tests of some packages, N times
 #
-# The exit code is that of the first run that failed, and 124 after 90 minutes.
+# Everything is compiled before the load begins. All packages run even if one
+# fails; the exit code tells whether any did. It ends after 90 minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 n=${N:-10}
-
+tmp=$(mktemp -d)
 load=()
-trap 'kill "${load[@]}" 2> /dev/null || true' EXIT
+trap 'kill "${load[@]}" 2> /dev/null || true; rm -rf "$tmp"' EXIT
+
+packages=${PKG:-work}
+# shellcheck disable=SC2086 # a list
+go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' $packages | sed '/^$/d' > "$tmp/list"
+echo "compiling the tests of $(wc -l < "$tmp/list") packages"
+while read -r path dir; do
+  (cd "$dir" && go test -race -vet=off -c -o "$tmp/${path//\//_}.test" .)
+done < "$tmp/list"
+
 for _ in 1 2 3 4 5 6 7 8; do
   (while kill -0 $$; do :; done) 2> /dev/null & # ends if this script is killed, too
   load+=($!)
 done
 
-run() { timeout -k 10 "$((90 * 60 - SECONDS))" go test -race -vet=off -shuffle=on -timeout 90m "$@"; }
-if [ -n "${PKG:-}" ]; then
-  # shellcheck disable=SC2086 # a list
-  run -count="$n" $PKG
-  exit
+run() { # a package, its folder, then flags
+  path=$1 dir=$2
+  shift 2
+  left=$((90 * 60 - SECONDS))
+  if [ $left -lt 1 ]; then
+    echo "NOT RUN after 90 minutes: $path"
+    return 1
+  fi
+  begin=$SECONDS
+  if (cd "$dir" && timeout -k 10 $left "$tmp/${path//\//_}.test" -test.shuffle=on -test.timeout=90m "$@") > "$tmp/log" 2>&1; then
+    printf 'ok   %-60s %5d s\n' "$path $*" $((SECONDS - begin))
+  else
+    printf 'FAIL %-60s %5d s\n' "$path $*" $((SECONDS - begin))
+    tail -n 60 "$tmp/log"
+    return 1
+  fi
+}
+
+failed=0
+short=(-test.short)
+[ -z "${PKG:-}" ] || short=()
+while read -r path dir; do
+  run "$path" "$dir" ${short[@]+"${short[@]}"} -test.count="$n" || failed=1
+done < "$tmp/list"
+if [ -z "${PKG:-}" ]; then
+  while read -r path dir; do
+    if grep -qE 'internal/testkit/(servers|storetest)"' "$dir"/*_test.go; then
+      run "$path" "$dir" -test.count=2 || failed=1
+    fi
+  done < "$tmp/list"
 fi
-run -short -count="$n" work
-# shellcheck disable=SC2046
-run -count=2 $(git grep -lE 'internal/testkit/(servers|storetest)"' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's,^,./,')
+exit $failed

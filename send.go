@@ -154,10 +154,8 @@ func (o *opening) code(strong bool) (string, error) {
 // chargeClient counts one start of a client.
 func (v *Verifier) chargeClient(ctx context.Context, client seal.Key) error {
 	record := new(ledger.Client)
-	_, err := v.core.transact(ctx, transaction{
-		key:    client,
-		record: record,
-		read: func(raw []byte, _ ledger.Ms) error {
+	_, err := v.core.transact(ctx, client, nil, record,
+		func(raw []byte, _ ledger.Ms) error {
 			*record = ledger.Client{}
 			plain, lost, err := v.core.decode(client, raw)
 			if err != nil {
@@ -171,13 +169,12 @@ func (v *Verifier) chargeClient(ctx context.Context, client seal.Key) error {
 			}
 			return record.Decode(plain)
 		},
-		decide: func(now ledger.Ms) (action, error) {
+		func(now ledger.Ms) (action, error) {
 			if wait, ok := record.Start(now, v.core.starts); !ok {
 				return keep, &LimitError{RetryAfter: wait}
 			}
 			return write, nil
-		},
-	})
+		})
 	return err
 }
 

@@ -30,20 +30,6 @@ const (
 	remove               // delete the record
 )
 
-// transaction is one atomic change of what the store holds under a key.
-type transaction struct {
-	key    seal.Key
-	held   []byte // what the store is thought to hold, tried first; nil: load it
-	record record
-
-	// read fills record from what the store holds, nil for nothing.
-	read func(raw []byte, now ledger.Ms) error
-
-	// decide changes record and says what to do with it. Its error is the
-	// caller's answer; it is returned only after the change has been stored.
-	decide func(now ledger.Ms) (action, error)
-}
-
 // maxTries bounds lost races. Each lost race is somebody else's write, and
 // budgets bound the writes in a window: with the defaults 64 always suffice.
 // One more is for a held value that was out of date.
@@ -51,12 +37,23 @@ const maxTries = 1 + 64 + 1
 
 var errRaces = errors.New("otp: store: lost too many races for one key")
 
-// transact loads a record, decides, and swaps the result in; if the swap loses
-// a race, it starts again. A refusal is written only if the clock had to be
-// repaired. transact returns what the store was last seen to hold, or nil.
-func (c *core) transact(ctx context.Context, t transaction) (last []byte, err error) {
-	name := t.key.String()
-	held := t.held
+// transact changes what the store holds under a key, atomically. It loads the
+// value, lets read fill r from it (nil means that there is none), lets decide
+// change r, and swaps the result in; if the swap loses a race, it starts again.
+// The error of decide is the caller's answer, which is returned only after the
+// change has been stored. A refusal is written only if the clock had to be
+// repaired.
+//
+// held is what the store is thought to hold, or nil; it is tried before the first
+// load. transact returns what the store was last seen to hold, or nil.
+//
+// The functions are parameters and not fields of a struct with r, since all of
+// them would then escape to the heap, for every Check.
+func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record,
+	read func(raw []byte, now ledger.Ms) error,
+	decide func(now ledger.Ms) (action, error),
+) (last []byte, err error) {
+	name := key.String()
 	var written []byte
 	var answer error
 	for range maxTries {
@@ -74,11 +71,11 @@ func (c *core) transact(ctx context.Context, t transaction) (last []byte, err er
 		if err != nil {
 			return nil, err
 		}
-		if err := t.read(raw, now); err != nil {
+		if err := read(raw, now); err != nil {
 			return nil, err
 		}
-		repaired := t.record.Repair(now)
-		what, err := t.decide(now)
+		repaired := r.Repair(now)
+		what, err := decide(now)
 		if what == keep && repaired {
 			what = write
 		}
@@ -90,7 +87,7 @@ func (c *core) transact(ctx context.Context, t transaction) (last []byte, err er
 			}
 			return raw, err
 		case write:
-			written, ttl = c.encode(t.key, t.record), t.record.TTL(now)
+			written, ttl = c.encode(key, r), r.TTL(now)
 		case remove:
 			written = nil
 		}
@@ -126,16 +123,13 @@ func (v *Verifier) update(ctx context.Context, key seal.Key, absent missing, dec
 		l.Reset()
 		ledgers.Put(l)
 	}()
-	t := transaction{
-		key:    key,
-		record: l,
-		read:   func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
-		decide: func(now ledger.Ms) (action, error) { return decide(l, now) },
-	}
+	var held []byte
 	if absent == isUnknown {
-		t.held = v.core.cache.take(key)
+		held = v.core.cache.take(key)
 	}
-	last, err := v.core.transact(ctx, t)
+	last, err := v.core.transact(ctx, key, held, l,
+		func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
+		func(now ledger.Ms) (action, error) { return decide(l, now) })
 	v.core.cache.put(key, last)
 	return err
 }

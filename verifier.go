@@ -250,20 +250,17 @@ func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
 	key := v.core.keys.AddressKey(to.throttle)
 	v.core.cache.take(key)
 	exists := false
-	_, err = v.core.transact(ctx, transaction{
-		key:    key,
-		record: new(ledger.Ledger),
-		read: func(raw []byte, _ ledger.Ms) error { // also if it does not decode
+	_, err = v.core.transact(ctx, key, nil, new(ledger.Ledger),
+		func(raw []byte, _ ledger.Ms) error { // erased even if it cannot be read
 			exists = raw != nil
 			return nil
 		},
-		decide: func(ledger.Ms) (action, error) {
+		func(ledger.Ms) (action, error) {
 			if exists {
 				return remove, nil
 			}
 			return keep, nil
-		},
-	})
+		})
 	if err != nil {
 		v.observeError(ctx, key, &ledger.Challenge{}, err)
 		return err

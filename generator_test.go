@@ -216,7 +216,6 @@ var normalizeCases = []struct {
 	digits, digits8 string // what Digits(6) and Digits(8) make of it; empty = no code
 	letters         string // what Letters(6) makes of it
 }{
-
 	// H1
 	{"plain", "123456", "123456", "", "123456"},
 	{"leading zeros", "000042", "000042", "", "000042"}, // A3
@@ -239,20 +238,37 @@ var normalizeCases = []struct {
 	{"zero width", "\ufeff1\u200b2\u200c3\u200d4\u20605\u00ad6", "123456", "", "123456"},
 	{"bytes to the limit", "123456" + strings.Repeat(" ", 58), "123456", "", "123456"},
 
-	{"empty", "", "", "", ""}, {"blank", " ", "", "", ""}, {"one digit", "0", "", "", ""}, // A7
-	{"five", "12345", "", "", ""}, {"seven", "1234567", "", "", ""}, {"eight", "12345678", "", "12345678", ""},
-	{"null", "null", "", "", ""}, {"undefined", "undefined", "", "", ""},
+	{"empty", "", "", "", ""},
+	{"blank", " ", "", "", ""},
+	{"one digit", "0", "", "", ""}, // A7
+	{"five", "12345", "", "", ""},
+	{"seven", "1234567", "", "", ""},
+	{"eight", "12345678", "", "12345678", ""},
+	{"null", "null", "", "", ""},
+	{"undefined", "undefined", "", "", ""},
 	{"letter inside", "123a456", "", "", ""},
 	{"sentence", "Your code is 123 456", "", "", ""},
 	{"labelled", "Code: 123456", "", "", ""},
-	{"plus", "+123456", "", "", ""}, {"comma", "123,456", "", "", ""}, {"slash", "123/456", "", "", ""}, {"quotes", `"123456"`, "", "", ""},
-	{"hash", "#123456", "", "", ""}, {"exponent", "123e45", "", "", ""}, {"hex", "0x1234", "", "", "0X1234"},
-	{"NUL", "123456\x00", "", "", ""}, {"NUL inside", "123\x00456", "", "", ""}, {"escape", "\x1b123456", "", "", ""}, {"DEL", "123456\x7f", "", "", ""},
-	{"bad UTF-8", "123456\xff", "", "", ""}, {"bad UTF-8 inside", "123\xc0456", "", "", ""}, {"surrogate", "123456\xed\xa0\x80", "", "", ""},
-	{"overlong zero", "\xc0\xb012345", "", "", ""}, {"replacement character", "123456\ufffd", "", "", ""},
+	{"plus", "+123456", "", "", ""},
+	{"comma", "123,456", "", "", ""},
+	{"slash", "123/456", "", "", ""},
+	{"quotes", `"123456"`, "", "", ""},
+	{"hash", "#123456", "", "", ""},
+	{"exponent", "123e45", "", "", ""},
+	{"hex", "0x1234", "", "", "0X1234"},
+	{"NUL", "123456\x00", "", "", ""},
+	{"NUL inside", "123\x00456", "", "", ""},
+	{"escape", "\x1b123456", "", "", ""},
+	{"DEL", "123456\x7f", "", "", ""},
+	{"bad UTF-8", "123456\xff", "", "", ""},
+	{"bad UTF-8 inside", "123\xc0456", "", "", ""},
+	{"surrogate", "123456\xed\xa0\x80", "", "", ""},
+	{"overlong zero", "\xc0\xb012345", "", "", ""},
+	{"replacement character", "123456\ufffd", "", "", ""},
 	{"65 bytes", "123456" + strings.Repeat(" ", 59), "", "", ""}, // B7
 	{"1 MB", strings.Repeat("1", 1<<20), "", "", ""},
-	{"combining mark", "123456\u0301", "", "", ""}, {"keycap", "123456\u20e3", "", "", ""},
+	{"combining mark", "123456\u0301", "", "", ""},
+	{"keycap", "123456\u20e3", "", "", ""},
 
 	// H2
 	{"Arabic-Indic", "٠١٢٣٤٥", "012345", "", "012345"},
@@ -262,9 +278,16 @@ var normalizeCases = []struct {
 	{"NKo", "߁߂߃߄߅߆", "123456", "", "123456"},
 	{"mathematical", "𝟏𝟚𝟥𝟰𝟻𝟎", "123450", "", "123450"},
 	{"mixed", "1٢३４𝟻߆", "123456", "", "123456"},
-	{"superscripts", "12345\u00b2", "", "", ""}, {"superscript three", "³³³³³³", "", "", ""}, {"subscript", "12345₆", "", "", ""},
-	{"circled", "①②③④⑤⑥", "", "", ""}, {"parenthesised", "12345⑶", "", "", ""}, {"digit full stop", "12345⒍", "", "", ""},
-	{"Han", "一二三四五六", "", "", ""}, {"Roman", "12345Ⅵ", "", "", ""}, {"half", "12345½", "", "", ""}, {"Ethiopic", "፩፪፫፬፭፮", "", "", ""},
+	{"superscripts", "12345\u00b2", "", "", ""},
+	{"superscript three", "³³³³³³", "", "", ""},
+	{"subscript", "12345₆", "", "", ""},
+	{"circled", "①②③④⑤⑥", "", "", ""},
+	{"parenthesised", "12345⑶", "", "", ""},
+	{"digit full stop", "12345⒍", "", "", ""},
+	{"Han", "一二三四五六", "", "", ""},
+	{"Roman", "12345Ⅵ", "", "", ""},
+	{"half", "12345½", "", "", ""},
+	{"Ethiopic", "፩፪፫፬፭፮", "", "", ""},
 
 	// A10
 	{"letters", "BCDFGH", "", "", "BCDFGH"},
@@ -273,11 +296,23 @@ var normalizeCases = []struct {
 	{"look-alikes for digits", "12345O", "", "", "123450"},
 	{"grouped", "bcd-FGH", "", "", "BCDFGH"},
 	{"full-width letters", "ＢｃＤｏｌ９", "", "", "BCD019"},
-	{"vowel A", "BCDFGA", "", "", ""}, {"vowel e", "bcdfge", "", "", ""}, {"vowel U", "BCDFGU", "", "", ""}, {"full-width A", "BCDFGＡ", "", "", ""},
-	{"Kelvin sign", "BCDFG\u212a", "", "", ""}, {"long s", "bcdfg\u017f", "", "", ""}, {"dotless i", "12345\u0131", "", "", ""}, {"dotted I", "12345\u0130", "", "", ""},
-	{"Cyrillic", "BСDFGH", "", "", ""}, {"Greek", "ΒCDFGH", "", "", ""}, {"mathematical letter", "BCDFG𝐇", "", "", ""},
-	{"around the letters", "BCDFG@", "", "", ""}, {"around the small letters", "BCDFG`", "", "", ""},
-	{"around full-width", "BCDFG\uff20", "", "", ""}, {"around full-width Z", "BCDFG\uff3b", "", "", ""}, {"around full-width a", "BCDFG\uff40", "", "", ""}, {"around full-width z", "BCDFG\uff5b", "", "", ""},
+	{"vowel A", "BCDFGA", "", "", ""},
+	{"vowel e", "bcdfge", "", "", ""},
+	{"vowel U", "BCDFGU", "", "", ""},
+	{"full-width A", "BCDFGＡ", "", "", ""},
+	{"Kelvin sign", "BCDFG\u212a", "", "", ""},
+	{"long s", "bcdfg\u017f", "", "", ""},
+	{"dotless i", "12345\u0131", "", "", ""},
+	{"dotted I", "12345\u0130", "", "", ""},
+	{"Cyrillic", "BСDFGH", "", "", ""},
+	{"Greek", "ΒCDFGH", "", "", ""},
+	{"mathematical letter", "BCDFG𝐇", "", "", ""},
+	{"around the letters", "BCDFG@", "", "", ""},
+	{"around the small letters", "BCDFG`", "", "", ""},
+	{"around full-width", "BCDFG\uff20", "", "", ""},
+	{"around full-width Z", "BCDFG\uff3b", "", "", ""},
+	{"around full-width a", "BCDFG\uff40", "", "", ""},
+	{"around full-width z", "BCDFG\uff5b", "", "", ""},
 }
 
 func TestGenerator_Normalize(t *testing.T) { // A10

@@ -353,7 +353,8 @@ func TestRule11_lostReply(t *testing.T) {
 	r := newRig(t, otp.Options{Sends: wide, ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}}})
 	store := &forgetfulStore{Store: r.store}
 	v, err := otp.NewVerifier(store, rigSender{r}, &otp.Options{
-		Now: r.clock.Now, Secrets: [][]byte{secret("A")}, Sends: wide, Observer: r, ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}}})
+		Now: r.clock.Now, Secrets: [][]byte{secret("A")}, Sends: wide, Observer: r, ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}},
+	})
 	require.NoError(t, err)
 	for range 2 {
 		ch, err := v.Send(ctx, otp.Request{To: bob, Client: "c"})

@@ -223,8 +223,10 @@ func TestRedaction_failures(t *testing.T) {
 	note(other.Check(ctx, ch.ID, r.last().Code))
 	show(out, other)
 	for _, o := range []otp.Options{
-		{Secrets: [][]byte{secret("A"), secret("A")}, IndexSecret: secret("B")}, {Secrets: [][]byte{secret("A"), secret("B")}},
-		{Secrets: [][]byte{secret("A")[:31]}}, {Secrets: [][]byte{secret("A")}, IndexSecret: secret("B")[:31]},
+		{Secrets: [][]byte{secret("A"), secret("A")}, IndexSecret: secret("B")},
+		{Secrets: [][]byte{secret("A"), secret("B")}},
+		{Secrets: [][]byte{secret("A")[:31]}},
+		{Secrets: [][]byte{secret("A")}, IndexSecret: secret("B")[:31]},
 	} {
 		_, err := otp.NewVerifier(r.store, rigSender{r}, &o)
 		require.Error(t, err)

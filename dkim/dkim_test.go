@@ -156,9 +156,11 @@ func TestSigner_Sign(t *testing.T) { // F12
 			add(bytes.Replace(out, []byte("042137"), []byte("111111"), 1), false)
 			add(append(bytes.Clone(out), "more\r\n"...), false)
 			add(bytes.Replace(out, []byte("\r\nSubject: "), []byte("\r\nSubject: X"), 1), false)
-			for _, field := range []string{"From: x@evil.example", "To: x@evil.example", "Cc: x@evil.example", "Reply-To: x@evil.example", "Subject: X",
+			for _, field := range []string{
+				"From: x@evil.example", "To: x@evil.example", "Cc: x@evil.example", "Reply-To: x@evil.example", "Subject: X",
 				"Date: Mon, 23 Nov 2026 00:00:00 +0000", "Message-ID: <x@evil.example>", "References: <x@evil.example>", "In-Reply-To: <x@evil.example>",
-				"MIME-Version: 1.0", "Content-Type: text/html", "Content-Transfer-Encoding: 8bit", "Auto-Submitted: no"} {
+				"MIME-Version: 1.0", "Content-Type: text/html", "Content-Transfer-Encoding: 8bit", "Auto-Submitted: no",
+			} {
 				if s == ed {
 					add(append([]byte(field+"\r\n"), out...), false)
 					add(bytes.Replace(out, []byte("\r\n\r\n"), []byte("\r\n"+field+"\r\n\r\n"), 1), false)

@@ -44,7 +44,8 @@ type kind struct {
 var builtinWords = sync.OnceValues(func() (c struct {
 	texts map[string]phrases.File
 	words map[string]*words
-}, err error) {
+}, err error,
+) {
 	if c.texts, err = phrases.ReadAll(builtin, isGroup); err != nil {
 		return c, err
 	}

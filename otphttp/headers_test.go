@@ -56,9 +56,19 @@ func TestHeaders_everywhere(t *testing.T) {
 		}
 	}
 	bodies := []struct{ content, body string }{
-		{formContent, "address=bob@example.com"}, {formContent, "address=bob@example.com"}, {formContent, "address=x"}, {formContent, "%zz"},
-		{jsonContent, `{"address":"ann@example.com"}`}, {jsonContent, `{"address":"ann@example.com"}`}, {jsonContent, `{"address":"x"}`}, {jsonContent, `{`},
-		{formContent, "code=1"}, {jsonContent, `{"id":"x","code":"123456"}`}, {formContent, strings.Repeat("x", 5000)}, {"text/plain", "x"}, {"", ""},
+		{formContent, "address=bob@example.com"},
+		{formContent, "address=bob@example.com"},
+		{formContent, "address=x"},
+		{formContent, "%zz"},
+		{jsonContent, `{"address":"ann@example.com"}`},
+		{jsonContent, `{"address":"ann@example.com"}`},
+		{jsonContent, `{"address":"x"}`},
+		{jsonContent, `{`},
+		{formContent, "code=1"},
+		{jsonContent, `{"id":"x","code":"123456"}`},
+		{formContent, strings.Repeat("x", 5000)},
+		{"text/plain", "x"},
+		{"", ""},
 	}
 	for _, down = range []bool{false, true} {
 		for _, path := range []string{"/login/", "/login/code", "/login/start", "/login/check", "/login/resend", "/login/status", "/login/nothing", "/login/code/", "/"} {

@@ -169,8 +169,10 @@ func TestHooks_seeFields(t *testing.T) {
 }
 
 // allowed lists the statuses that an answer may have.
-var allowedForm = []int{303, 400, 403, 404, 405, 410, 413, 415, 422, 429}
-var allowedJSON = []int{200, 202, 400, 403, 404, 405, 410, 413, 415, 422, 429}
+var (
+	allowedForm = []int{303, 400, 403, 404, 405, 410, 413, 415, 422, 429}
+	allowedJSON = []int{200, 202, 400, 403, 404, 405, 410, 413, 415, 422, 429}
+)
 
 // Any body gets an answer with a known status and verifies nobody. At most one
 // mail is sent, to the address in the body. C6, C9

@@ -16,8 +16,14 @@ var results = []struct {
 	err  error
 	name string
 }{
-	{otp.ErrAddress, "address"}, {otp.ErrMalformed, "malformed"}, {otp.ErrCode, "wrong"}, {otp.ErrExpired, "expired"},
-	{otp.ErrExhausted, "exhausted"}, {otp.ErrEscalated, "escalated"}, {otp.ErrUnknown, "unknown"}, {otp.ErrLimited, "limited"},
+	{otp.ErrAddress, "address"},
+	{otp.ErrMalformed, "malformed"},
+	{otp.ErrCode, "wrong"},
+	{otp.ErrExpired, "expired"},
+	{otp.ErrExhausted, "exhausted"},
+	{otp.ErrEscalated, "escalated"},
+	{otp.ErrUnknown, "unknown"},
+	{otp.ErrLimited, "limited"},
 }
 
 func result(err error) string {

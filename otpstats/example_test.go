@@ -61,7 +61,6 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	verifier, err := otp.NewVerifier(store, inbox, &otp.Options{Secrets: secrets, Observer: stats})
-
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -93,7 +92,6 @@ func ExampleOpen() {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	err = stats.Close(ctx) // writes all queued events; call it before db.Close
-
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -83,9 +83,11 @@ func (s *Stats) spreadsOf(ctx context.Context, from int64) (all []spread, err er
 			GROUP BY client HAVING count(DISTINCT address) >= ? ORDER BY 2 DESC LIMIT 50`, []any{int(kindAsked), minAddresses}},
 		{spreadAddress, `SELECT address, count(DISTINCT client), count(*) FROM {p}events WHERE time >= ? AND time < ? AND kind = ? AND address IS NOT NULL
 			GROUP BY address HAVING count(DISTINCT client) >= ? ORDER BY 2 DESC LIMIT 50`, []any{int(kindAsked), minClients}},
-		{spreadUnsolved, `SELECT NULL, count(*), coalesce(sum(wrongs), 0) FROM (SELECT count(*) AS wrongs FROM {p}events
+		{
+			spreadUnsolved, `SELECT NULL, count(*), coalesce(sum(wrongs), 0) FROM (SELECT count(*) AS wrongs FROM {p}events
 			WHERE time >= ? AND time < ? AND kind IN (?, ?) AND address IS NOT NULL GROUP BY address HAVING max(CASE kind WHEN ? THEN 1 ELSE 0 END) = 0) AS unsolved`,
-			[]any{int(kindWrong), int(kindVerified), int(kindVerified)}},
+			[]any{int(kindWrong), int(kindVerified), int(kindVerified)},
+		},
 	} {
 		rows, err := s.query(ctx, s.db, q.text, append([]any{from, from + hourMs}, q.args...)...)
 		if err != nil {

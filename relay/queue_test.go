@@ -83,8 +83,12 @@ func TestQueue_outcomes(t *testing.T) {
 		"unknown":         {says(errLost), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
 		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
 		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
-		"panic": {otp.SenderFunc(func(context.Context, otp.Message) error { panic("739164") }),
-			relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
+		"panic": {
+			otp.SenderFunc(func(context.Context, otp.Message) error { panic("739164") }),
+			relay.QueueOptions{},
+			[]otp.Outcome{otpevent.MailUnknown},
+			0,
+		},
 		"twice busy": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
 			if n < 3 {
 				return false, errBusy

@@ -271,8 +271,16 @@ func TestSender_endlessReply(t *testing.T) { // G13
 		verb     string
 		startTLS bool
 	}{
-		{smtptest.Connect, false}, {"EHLO", false}, {"AUTH", false}, {"MAIL", false}, {"RCPT", false}, {"DATA", false}, {smtptest.Dot, false},
-		{smtptest.Connect, true}, {"EHLO", true}, {"STARTTLS", true},
+		{smtptest.Connect, false},
+		{"EHLO", false},
+		{"AUTH", false},
+		{"MAIL", false},
+		{"RCPT", false},
+		{"DATA", false},
+		{smtptest.Dot, false},
+		{smtptest.Connect, true},
+		{"EHLO", true},
+		{"STARTTLS", true},
 	} {
 		code := goodCode(c.verb)
 		for name, endless := range map[string]string{

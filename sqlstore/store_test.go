@@ -148,7 +148,8 @@ func storeAt(t testing.TB, p place) *sqlstore.Store {
 // must executes a statement on a pool or a connection, or in a transaction.
 func must(t testing.TB, on interface {
 	ExecContext(context.Context, string, ...any) (sql.Result, error)
-}, text string, args ...any) {
+}, text string, args ...any,
+) {
 	t.Helper()
 	_, err := on.ExecContext(t.Context(), text, args...)
 	require.NoError(t, err, text)

@@ -45,7 +45,6 @@ func Example_providers() {
 	queue, err := relay.NewQueue(providers, &relay.QueueOptions{
 		OnReport: func(_ context.Context, r relay.Report) { stats.Mail(r.Message, "", r.Outcome) },
 	})
-
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -35,8 +35,19 @@ func nests[T any](v T) []any {
 	type deeper struct{ Outer byValue }
 	p := &v
 	return []any{
-		v, p, &p, byValue{v}, &byValue{v}, byPointer{p}, &byPointer{p}, deeper{byValue{v}}, []T{v}, []*T{p}, [1]T{v}, &[]T{v},
-		map[string]T{"k": v}, map[string]*T{"k": p}, map[string]any{"k": []any{byValue{v}}},
+		v, p, &p,
+		byValue{v},
+		&byValue{v},
+		byPointer{p},
+		&byPointer{p},
+		deeper{byValue{v}},
+		[]T{v},
+		[]*T{p},
+		[1]T{v},
+		&[]T{v},
+		map[string]T{"k": v},
+		map[string]*T{"k": p},
+		map[string]any{"k": []any{byValue{v}}},
 	}
 }
 

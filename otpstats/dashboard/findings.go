@@ -26,8 +26,10 @@ var kinds = map[otpstats.AnomalyKind]struct{ what, advice, chart string }{
 	otpstats.DistributedGuessing: {"Somebody is guessing at many addresses.", keepOut, "wrong"},
 	otpstats.EscalationSpike:     {"Many guesses at addresses that had too many wrong guesses before.", keepOut, "wrong"},
 	otpstats.ClientSpread:        {"One client (%s) is asking for many addresses.", "Limit or block it. Stats.ClientSubject computes this name from the client's hash.", "clients"},
-	otpstats.AddressSpread: {"Many clients are asking for one address (%s).",
-		"Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send.", "addresses"},
+	otpstats.AddressSpread: {
+		"Many clients are asking for one address (%s).",
+		"Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send.", "addresses",
+	},
 	otpstats.Failing: {"Codes cannot be sent or checked.", "Check the log for the events send_failed, failed, clock_back and unknown_key.", "failures"},
 }
 

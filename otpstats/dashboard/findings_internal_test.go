@@ -16,21 +16,33 @@ func TestFinding(t *testing.T) {
 	found := time.Date(2026, 11, 16, 9, 47, 0, 0, time.UTC)
 	b := &board{now: found.Add(24 * time.Hour), chosen: url.Values{}}
 	for kind, want := range map[otpstats.AnomalyKind]finding{
-		otpstats.DeliveryFalling: {What: "Codes to subject are not coming back.", Advice: lookAt,
-			Detail: "Detected 16 Nov 09:47, not ended: 25 % answered in time, usually 80 %."},
-		otpstats.DistributedGuessing: {What: "Somebody is guessing at many addresses.", Advice: keepOut,
-			Detail: "Detected 16 Nov 09:47, not ended: 27 addresses without a correct code at detection."},
-		otpstats.EscalationSpike: {What: "Many guesses at addresses that had too many wrong guesses before.", Advice: keepOut,
-			Detail: "Detected 16 Nov 09:47, not ended: 27 rejected guesses at detection, usually 1."},
-		otpstats.ClientSpread: {What: "One client (subject) is asking for many addresses.",
+		otpstats.DeliveryFalling: {
+			What: "Codes to subject are not coming back.", Advice: lookAt,
+			Detail: "Detected 16 Nov 09:47, not ended: 25 % answered in time, usually 80 %.",
+		},
+		otpstats.DistributedGuessing: {
+			What: "Somebody is guessing at many addresses.", Advice: keepOut,
+			Detail: "Detected 16 Nov 09:47, not ended: 27 addresses without a correct code at detection.",
+		},
+		otpstats.EscalationSpike: {
+			What: "Many guesses at addresses that had too many wrong guesses before.", Advice: keepOut,
+			Detail: "Detected 16 Nov 09:47, not ended: 27 rejected guesses at detection, usually 1.",
+		},
+		otpstats.ClientSpread: {
+			What:   "One client (subject) is asking for many addresses.",
 			Detail: "Detected 16 Nov 09:47, not ended: 27 addresses at detection.",
-			Advice: "Limit or block it. Stats.ClientSubject computes this name from the client's hash."},
-		otpstats.AddressSpread: {What: "Many clients are asking for one address (subject).",
+			Advice: "Limit or block it. Stats.ClientSubject computes this name from the client's hash.",
+		},
+		otpstats.AddressSpread: {
+			What:   "Many clients are asking for one address (subject).",
 			Detail: "Detected 16 Nov 09:47, not ended: 27 clients at detection.",
-			Advice: "Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send."},
-		otpstats.Failing: {What: "Codes cannot be sent or checked.",
+			Advice: "Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send.",
+		},
+		otpstats.Failing: {
+			What:   "Codes cannot be sent or checked.",
 			Detail: "Detected 16 Nov 09:47, not ended: 27 failures at detection, 25 % of all calls; the limit is 80 %.",
-			Advice: "Check the log for the events send_failed, failed, clock_back and unknown_key."},
+			Advice: "Check the log for the events send_failed, failed, clock_back and unknown_key.",
+		},
 		"of a later version": {What: "of a later version", Detail: "Detected 16 Nov 09:47, not ended."},
 	} {
 		a := otpstats.Anomaly{Kind: kind, Subject: "subject", Since: found, Count: 27, Seen: 0.25, Usual: 0.8}

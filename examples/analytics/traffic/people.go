@@ -13,8 +13,16 @@ import (
 // The mail domains and languages of people, and what they use codes for.
 var (
 	domains = []weighted[string]{
-		{"gmail.com", 32}, {OutageDomain, 21}, {"yahoo.com", 9}, {"icloud.com", 9}, {"gmx.de", 5}, {"web.de", 4},
-		{"orange.fr", 3}, {"proton.me", 3}, {"qq.com", 2}, {"", 12}, // a company
+		{"gmail.com", 32},
+		{OutageDomain, 21},
+		{"yahoo.com", 9},
+		{"icloud.com", 9},
+		{"gmx.de", 5},
+		{"web.de", 4},
+		{"orange.fr", 3},
+		{"proton.me", 3},
+		{"qq.com", 2},
+		{"", 12}, // a company
 	}
 	languages = map[string][]weighted[string]{
 		"gmx.de": {{"de", 94}, {"en", 6}}, "web.de": {{"de", 95}, {"tr", 5}}, "orange.fr": {{"fr", 97}, {"ar", 3}}, "qq.com": {{"zh-Hans", 1}},

@@ -35,8 +35,11 @@ func BenchmarkStores(b *testing.B) {
 		name string
 		open func(b *testing.B) (otp.Store, commands)
 	}{
-		{"redis-go-redis", openRedis}, {"redis-rueidis", openRueidis},
-		{"postgresql", openPostgreSQL}, {"mariadb", openMariaDB}, {"sqlite", openSQLite},
+		{"redis-go-redis", openRedis},
+		{"redis-rueidis", openRueidis},
+		{"postgresql", openPostgreSQL},
+		{"mariadb", openMariaDB},
+		{"sqlite", openSQLite},
 	} {
 		b.Run(server.name, func(b *testing.B) {
 			store, bare := server.open(b)

@@ -299,8 +299,10 @@ func redisSentinel(t *testing.T, d RedisDriver) {
 
 // redisUser is an ACL command that gives a user all rights that a store needs,
 // and no others.
-var redisUser = []string{"ACL", "SETUSER", "codes", "on", ">secret", "~" + redisswap.Prefix + "*",
-	"+getex", "+evalsha", "+eval", "+get", "+set", "+del", "+info"}
+var redisUser = []string{
+	"ACL", "SETUSER", "codes", "on", ">secret", "~" + redisswap.Prefix + "*",
+	"+getex", "+evalsha", "+eval", "+get", "+set", "+del", "+info",
+}
 
 // redisRights checks that those rights are enough, and that Ping names a missing
 // one.

@@ -41,8 +41,10 @@ func CheckTrips(t *testing.T, store otp.Store, commands func() []string, c Trips
 		run           func() string
 		want          []string
 	}{
-		{"Send with a client", "sent", func() string { to = newAddress(); return send(otp.Request{Client: newAddress()}) },
-			[]string{c.Load, c.Create, c.Load, c.Create}},
+		{
+			"Send with a client", "sent", func() string { to = newAddress(); return send(otp.Request{Client: newAddress()}) },
+			[]string{c.Load, c.Create, c.Load, c.Create},
+		},
 		{"Send", "sent", func() string { to = newAddress(); return send(otp.Request{}) }, []string{c.Load, c.Create}},
 		{"Send to an address that was here", "sent", func() string { return send(otp.Request{}) }, []string{c.Load, c.Swap}},
 		{"Check, wrong", "wrong", func() string { return check(here, testkit.WrongCode(code)) }, []string{c.Swap}},

@@ -9,7 +9,7 @@ MODULE   ?= .
 FUZZTIME ?= 5m
 
 # The modules with the longest tests come first.
-ALL = ./sqlstore/... ./otpstats/... ./internal/e2e/... work
+ALL = ./sqlstore/... ./otpstats/... ./internal/e2e/... ./smtpsender . work
 
 # The folder of tools that are compiled once.
 TOOLS = $(shell go env GOCACHE)/otp-tools

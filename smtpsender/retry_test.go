@@ -9,11 +9,13 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
 func TestSender_replies(t *testing.T) { // G9
+	testkit.Long(t)
 	t.Cleanup(func() { nothingRuns(t) })
 	for _, c := range []struct {
 		verb, stage string

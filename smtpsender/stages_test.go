@@ -42,6 +42,7 @@ func nth(verb string, n int, reply string) func(int, string, string) string {
 }
 
 func TestSender_startTLSReplies(t *testing.T) { // G1, G9
+	testkit.Long(t)
 	t.Cleanup(func() { nothingRuns(t) })
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	for _, c := range []struct {
@@ -90,6 +91,7 @@ func TestSender_injectedLater(t *testing.T) { // G3
 
 // A silent server is left in time at the stages of a kept connection too.
 func TestSender_silentLater(t *testing.T) { // G6
+	testkit.Long(t)
 	t.Cleanup(func() { nothingRuns(t) })
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	challenge := func(reply string) func(int, string, string) string {
@@ -262,6 +264,7 @@ func (l *locked) String() string {
 // G10: a code works if its mail may have gone out, and not if it was refused: the
 // Verifier, the sender and the wire together.
 func TestSender_codeOfWhatBecame(t *testing.T) {
+	testkit.Long(t)
 	for name, c := range map[string]struct {
 		verb, reply string
 		works       bool // the code in the mail

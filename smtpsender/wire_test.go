@@ -125,6 +125,7 @@ func TestSender_extensionsBeforeTLSAreForgotten(t *testing.T) { // G3
 }
 
 func TestSender_silentServer(t *testing.T) { // G6
+	testkit.Long(t)
 	t.Cleanup(func() { nothingRuns(t) })
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	for _, c := range []struct {
@@ -210,6 +211,7 @@ func withinTime(t *testing.T, f func(d time.Duration) bool) {
 }
 
 func TestSender_connectTimeout(t *testing.T) {
+	testkit.Long(t)
 	withinTime(t, func(d time.Duration) bool {
 		server := smtptest.Script{Reply: replyTo(smtptest.Connect, smtptest.Hang)}.Start(t)
 		s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Timeout: time.Hour, ConnectTimeout: d})
@@ -220,6 +222,7 @@ func TestSender_connectTimeout(t *testing.T) {
 }
 
 func TestSender_peerStopsReading(t *testing.T) { // G6: DATA has its deadline too
+	testkit.Long(t)
 	t.Cleanup(func() { nothingRuns(t) })
 	cert := smtptest.NewCert(t, "127.0.0.1")
 	for _, mode := range []smtpsender.TLSMode{smtpsender.InsecureLoopback, smtpsender.ImplicitTLS} {

@@ -14,7 +14,7 @@ ALL = ./sqlstore/... ./otpstats/... ./internal/e2e/... ./smtpsender . work
 # The folder of tools that are compiled once.
 TOOLS = $(shell go env GOCACHE)/otp-tools
 
-.PHONY: help quick test servers format tidy tidy-check lint race check-consumer stress fuzz nightly nightly-test bench golangci vuln actionlint licenses release
+.PHONY: help quick test servers format tidy tidy-check lint race allocations check-consumer stress fuzz nightly nightly-test bench golangci vuln actionlint licenses release
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -23,7 +23,7 @@ quick: format ## Format, vet and the short tests of one module: make quick MODUL
 	cd $(MODULE) && go vet ./... && go test -short -vet=off ./...
 
 test: ## Everything that must be true before a change lands (needs servers)
-	@scripts/stages.sh servers format tidy-check lint race check-consumer
+	@scripts/stages.sh servers format tidy-check lint race allocations check-consumer
 
 servers: ## Install the servers that the tests start, where they are missing
 	@scripts/servers.sh
@@ -51,6 +51,10 @@ lint: ## Run go vet and staticcheck on all modules
 race: export OTP_TEST_NO_SKIP = 1
 race: ## Run all tests with the race detector, in random order
 	go test -race -vet=off -shuffle=on -count=1 -timeout 60m -p 4 $(or $(PKG),$(ALL))
+
+# The race detector changes what is allocated, so these tests leave themselves out above.
+allocations: ## Run the tests that count allocations, without the race detector
+	go test -vet=off -count=1 -run '_allocations$$' . ./otpotel
 
 check-consumer: ## Build all modules from tags, as users do
 	@scripts/consumer-check.sh

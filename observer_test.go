@@ -185,6 +185,21 @@ func TestEvent_challenge(t *testing.T) {
 	require.NotEqual(t, sent.ChallengeHash, r.events[3].ChallengeHash)
 }
 
+// Check of a wrong code allocates little: closures that escape from the
+// compare-and-swap loop once doubled it.
+func TestCheck_allocations(t *testing.T) {
+	if testkit.RaceDetector() {
+		t.Skip("the race detector changes what is allocated")
+	}
+	inbox := &otptest.Inbox{}
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{Guesses: 10})
+	require.NoError(t, err)
+	c, err := v.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	wrong := testkit.WrongCode(inbox.Code(bob))
+	require.LessOrEqual(t, testing.AllocsPerRun(8, func() { v.Check(ctx, c.ID, wrong) }), 12.0)
+}
+
 // An observer that keeps the event costs the caller of Check no allocation.
 func TestObserver_allocations(t *testing.T) {
 	if testkit.RaceDetector() {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // The errors that a visitor can cause. Match them with [errors.Is]; their texts
@@ -62,6 +64,11 @@ type LimitError struct {
 	// It is always positive. For an HTTP Retry-After header, round it up to
 	// whole seconds.
 	RetryAfter time.Duration
+
+	// Scope says whose budget is spent: "address" (that of the address),
+	// "client" (that of Request.Client) or "all" (that of all strangers; see
+	// Options.StrangerStarts).
+	Scope string
 }
 
 // Error returns how long to wait, rounded up to seconds.
@@ -91,6 +98,15 @@ type SendError struct {
 	// rcpt and data. For a failure that concerns only this recipient use "rcpt"
 	// or "": see [SendError.RefusedRecipient].
 	Stage string
+
+	// Class says whose fault the failure is; see package otpevent for the
+	// classes. Package smtpsender always sets it. Empty means that the sender
+	// does not know classes.
+	Class otpevent.Class
+
+	// RetryAfter is how long the other side asked to wait before the next
+	// attempt; 0 if it did not say.
+	RetryAfter time.Duration
 
 	// Err is the cause. A sender keeps codes and whole addresses out of its
 	// text; a [Verifier] masks those that it knows.

@@ -76,6 +76,9 @@ type Event struct {
 	Age time.Duration
 	// RetryAfter is how long to wait, for Limited.
 	RetryAfter time.Duration
+	// Scope is whose budget is spent, for Limited: "address", "client" or "all";
+	// see LimitError.Scope.
+	Scope string
 	// Err is the failure, for SendFailed and Failed.
 	Err error
 }

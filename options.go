@@ -86,6 +86,14 @@ type Options struct {
 	// most an hour. Default: 10 a minute, 60 an hour.
 	ClientStarts []Limit
 
+	// StrangerStarts limits the challenges that all strangers together may open
+	// through this process, for any address; known devices are not counted. It
+	// protects the store from being filled, and the reputation of the sending
+	// domain. N is 1 to 10,000,000, and Per is at most 30 days. Default: over a
+	// [MemoryStore], a quarter of its entries in the time for which it keeps
+	// values (see MemoryOptions.MaxEntries); over any other store, no limit.
+	StrangerStarts []Limit
+
 	// Admit, if set, decides whether this address gets mail. If it returns
 	// false, the visitor gets a decoy: a challenge that looks real, but sends
 	// no mail and cannot be passed, so nothing reveals which addresses have an

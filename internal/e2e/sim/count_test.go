@@ -14,6 +14,8 @@ import (
 type counter struct {
 	wrong []verdict // wrong verdicts at short codes
 	mails []*mail
+
+	reserved []time.Time // all mails, and what was counted without one: decoys, failures
 }
 
 type verdict struct {
@@ -58,6 +60,11 @@ func (m *mail) counts(per time.Duration) bool {
 	return !m.refunded
 }
 
+// reserve counts a mail that was reserved.
+func (c *counter) reserve(now time.Time) {
+	c.reserved = slices.DeleteFunc(append(c.reserved, now), func(at time.Time) bool { return now.Sub(at) > 27*time.Hour })
+}
+
 // within counts the mails in a window of the length per that ends at now.
 func (c *counter) within(now time.Time, per, window time.Duration) (n int) {
 	for _, m := range c.mails {
@@ -82,8 +89,7 @@ func (c *counter) mailed(now time.Time, limits []otp.Limit, skew time.Duration) 
 }
 
 // free reports whether a mail is surely within the budget: a window ends at the
-// next multiple of a twelfth of it, and all mails count, also those that were
-// given back.
+// next multiple of a twelfth of it, and all count that were reserved.
 func (c *counter) free(now time.Time, limits []otp.Limit, skew time.Duration) bool {
 	for _, l := range limits {
 		window := l.Per + skew
@@ -91,8 +97,8 @@ func (c *counter) free(now time.Time, limits []otp.Limit, skew time.Duration) bo
 			window += l.Per / 12
 		}
 		n := 0
-		for _, m := range c.mails {
-			if now.Sub(m.at) < window {
+		for _, at := range c.reserved {
+			if now.Sub(at) < window {
 				n++
 			}
 		}

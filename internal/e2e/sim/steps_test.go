@@ -213,7 +213,7 @@ func (w *world) actSend(n *node, a *account, fails error) {
 	}
 	var device *token
 	if len(a.tokens) > 0 && w.pick(3) {
-		device = &a.tokens[w.dice.IntN(len(a.tokens))]
+		device = pickOf(w, a.tokens)
 	}
 	purpose := pickOf(w, purposes)
 	if w.pick(2) {

@@ -77,7 +77,7 @@ type account struct {
 		forecast
 	}
 	codes  []*challenge
-	tokens []token
+	tokens []*token
 	key    string    // of its ledger
 	lost   bool      // its ledger was lost with its secret
 	unsure time.Time // until then a code that nobody knows of may hold guesses
@@ -174,7 +174,7 @@ func (w *world) say(format string, args ...any) {
 func (w *world) violated(format string, args ...any) {
 	w.Helper()
 	tail := w.log[max(0, len(w.log)-60):]
-	w.Fatalf("OTP_SIM_SEED=%d: %s\n%+v, clocks %v\n%s", w.seed, fmt.Sprintf(format, args...), w.setup, w.nodes, strings.Join(tail, "\n"))
+	w.Fatalf("%s\n%+v, clocks %v\nOTP_SIM_SEED=%d: %s", strings.Join(tail, "\n"), w.setup, w.nodes, w.seed, fmt.Sprintf(format, args...))
 }
 
 func (n *node) String() string {
@@ -258,7 +258,6 @@ func (w *world) called(a *account, k *call) (changed int) {
 
 // begin prepares a call about a.
 func (w *world) begin(a *account, fails error) *call {
-	w.tidy(a)
 	if a.lost && w.store.live(a.key) == nil {
 		a.lost = false // it has ended by itself meanwhile
 	}
@@ -275,6 +274,7 @@ func (w *world) unexpected(what string, k *call, err error) {
 
 // request asks for a code. held are challenges that the asker holds.
 func (w *world) request(n *node, a *account, purpose string, r otp.Request, device *token, held []*challenge, fails error) *challenge {
+	w.tidy(a)
 	k := w.begin(a, fails)
 	r.To = a.address
 	if device != nil {
@@ -322,6 +322,7 @@ func (w *world) request(n *node, a *account, purpose string, r otp.Request, devi
 		return c
 	}
 	for _, c := range held {
+		c.resendDoubt = c.resendDoubt || k.faulty
 		if err == nil && !k.faulty && c.purpose == purpose && c.known == got.KnownDevice && c.vars == r.Vars["v"] && c.live(n) && c.sameCode(n) && c.turnedAway == !a.admits && w.depth == 0 {
 			w.violated("a held challenge was not mailed again: %+v", c)
 		}
@@ -387,9 +388,12 @@ func latest(a, b time.Time) time.Time {
 
 // mailed counts the mails of a call.
 func (w *world) mailed(a *account, known bool, k *call, err error) (last *mail) {
+	l := &a.lanes[lane(known)].counter
+	if w.called(a, k) > 0 {
+		l.reserve(w.now)
+	}
 	for range k.mails {
 		w.did["mail"]++
-		l := &a.lanes[lane(known)].counter
 		if err := l.mailed(w.now, w.setup.sends, w.skew); err != nil {
 			w.violated("%v", err)
 		}
@@ -482,7 +486,7 @@ func (w *world) guess(n *node, c *challenge, right bool) (passed bool) {
 			w.violated("accepted, right %t, live %t, decoy %t: %+v", right, live, c.decoy, c)
 		}
 		w.pass(c)
-		c.a.tokens = append(c.a.tokens, token{text: got.Device, at: w.now.Add(n.offset)})
+		c.a.tokens = append(c.a.tokens, &token{text: got.Device, at: w.now.Add(n.offset)})
 		return true
 	case errors.Is(err, otp.ErrCode):
 		w.did["wrong"]++
@@ -577,8 +581,8 @@ func (w *world) revoke(n *node, a *account) {
 			return
 		}
 	}
-	for i := range a.tokens {
-		a.tokens[i].revoked = true
+	for _, t := range a.tokens {
+		t.revoked = true
 	}
 	for _, c := range a.lane(true) {
 		c.gone = true
@@ -656,8 +660,8 @@ func (w *world) lose() {
 			a.lanes[i].mails, a.lanes[i].forecast = nil, forecast{}
 		}
 		if a.lost = w.store.live(a.key) != nil; a.lost {
-			for i := range a.tokens {
-				a.tokens[i].doubt = true
+			for _, t := range a.tokens {
+				t.doubt = true
 			}
 		}
 	}

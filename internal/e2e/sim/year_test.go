@@ -162,8 +162,7 @@ func (p *person) typeCode(c *challenge) {
 	if p.guess(n, c, true) {
 		p.ends++
 		if !p.careful {
-			t := p.a.tokens[len(p.a.tokens)-1]
-			p.device = &t
+			p.device = p.a.tokens[len(p.a.tokens)-1]
 		}
 	}
 }

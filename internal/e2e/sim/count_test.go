@@ -14,8 +14,6 @@ import (
 type counter struct {
 	wrong []verdict // wrong verdicts at short codes
 	mails []*mail
-
-	reserved []time.Time // all mails, and what was counted without one: decoys, failures
 }
 
 type verdict struct {
@@ -24,8 +22,11 @@ type verdict struct {
 	node *node
 }
 
+// A mail is one that was reserved. Decoys, and calls that failed in between, have
+// reserved one that was not sent.
 type mail struct {
 	at       time.Time
+	sent     bool
 	refunded bool
 	passed   bool
 }
@@ -34,13 +35,14 @@ type mail struct {
 const longest = 31 * 24 * time.Hour
 
 // told counts a wrong verdict and returns which budget it exceeds, if any.
-// Whoever passed a challenge was its owner: its wrong guesses were typos.
-func (c *counter) told(v verdict, limits []otp.Limit) error {
+// Whoever passed a challenge was its owner: its wrong guesses were typos. less is
+// how much shorter the windows are.
+func (c *counter) told(v verdict, limits []otp.Limit, less time.Duration) error {
 	c.wrong = slices.DeleteFunc(append(c.wrong, v), func(old verdict) bool { return v.at.Sub(old.at) > longest || old.at1.passed })
 	for _, l := range limits {
 		n := 0
 		for _, old := range c.wrong {
-			if v.at.Sub(old.at) < l.Per {
+			if v.at.Sub(old.at) < l.Per-less {
 				n++
 			}
 		}
@@ -60,36 +62,27 @@ func (m *mail) counts(per time.Duration) bool {
 	return !m.refunded
 }
 
-// reserve counts a mail that was reserved.
-func (c *counter) reserve(now time.Time) {
-	c.reserved = slices.DeleteFunc(append(c.reserved, now), func(at time.Time) bool { return now.Sub(at) > 27*time.Hour })
-}
-
-// within counts the mails in a window of the length per that ends at now.
-func (c *counter) within(now time.Time, per, window time.Duration) (n int) {
-	for _, m := range c.mails {
-		if m.counts(per) && now.Sub(m.at) < window {
-			n++
-		}
-	}
-	return n
-}
-
-// mailed counts a mail and returns which budget it exceeds, if any. The clocks
-// of the verifiers differ by skew: a window is that much shorter in true time.
-func (c *counter) mailed(now time.Time, limits []otp.Limit, skew time.Duration) error {
-	c.mails = slices.DeleteFunc(c.mails, func(m *mail) bool { return now.Sub(m.at) > 27*time.Hour })
+// reserve counts a mail that was reserved, and returns which budget it exceeds,
+// if any. The clocks of the verifiers differ by skew: a window is that much
+// shorter in true time.
+func (c *counter) reserve(m *mail, limits []otp.Limit, skew time.Duration) error {
+	c.mails = slices.DeleteFunc(append(c.mails, m), func(old *mail) bool { return m.at.Sub(old.at) > 27*time.Hour })
 	for _, l := range limits {
-		if n := 1 + c.within(now, l.Per, l.Per-skew); n > l.N && l.Per > skew {
+		n := 0
+		for _, old := range c.mails {
+			if old.sent && old.counts(l.Per) && m.at.Sub(old.at) < l.Per-skew {
+				n++
+			}
+		}
+		if n > l.N {
 			return fmt.Errorf("%d mails within %v, budget %d", n, l.Per, l.N)
 		}
 	}
-	c.mails = append(c.mails, &mail{at: now})
 	return nil
 }
 
 // free reports whether a mail is surely within the budget: a window ends at the
-// next multiple of a twelfth of it, and all count that were reserved.
+// next multiple of a twelfth of it, and what was given back may count.
 func (c *counter) free(now time.Time, limits []otp.Limit, skew time.Duration) bool {
 	for _, l := range limits {
 		window := l.Per + skew
@@ -97,8 +90,8 @@ func (c *counter) free(now time.Time, limits []otp.Limit, skew time.Duration) bo
 			window += l.Per / 12
 		}
 		n := 0
-		for _, at := range c.reserved {
-			if now.Sub(at) < window {
+		for _, m := range c.mails {
+			if now.Sub(m.at) < window && (!m.passed || l.Per > time.Minute) {
 				n++
 			}
 		}
@@ -138,6 +131,22 @@ func (f *forecast) pass(c *challenge) {
 		}
 		return drop
 	})
+}
+
+// spent reports whether as many wrong guesses are recorded as the limits allow.
+func (f *forecast) spent(now int64, limits []otp.Limit) bool {
+	for _, l := range limits {
+		n := 0
+		for _, at := range f.wrong {
+			if now-at < l.Per.Milliseconds() {
+				n++
+			}
+		}
+		if n >= l.N {
+			return true
+		}
+	}
+	return false
 }
 
 // next returns what a code must be that is opened at now, by a verifier with

@@ -50,6 +50,9 @@ type client struct {
 	first   int // the step at which it went on for the first time
 	last    int // the number of steps when it was done
 	faults  []fault
+
+	denied    bool // and it has not looked again since
+	overtaken bool // somebody else made a swap before it looked again
 }
 
 // A scheduler runs clients one at a time. In all of one history at most
@@ -101,6 +104,10 @@ func (s *scheduler) run(pick *choices, programs ...func(*client)) {
 			faults++
 			o.c.faults = append(o.c.faults, o.f)
 		}
+		for _, c := range s.clients {
+			c.overtaken = c.overtaken || c.denied && c != o.c && o.c.waiting.swap
+		}
+		o.c.denied = o.f == denied
 		if o.c.first < 0 {
 			o.c.first = len(s.steps)
 		}

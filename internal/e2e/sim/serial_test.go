@@ -17,8 +17,8 @@ type entry struct {
 // serial reports whether the calls, one after the other in some order, answer
 // the same and leave the same behind. The order must agree with the history: a
 // call that ended before another one began comes first. A call whose store
-// failed was made or was not made. If a store denied a swap that it made, the
-// call may have been made twice.
+// failed was made or was not made. If a store denied a swap that it made, and
+// somebody else made the next one, the call may have been made twice.
 func (e *enumeration) serial(ops []op, s *scheduler, out []string, all string) bool {
 	for _, o := range ops {
 		if o.fails != nil { // its failure is recorded in a second change
@@ -30,7 +30,7 @@ func (e *enumeration) serial(ops []op, s *scheduler, out []string, all string) b
 		switch {
 		case out[i] == "store failed":
 			profile[i] = "unknown"
-		case slices.Contains(s.clients[i].faults, denied):
+		case s.clients[i].overtaken:
 			profile[i] = "twice"
 		}
 	}

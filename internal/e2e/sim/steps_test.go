@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +84,9 @@ func drawSetup(seed uint64) setup {
 	}
 	if dice.IntN(3) == 0 {
 		s.sends = defaultSends
+	}
+	if dice.IntN(5) == 0 {
+		s.stern = []otp.Limit{{N: 1 + dice.IntN(4), Per: time.Hour}}
 	}
 	s.faults, s.races, s.losses = dice.IntN(3) == 0, dice.IntN(3) == 0, dice.IntN(3) == 0
 	return s
@@ -209,7 +213,7 @@ func (w *world) actSend(n *node, a *account, fails error) {
 		r.Client = "192.0.2." + strconv.Itoa(w.dice.IntN(200))
 	}
 	if w.pick(3) {
-		r.Vars = map[string]string{"v": pickOf(w, []string{"1", "2"})}
+		r.Vars = map[string]string{"v": pickOf(w, []string{"1", "2", strings.Repeat("v", 500)})}
 	}
 	var device *token
 	if len(a.tokens) > 0 && w.pick(3) {

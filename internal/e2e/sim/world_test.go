@@ -38,6 +38,7 @@ type world struct {
 type setup struct {
 	guesses []int       // of the verifiers
 	wrong   []otp.Limit // of all of them
+	stern   []otp.Limit // of the first one, if it differs from the others
 	sends   []otp.Limit
 	skewed  bool // clocks differ by up to a minute
 	faults  bool // of the store
@@ -65,6 +66,7 @@ type node struct {
 	name    int
 	offset  time.Duration
 	guesses int
+	wrong   []otp.Limit
 	v       *otp.Verifier
 }
 
@@ -114,7 +116,10 @@ func newWorld(t testing.TB, seed uint64, s setup) *world {
 	w.secrets = [][]byte{w.secret()}
 	low, high := time.Duration(0), time.Duration(0)
 	for i, g := range s.guesses {
-		n := &node{w: w, name: i, guesses: g}
+		n := &node{w: w, name: i, guesses: g, wrong: s.wrong}
+		if i == 0 && s.stern != nil {
+			n.wrong = s.stern
+		}
 		if s.skewed {
 			n.offset = time.Duration(w.dice.IntN(60_001)-30_000) * time.Millisecond
 			if w.dice.IntN(3) > 0 { // most clocks are at an edge
@@ -148,7 +153,7 @@ func (n *node) start() {
 	}
 	v, err := otp.NewVerifier(n.w.store, otp.SenderFunc(deliver), &otp.Options{
 		Secrets: n.w.secrets, IndexSecret: []byte("the index secret is never rotated"),
-		Purposes: purposes, Guesses: n.guesses, WrongGuesses: n.w.setup.wrong, Sends: n.w.setup.sends,
+		Purposes: purposes, Guesses: n.guesses, WrongGuesses: n.wrong, Sends: n.w.setup.sends,
 		Admit: n.w.admit, Now: func() time.Time { return n.w.now.Add(n.offset) },
 		ClientStarts: []otp.Limit{{N: 10, Per: time.Minute}, {N: 60, Per: time.Hour}},
 	})
@@ -208,9 +213,14 @@ func (w *world) pick(n int) bool { return w.dice.IntN(n) == 0 }
 
 func pickOf[T any](w *world, list []T) T { return list[w.dice.IntN(len(list))] }
 
-// live reports whether a challenge can be passed, by the clock of n.
+// live reports whether a challenge can be passed, by the clock of n. A verifier
+// that is sterner than the others keeps to its own budget.
 func (c *challenge) live(n *node) bool {
-	return !c.gone && c.wrong < c.guesses && n.ms() < c.deadline
+	return !c.gone && c.wrong < c.guesses && n.ms() < c.deadline && !c.barred(n)
+}
+
+func (c *challenge) barred(n *node) bool {
+	return n.w.setup.stern != nil && !c.strong && c.a.lanes[lane(c.known)].spent(n.ms(), n.wrong)
 }
 
 // sameCode reports whether a resend mails the same code (R5').
@@ -234,6 +244,15 @@ func (a *account) lane(known bool) (list []*challenge) {
 		}
 	}
 	return list
+}
+
+// roomy reports whether the known lane has room for another challenge.
+func (a *account) roomy() bool {
+	size := 0
+	for _, c := range a.lane(true) {
+		size += 250 + len(c.vars)
+	}
+	return len(a.lane(true)) < 12 && size < 7000
 }
 
 // tidy forgets challenges that are long over.
@@ -306,7 +325,7 @@ func (w *world) request(n *node, a *account, purpose string, r otp.Request, devi
 		if known && (limit.Scope == "client" || limit.Scope == "all") {
 			w.violated("a known device was refused because of %q", limit.Scope)
 		}
-		if known && !k.faulty && w.depth == 0 && a.lanes[1].free(w.now, w.setup.sends, w.skew) && len(a.lane(true)) < 12 {
+		if known && !k.faulty && w.depth == 0 && a.lanes[1].free(w.now, w.setup.sends, w.skew) && a.roomy() {
 			w.violated("the known lane is starved: %v", err)
 		}
 		if limit.RetryAfter <= 0 {
@@ -367,7 +386,7 @@ func (w *world) opened(n *node, a *account, purpose, vars string, known bool, k 
 	var failed *otp.SendError
 	c.decoy = len(k.mails) == 0 || errors.As(k.fails, &failed) && failed.RefusedRecipient()
 	if w.now.After(a.unsure) {
-		strong, left := a.lanes[lane(known)].next(n.ms(), w.setup.wrong, n.guesses, kinds[purpose], a.lane(known))
+		strong, left := a.lanes[lane(known)].next(n.ms(), n.wrong, n.guesses, kinds[purpose], a.lane(known))
 		if strong != c.strong || left != c.guesses {
 			w.violated("a new code has %d guesses, strong %t; it must have %d, strong %t; wrong %v", c.guesses, c.strong, left, strong, a.lanes[lane(known)].forecast.wrong)
 		}
@@ -386,24 +405,21 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// mailed counts the mails of a call.
-func (w *world) mailed(a *account, known bool, k *call, err error) (last *mail) {
-	l := &a.lanes[lane(known)].counter
-	if w.called(a, k) > 0 {
-		l.reserve(w.now)
+// mailed counts the mail of a call.
+func (w *world) mailed(a *account, known bool, k *call, err error) *mail {
+	if w.called(a, k) == 0 {
+		return nil
 	}
-	for range k.mails {
+	m := &mail{at: w.now, sent: len(k.mails) > 0}
+	if m.sent {
 		w.did["mail"]++
-		if err := l.mailed(w.now, w.setup.sends, w.skew); err != nil {
-			w.violated("%v", err)
-		}
-		last = l.mails[len(l.mails)-1]
-		var failed *otp.SendError
-		if errors.As(err, &failed) || errors.As(k.fails, &failed) && !failed.MaybeSent && !failed.RefusedRecipient() {
-			last.refunded = true
-		}
 	}
-	return last
+	if err := a.lanes[lane(known)].reserve(m, w.setup.sends, w.skew); err != nil {
+		w.violated("%v", err)
+	}
+	var failed *otp.SendError
+	m.refunded = errors.As(err, &failed) || errors.As(k.fails, &failed) && !failed.MaybeSent && !failed.RefusedRecipient()
+	return m
 }
 
 // again notes that the code of c was mailed again.
@@ -477,8 +493,8 @@ func (w *world) guess(n *node, c *challenge, right bool) (passed bool) {
 	w.say("%v: Check %s of %s, right %t: %d left, %v", n, c.purpose, c.a.address, right, got.GuessesLeft, err)
 	w.did["check"]++
 	l := &c.a.lanes[lane(c.known)]
-	live := c.live(n)
 	changed := w.called(c.a, k)
+	live := c.live(n)
 	switch {
 	case err == nil:
 		w.did["passed"]++
@@ -503,7 +519,11 @@ func (w *world) guess(n *node, c *challenge, right bool) (passed bool) {
 		for range changed {
 			l.add(n.ms())
 		}
-		if err := l.told(verdict{w.now, c, n}, w.setup.wrong); err != nil {
+		less := time.Duration(0)
+		if w.setup.stern != nil { // without reserving, windows are those of the clocks
+			less = w.skew
+		}
+		if err := l.told(verdict{w.now, c, n}, n.wrong, less); err != nil {
 			w.violated("%v", err)
 		}
 	case errors.Is(err, errStore) && k.faulty:
@@ -552,7 +572,7 @@ func (w *world) status(n *node, c *challenge) {
 		want = otp.ErrUnknown
 	case now >= c.deadline:
 		want = otp.ErrExpired
-	case c.wrong >= c.guesses:
+	case c.wrong >= c.guesses || c.barred(n):
 		want = otp.ErrExhausted
 	}
 	if errors.Is(err, otp.ErrUnknown) && (errors.Is(want, otp.ErrExpired) || errors.Is(want, otp.ErrExhausted)) {

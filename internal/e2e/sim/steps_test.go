@@ -88,6 +88,7 @@ func drawSetup(seed uint64) setup {
 	if dice.IntN(5) == 0 {
 		s.stern = []otp.Limit{{N: 1 + dice.IntN(4), Per: time.Hour}}
 	}
+	s.fat = dice.IntN(5) == 0
 	s.faults, s.races, s.losses = dice.IntN(3) == 0, dice.IntN(3) == 0, dice.IntN(3) == 0
 	return s
 }
@@ -212,8 +213,11 @@ func (w *world) actSend(n *node, a *account, fails error) {
 	if w.pick(4) {
 		r.Client = "192.0.2." + strconv.Itoa(w.dice.IntN(200))
 	}
-	if w.pick(3) {
-		r.Vars = map[string]string{"v": pickOf(w, []string{"1", "2", strings.Repeat("v", 500)})}
+	if w.setup.fat || w.pick(3) {
+		r.Vars = map[string]string{"v": pickOf(w, []string{"1", "2"})}
+		if w.setup.fat {
+			r.Vars["v"] += strings.Repeat("v", 500)
+		}
 	}
 	var device *token
 	if len(a.tokens) > 0 && w.pick(3) {

@@ -118,7 +118,15 @@ func (f *forecast) add(now int64) {
 		now = max(now, f.wrong[n-1])
 	}
 	f.wrong = append(f.wrong, now)
-	f.wrong = slices.DeleteFunc(f.wrong, func(at int64) bool { return now-at > longest.Milliseconds() })
+}
+
+// written notes that a clock that shows now has written the ledger: it drops
+// what it no longer counts, also if a slower clock would still count it.
+func (f *forecast) written(now int64) {
+	f.wrong = slices.DeleteFunc(f.wrong, func(at int64) bool { return now-at >= (30*24*time.Hour).Milliseconds()+slack })
+	if f.strong <= now {
+		f.strong = 0
+	}
 }
 
 // pass forgives the typos of a challenge that was passed.

@@ -117,7 +117,8 @@ type call struct {
 	mails  []otp.Message // what the sender was given
 	faulty bool          // a call of the store went wrong
 
-	account *account // of the simulator
+	node    *node // of the simulator
+	account *account
 	changed []string // the keys of the swaps that were made
 }
 

@@ -266,22 +266,27 @@ func (w *world) tidy(a *account) {
 	}
 }
 
-// called notes what a call did to the store, whatever it answered.
+// called returns how often a call changed the ledger of a, whatever it answered.
 func (w *world) called(a *account, k *call) (changed int) {
 	for _, key := range k.changed {
 		if key == a.key {
 			changed++
 		}
 	}
+	for i := range a.lanes {
+		if changed > 0 {
+			a.lanes[i].written(k.node.ms())
+		}
+	}
 	return changed
 }
 
 // begin prepares a call about a.
-func (w *world) begin(a *account, fails error) *call {
+func (w *world) begin(n *node, a *account, fails error) *call {
 	if a.lost && w.store.live(a.key) == nil {
 		a.lost = false // it has ended by itself meanwhile
 	}
-	return &call{account: a, fails: fails}
+	return &call{node: n, account: a, fails: fails}
 }
 
 // unexpected reports an error that is none of the answers.
@@ -295,7 +300,7 @@ func (w *world) unexpected(what string, k *call, err error) {
 // request asks for a code. held are challenges that the asker holds.
 func (w *world) request(n *node, a *account, purpose string, r otp.Request, device *token, held []*challenge, fails error) *challenge {
 	w.tidy(a)
-	k := w.begin(a, fails)
+	k := w.begin(n, a, fails)
 	r.To = a.address
 	if device != nil {
 		r.Device = device.text
@@ -392,7 +397,7 @@ func (w *world) opened(n *node, a *account, purpose, vars string, known bool, k 
 	if w.now.After(a.unsure) {
 		strong, left := a.lanes[lane(known)].next(n.ms(), n.wrong, n.guesses, kinds[purpose], a.lane(known))
 		if strong != c.strong || left != c.guesses {
-			w.violated("a new code has %d guesses, strong %t; it must have %d, strong %t; wrong %v", c.guesses, c.strong, left, strong, a.lanes[lane(known)].forecast.wrong)
+			w.violated("a new code has %d guesses, strong %t; it must have %d, strong %t; %+v", c.guesses, c.strong, left, strong, a.lanes[lane(known)].forecast)
 		}
 	}
 	a.codes = append(a.codes, c)
@@ -448,7 +453,7 @@ func (w *world) again(n *node, c *challenge, k *call, got otp.Challenge, err err
 
 // resend asks for the code of a challenge again.
 func (w *world) resend(n *node, c *challenge, fails error) *challenge {
-	k := w.begin(c.a, fails)
+	k := w.begin(n, c.a, fails)
 	got, err := n.v.For(c.purpose).Resend(k.context(), c.id)
 	w.say("%v: Resend %s of %s, sender %v: %d left, %d mails, %v", n, c.purpose, c.a.address, fails, got.GuessesLeft, len(k.mails), err)
 	w.did["resend"]++
@@ -482,7 +487,7 @@ func (w *world) resend(n *node, c *challenge, fails error) *challenge {
 
 // guess types a code: the right one, or one that is surely wrong.
 func (w *world) guess(n *node, c *challenge, right bool) (passed bool) {
-	k := w.begin(c.a, nil)
+	k := w.begin(n, c.a, nil)
 	typed := c.text
 	if typed == "" {
 		typed, right = "000000", false
@@ -563,7 +568,7 @@ func (w *world) pass(c *challenge) {
 
 // status looks at a challenge: nothing that others do may show.
 func (w *world) status(n *node, c *challenge) {
-	k := w.begin(c.a, nil)
+	k := w.begin(n, c.a, nil)
 	got, err := n.v.For(c.purpose).Status(k.context(), c.id)
 	w.did["status"]++
 	if k.faulty {
@@ -595,7 +600,7 @@ func (w *world) status(n *node, c *challenge) {
 
 // revoke revokes the devices of a.
 func (w *world) revoke(n *node, a *account) {
-	k := w.begin(a, nil)
+	k := w.begin(n, a, nil)
 	err := n.v.RevokeDevices(k.context(), a.address)
 	w.say("%v: RevokeDevices of %s: %v", n, a.address, err)
 	w.did["revoke"]++
@@ -621,7 +626,7 @@ func (w *world) revoke(n *node, a *account) {
 
 // forget forgets a, with all counts.
 func (w *world) forget(n *node, a *account) {
-	k := w.begin(a, nil)
+	k := w.begin(n, a, nil)
 	err := n.v.Forget(k.context(), a.address)
 	w.say("%v: Forget of %s: %v", n, a.address, err)
 	w.did["forget"]++

@@ -605,7 +605,7 @@ func TestRule13_largest(t *testing.T) {
 		require.Greater(t, opened, 20)
 	}
 	require.LessOrEqual(t, store.largest, 16<<10)
-	require.Greater(t, store.largest, 10<<10, "the test means to fill it")
+	require.Greater(t, store.largest, 8<<10, "the test means to fill it")
 }
 
 // Rule 13: a live challenge is not dropped for its size either.

@@ -76,7 +76,7 @@ func TestRotation(t *testing.T) {
 	require.True(t, ch.Strong, "what was spent is not known")
 	_, err = dropped.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
-	c.Add(30*24*time.Hour - time.Millisecond)
+	c.Add(30*24*time.Hour + time.Minute - time.Millisecond)
 	ch, _ = dropped.ask(otp.Request{To: bob})
 	require.True(t, ch.Strong)
 	c.Add(time.Minute)
@@ -85,7 +85,7 @@ func TestRotation(t *testing.T) {
 }
 
 // Rule 8: a verifier that is ahead and lacks a secret does not make short codes
-// wait longer than thirty days from now.
+// wait longer than thirty days and two minutes from now.
 func TestRotation_lostByNodeAhead(t *testing.T) {
 	c := testkit.NewClock()
 	store := otp.NewMemoryStore(nil)
@@ -99,7 +99,7 @@ func TestRotation_lostByNodeAhead(t *testing.T) {
 	c.Add(time.Second)
 	ch, _ := dropped.ask(otp.Request{To: bob}) // repairs it
 	require.True(t, ch.Strong)
-	c.Add(30 * 24 * time.Hour)
+	c.Add(30*24*time.Hour + 2*time.Minute)
 	ch, _ = dropped.ask(otp.Request{To: bob})
 	require.False(t, ch.Strong)
 }
@@ -169,9 +169,11 @@ func TestNamespace(t *testing.T) {
 func TestKnownLane(t *testing.T) {
 	r := newRig(t, otp.Options{ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}}})
 	ch, code := r.ask(otp.Request{To: "bob@example.com", Client: "c"})
+	require.False(t, ch.KnownDevice)
 	got, err := r.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
 	require.Len(t, got.Device, 54)
+	r.ask(otp.Request{To: bob})
 
 	// The stranger's lane has spent its send; the known lane has not.
 	_, err = r.Send(ctx, otp.Request{To: bob, Client: "d"})
@@ -182,8 +184,13 @@ func TestKnownLane(t *testing.T) {
 		_, err = r.Send(ctx, otp.Request{To: bob, Device: token})
 		require.ErrorIs(t, err, otp.ErrLimited, token)
 	}
-	r.ask(otp.Request{To: bob, Device: got.Device, Client: "c"})
+	mine, _ := r.ask(otp.Request{To: bob, Device: got.Device, Client: "c"})
 	require.True(t, r.events[len(r.events)-1].Known)
+	require.True(t, mine.KnownDevice)
+	require.True(t, r.last().Known)
+	require.Equal(t, got.Device, r.KnownDevice(bob, "", "x", string(tampered), got.Device, got.Device+"A"))
+	require.Empty(t, r.KnownDevice("carol@example.com", got.Device))
+	require.Empty(t, r.KnownDevice("bob", got.Device))
 	_, err = r.Send(ctx, otp.Request{To: bob, Device: got.Device})
 	require.ErrorIs(t, err, otp.ErrLimited, "the known lane has budgets too")
 
@@ -208,6 +215,7 @@ func TestKnownLane(t *testing.T) {
 	r.ask(otp.Request{To: bob, Device: got.Device})
 	require.True(t, r.events[len(r.events)-1].Known)
 	r.clock.Add(180 * 24 * time.Hour)
+	require.Empty(t, r.KnownDevice(bob, got.Device))
 	r.ask(otp.Request{To: bob, Device: got.Device})
 	require.False(t, r.events[len(r.events)-1].Known)
 }
@@ -219,16 +227,16 @@ func TestStoredValues_expire(t *testing.T) {
 	ch, _ := r.ask(otp.Request{To: bob, Client: "c"})
 	key := keyOf(t, ch.ID)
 	gone := func() bool { value, err := r.store.Load(ctx, key); require.NoError(t, err); return value == nil }
-	r.clock.Add(24*time.Hour + time.Minute - time.Millisecond)
+	r.clock.Add(26*time.Hour + time.Minute - time.Millisecond)
 	require.False(t, gone())
 	r.clock.Add(time.Millisecond)
-	require.True(t, gone(), "a day for the send")
+	require.True(t, gone(), "a day and its last step for the send")
 
 	ch, code := r.ask(otp.Request{To: bob})
 	_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
 	require.ErrorIs(t, err, otp.ErrCode)
-	r.clock.Add(30*24*time.Hour + time.Minute - time.Millisecond)
+	r.clock.Add(30*24*time.Hour + 2*time.Minute - time.Millisecond)
 	require.False(t, gone())
 	r.clock.Add(time.Millisecond)
-	require.True(t, gone(), "thirty days for the wrong guess")
+	require.True(t, gone(), "thirty days and what clocks differ for the wrong guess")
 }

@@ -1,12 +1,23 @@
 package otp
 
+import (
+	"hash/maphash"
+	"time"
+)
+
 // What the tests need from inside.
 var (
 	Pick         = pick
 	ASCIIDomain  = asciiDomain
 	IDNALookup   = idnaLookup
 	ErrStoreFull = errStoreFull
+
+	NewAlarmObserver = newAlarmObserver
+	Alarming         = alarming
 )
+
+// AlarmGap is the shortest time between two log lines about one kind of event.
+const AlarmGap = alarmGap
 
 // ThrottleKey returns the form of a that is counted.
 func ThrottleKey(a Address) string { return a.throttle }
@@ -16,3 +27,14 @@ func GeneratorBits(g Generator) float64 { return g.(sized).Bits() }
 
 // StoreLimit returns the maximum number of entries of s.
 func StoreLimit(s *MemoryStore) int { return s.limit() }
+
+// What a Verifier asks a MemoryStore.
+func KeepAtLeast(s *MemoryStore, ttl time.Duration)                   { s.keepAtLeast(ttl) }
+func StrangerLimit(s *MemoryStore) (n int, per time.Duration)         { return s.strangerLimit() }
+func TakeEvicted(s *MemoryStore) int                                  { return s.takeEvicted() }
+func TakeStranger(s *MemoryStore) (time.Duration, bool, bool, func()) { return s.takeStranger() }
+
+// StoreShard returns the number of the shard that key belongs to.
+func StoreShard(s *MemoryStore, key string) int {
+	return int(maphash.String(s.seed, key) % uint64(len(s.shards)))
+}

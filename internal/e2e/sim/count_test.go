@@ -75,10 +75,18 @@ func (c *counter) reserve(m *mail, limits []otp.Limit, skew time.Duration) error
 			}
 		}
 		if n > l.N {
-			return fmt.Errorf("%d mails within %v, budget %d", n, l.Per, l.N)
+			return fmt.Errorf("%d mails within %v, budget %d: %s", n, l.Per, l.N, c.listMails())
 		}
 	}
 	return nil
+}
+
+// listMails lists the mails, newest last.
+func (c *counter) listMails() (list string) {
+	for _, m := range c.mails {
+		list += fmt.Sprintf(" %+v", *m)
+	}
+	return list
 }
 
 // free reports whether a mail is surely within the budget: a window ends at the

@@ -174,3 +174,25 @@ func TestRules_clockAheadIsRepaired(t *testing.T) {
 		t.Errorf("an hour after: %d guesses, strong %t, %v", got.GuessesLeft, got.Strong, err)
 	}
 }
+
+// After the secrets are lost, a verifier does not answer from a value that it
+// remembers and cannot open: another one may have replaced it.
+func TestRules_lostValueIsNotAnAnswer(t *testing.T) {
+	w := pair(t, 5, defaultSends)
+	a := w.accounts[0]
+	w.must(w.nodes[0], "ten", otp.Request{})
+	w.now = w.now.Add(time.Hour)
+	w.lose()
+	down := w.store.before
+	w.store.before = func(v visit) fault {
+		if v.key != a.key {
+			v.call.faulty = true
+			return failed // the client cannot be charged, and the start is refused
+		}
+		return down(v)
+	}
+	w.request(w.nodes[1], a, "ten", otp.Request{Client: "192.0.2.1"}, nil, nil, nil)
+	w.store.before = down
+	c := w.must(w.nodes[0], "ten", otp.Request{})
+	w.guess(w.nodes[1], c, true)
+}

@@ -132,7 +132,7 @@ func (w *world) jump() {
 			d = at.Sub(w.now)
 		}
 	}
-	w.now = w.now.Add(d)
+	w.now = w.now.Add(d.Truncate(time.Millisecond)) // finer than that, no verifier counts
 }
 
 // edge returns a time at which something ends.
@@ -151,7 +151,7 @@ func (w *world) edge() time.Time {
 	}
 	c := pickOf(w, a.codes)
 	if w.pick(3) {
-		return n.at((c.sentAt + c.deadline) / 2).Add(shift / 1000)
+		return n.at((c.sentAt + c.deadline) / 2).Add(shift)
 	}
 	return n.at(c.deadline).Add(shift)
 }

@@ -54,6 +54,7 @@ type code struct {
 	guesses       int   // that were left when it was opened
 	lefts         []int // what wrong guesses were told
 	accepted      int
+	mustPass      bool // nobody typed it, and nobody else may have ended it
 }
 
 // A history is one address, from its starting state on.

@@ -310,6 +310,7 @@ func (h *history) checkAlive(c *code, ops []op, answers []answer, s *scheduler) 
 		}
 	}
 	got, err := h.verifiers[2].Status(new(call).context(), c.id)
+	c.mustPass = spent < c.guesses && !c.decoy
 	switch {
 	case spent >= c.guesses:
 	case err != nil:
@@ -319,11 +320,15 @@ func (h *history) checkAlive(c *code, ops []op, answers []answer, s *scheduler) 
 	}
 }
 
-// checkAccepted checks that no code passed twice, and no decoy.
+// checkAccepted checks that no code passed twice, that no decoy did, and that all
+// did that must.
 func (h *history) checkAccepted() {
 	for _, c := range h.codes {
 		if c.accepted > 1 || c.accepted > 0 && c.decoy {
 			h.t.Errorf("%s was accepted %d times; decoy: %t", c.name, c.accepted, c.decoy)
+		}
+		if c.mustPass && c.accepted == 0 {
+			h.t.Errorf("%s does not pass", c.name)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -160,8 +159,7 @@ func (n *node) start() {
 	v, err := otp.NewVerifier(n.w.store, otp.SenderFunc(deliver), &otp.Options{
 		Secrets: n.w.secrets, IndexSecret: []byte("the index secret is never rotated"),
 		Purposes: purposes, Guesses: n.guesses, WrongGuesses: n.wrong, Sends: n.w.setup.sends,
-		Observer: otp.ObserverFunc(func(context.Context, otp.Event) {}), // else slog hears of failures
-		Admit:    n.w.admit, Now: func() time.Time { return n.w.now.Add(n.offset) },
+		Observer: deaf, Admit: n.w.admit, Now: func() time.Time { return n.w.now.Add(n.offset) },
 		ClientStarts: clientStarts,
 	})
 	if err != nil {

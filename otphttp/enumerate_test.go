@@ -220,7 +220,7 @@ func TestEnumeration_limitedAlike(t *testing.T) {
 	answers := map[string]bool{}
 	for fate := range fates {
 		x := newTranscript(t, "app", fates[fate])
-		for i := range 11 {
+		for i := range 31 {
 			x.Reset()
 			x.post("start", map[string]string{"address": fmt.Sprintf("user%02d@example.com", i)})
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -42,6 +44,18 @@ func TestCluster(t *testing.T) {
 		require.NoError(t, err)
 		nodes = append(nodes, node)
 	}
+	defer func() { // a process that outlives this one keeps its output open
+		cancel()
+		for _, node := range nodes {
+			require.Eventually(t, func() bool {
+				conn, err := net.Dial("tcp", node.Host)
+				if err == nil {
+					conn.Close()
+				}
+				return err != nil
+			}, 10*time.Second, 10*time.Millisecond)
+		}
+	}()
 	front := httptest.NewServer(balance(nodes))
 	defer front.Close()
 	jar, err := cookiejar.New(nil)

@@ -98,6 +98,7 @@ type sending struct {
 	codes     [2]string // short and strong, generated when first needed
 
 	asked    bool   // the event was emitted
+	loaded   bool   // a Resend has seen what the store holds, and not only what is remembered
 	charged  bool   // the start of a stranger was charged
 	answered bool   // Admit was asked
 	admitted bool   // what it said
@@ -161,6 +162,8 @@ func (s *sending) decide(ctx context.Context, l *ledger.Ledger, now ledger.Ms) (
 	s.c = s.want
 	if s.proven || s.c.Device != 0 && l.DeviceKnown(now, s.c.Device) {
 		s.c.Lane = ledger.Known
+	} else {
+		s.c.Device = 0
 	}
 	s.observeAsked(ctx, &s.c)
 	if s.refused != nil {
@@ -213,7 +216,7 @@ func (s *sending) decideResend(ctx context.Context, l *ledger.Ledger, now ledger
 		Lane: old.Lane, To: old.To, Purpose: old.Purpose, Locale: old.Locale, Vars: old.Vars, Client: old.Client, Device: old.Device,
 	}
 	if old.Lane == ledger.Known && old.Device != 0 && !l.DeviceKnown(now, old.Device) {
-		s.c.Lane = ledger.Stranger // the token would no longer be accepted either
+		s.c.Lane, s.c.Device = ledger.Stranger, 0 // the token itself would no longer be accepted
 	}
 	s.observeAsked(ctx, &s.c)
 	if s.refused != nil {
@@ -259,6 +262,10 @@ func (s *sending) open(ctx context.Context, l *ledger.Ledger, now ledger.Ms, old
 	}
 	if wait := l.Open(now, v.core.rules, c, old); wait > 0 {
 		return keep, &LimitError{RetryAfter: wait, Scope: scopeAddress}
+	}
+	if s.resent != nil && !s.loaded {
+		s.loaded = true
+		return confirm, nil // a start that the address refuses must not be charged
 	}
 	if s.charge(ctx) {
 		return again, nil

@@ -444,7 +444,7 @@ func TestRule10_lostRaces(t *testing.T) {
 	_, err = v.Send(ctx, otp.Request{To: bob})
 	require.ErrorContains(t, err, "lost too many races")
 	require.ErrorContains(t, v.Forget(ctx, bob), "lost too many races")
-	require.Equal(t, 3*68, store.n)
+	require.Equal(t, 3*69, store.n)
 	_, err = r.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
 }
@@ -722,7 +722,7 @@ func heldTo(t *testing.T, what string, r *rig, name string, ch otp.Challenge, co
 	default: // send, resend, renew, status: what was there is there
 		require.NoError(t, statusErr, what)
 		require.Equal(t, 5, now.GuessesLeft, what)
-		if err == nil && name != "status" {
+		if err == nil && name != "status" && r.failure() == nil {
 			require.Equal(t, mails+1, r.sent(), what)
 			_, err = r.Check(ctx, got.ID, r.last().Code)
 			require.NoError(t, err, what)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-mailotp/otp/internal/ledger"
 )
 
 // A Generator makes codes and reads them back from what people type. If it also
@@ -71,10 +73,17 @@ func Letters(n int) Generator {
 	return codes{name: "Letters", symbols: letterSymbols, n: n, least: 5, most: maxSymbols}
 }
 
-// isDigits reports whether all codes of g are certain to be digits.
-func isDigits(g Generator) bool {
+// shapeOf returns what a ledger remembers of the generator of a code.
+func shapeOf(g Generator) ledger.Shape {
 	c, ok := g.(codes)
-	return ok && c.symbols == digitSymbols
+	switch {
+	case !ok:
+		return ledger.Custom
+	case c.symbols == digitSymbols:
+		return ledger.Digits
+	default:
+		return ledger.Letters
+	}
 }
 
 // codes is a generator of a fixed number of symbols of an alphabet.

@@ -31,8 +31,7 @@ func (f ObserverFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
 // Event is one thing that happened. It contains no secret and no whole address.
 // Fields that do not apply are zero. Domain, Masked and Locale are empty if no
 // challenge was found: in most events of kind Unknown and Failed, in UnknownKey
-// and ClockBack, and in Malformed for input that does not look like any kind of
-// code.
+// and ClockBack, and in Malformed for input of more than 64 bytes.
 type Event struct {
 	// Kind is what happened. Package otpevent lists the kinds.
 	Kind otpevent.Kind
@@ -45,7 +44,8 @@ type Event struct {
 	// Domain is the domain of the address.
 	Domain string
 	// AddressHash is a keyed hash of the address: equal for all its spellings,
-	// different under another index secret or namespace.
+	// different under another index secret or namespace. It is not the name of
+	// an entry of the store. [Verifier.AddressHash] returns it for an address.
 	AddressHash Hash
 	// ClientHash is a keyed hash of Request.Client.
 	ClientHash Hash
@@ -110,7 +110,7 @@ func (v *Verifier) observeMore(ctx context.Context, kind otpevent.Kind, key seal
 		return
 	}
 	e.Kind, e.Time, e.Purpose = kind, v.core.clock(), kindOf(v.purpose)
-	e.AddressHash, e.ClientHash = Hash(key), Hash(c.Client)
+	e.AddressHash, e.ClientHash = Hash(v.core.keys.EventHash(key)), Hash(v.core.keys.EventHash(c.Client))
 	to := Address{deliver: c.To}
 	e.Domain = to.Domain()
 	if e.Masked == "" {
@@ -152,15 +152,13 @@ func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledg
 		kind = otpevent.Expired
 	case ErrExhausted:
 		kind = otpevent.Exhausted
-	case ErrEscalated:
-		kind = otpevent.Escalated
 	case ErrUnknown:
 		kind = otpevent.Unknown
 	case errClock:
 		kind = otpevent.ClockBack
 	default:
 		if limit, ok := err.(*LimitError); ok { //nolint:errorlint // by value, as said above
-			kind, e.RetryAfter = otpevent.Limited, limit.RetryAfter
+			kind, e.RetryAfter, e.Scope = otpevent.Limited, limit.RetryAfter, limit.Scope
 		} else {
 			e.Err = err
 		}
@@ -182,13 +180,13 @@ func MultiObserver(list ...Observer) Observer {
 // NewLogObserver returns an observer that writes each event to l, with masked
 // addresses: at level Error for problems that need attention (failures of the
 // system, clocks, secrets), at Warn for a mail that could not be sent and for a
-// switch to strong codes, and at Info for everything else. A nil l means
+// flood of strangers, and at Info for everything else. A nil l means
 // slog.Default() at the time of the event. The caller of Check waits for the
 // handler, so a handler that writes to a slow destination needs a buffer.
 //
 // The message is "otp " and the kind of the event. The attributes are purpose,
 // to (masked), address, client and challenge (hashes), message, locale, known,
-// strong, resend, guesses_left, age, retry_after and error; each is present
+// strong, resend, guesses_left, age, retry_after, scope and error; each is present
 // only where it applies. Durations are slog durations, which a JSON handler
 // writes as nanoseconds.
 func NewLogObserver(l *slog.Logger) Observer {
@@ -201,7 +199,7 @@ func NewLogObserver(l *slog.Logger) Observer {
 		switch e.Kind {
 		case otpevent.Failed, otpevent.ClockBack, otpevent.UnknownKey:
 			level = slog.LevelError
-		case otpevent.Escalated, otpevent.SendFailed:
+		case otpevent.SendFailed, otpevent.Crowded, otpevent.Evicted:
 			level = slog.LevelWarn
 		}
 		if to.Enabled(ctx, level) {
@@ -212,7 +210,7 @@ func NewLogObserver(l *slog.Logger) Observer {
 }
 
 // maxAttrs is the largest number of fields of an event that are logged.
-const maxAttrs = 14
+const maxAttrs = 15
 
 // attrs appends the fields of e that apply.
 func (e *Event) attrs(attrs []slog.Attr) []slog.Attr {
@@ -242,6 +240,7 @@ func (e *Event) attrs(attrs []slog.Attr) []slog.Attr {
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
 	}
+	text("scope", e.Scope)
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}

@@ -28,18 +28,22 @@ const (
 	keep   action = iota // change nothing
 	write                // store the changed record
 	remove               // delete the record
+	again                // time has passed: decide anew on what was loaded
 )
 
 // maxTries bounds lost races. Each lost race is somebody else's write, and
 // budgets bound the writes in a window: with the defaults 64 always suffice.
-// One more is for a held value that was out of date.
-const maxTries = 1 + 64 + 1
+// One more is for a held value that was out of date, and two are for decisions
+// that are made anew.
+const maxTries = 1 + 64 + 1 + 2
 
 var errRaces = errors.New("otp: store: lost too many races for one key")
 
 // transact changes what the store holds under a key, atomically. It loads the
 // value, lets read fill r from it (nil means that there is none), lets decide
 // change r, and swaps the result in; if the swap loses a race, it starts again.
+// If decide returns again, what it did to r is dropped and it is called once
+// more, with the bytes that were loaded and the time that it is then.
 // The error of decide is the caller's answer, which is returned only after the
 // change has been stored. A refusal is written only if the clock had to be
 // repaired.
@@ -56,10 +60,10 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 	name := key.String()
 	var written []byte
 	var answer error
+	raw, known, loaded := held, held != nil, false
 	for range maxTries {
-		raw, loaded := held, held == nil
-		held = nil
-		if loaded {
+		if !known {
+			loaded = true
 			if raw, err = c.load(ctx, name); err != nil {
 				return nil, err
 			}
@@ -67,6 +71,7 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 				return written, answer // the swap was ours and only its reply was lost
 			}
 		}
+		known = false
 		now, err := c.now()
 		if err != nil {
 			return nil, err
@@ -76,6 +81,10 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 		}
 		repaired := r.Repair(now)
 		what, err := decide(now)
+		if what == again {
+			known = true
+			continue
+		}
 		if what == keep && repaired {
 			what = write
 		}

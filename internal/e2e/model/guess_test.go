@@ -208,7 +208,7 @@ func (m *model) revoke(p policy, whose string) answer {
 	readable, _ := m.load(p, whose)
 	switch {
 	case !readable:
-		m.startOver(whose)
+		m.startOver(p, whose)
 		hit("revoked: lost")
 	case m.ledgers[whose] == nil:
 		m.ledgers[whose] = &ledger{}

@@ -57,10 +57,10 @@ var branches = []string{
 	"mailed again", "renewed: fine", "renewed: expired", "renewed: exhausted", "renewed: no longer there", "renewed: in the other lane",
 	"held: taken", "held: another address", "held: another spelling", "held: gone", "held: another purpose", "held: another lane", "held: other vars",
 	"held: not to be mailed again", "held: limited", "held: decoy", "held: Admit says something else",
-	"Admit fails", "decoy: not admitted", "overdue", "refund", "refund refused",
+	"Admit fails", "decoy: not admitted", "overdue", "overdue: decoy", "refund", "refund refused",
 	"opened: maybe", "opened: recipient", "opened: failure", "again: maybe", "again: recipient", "again: failure",
 	"clock repair", "a refusal that is written: check", "a refusal that is written: send", "a refusal that is written: open",
-	"a refusal that is written: mail again", "a refusal that is written: resend", "a refusal that is written: client",
+	"a refusal that is written: mail again", "a refusal that is written: resend", "a refusal that is written: client", "a refusal that is written: somebody else's", "clock repair: revoked devices",
 	"dropped by the store", "trouble: denied", "trouble: late", "trouble: overtaken", "opened already",
 }
 

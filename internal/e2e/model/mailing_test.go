@@ -51,6 +51,7 @@ type mailing struct {
 	lost       *challenge // opened by a swap whose answer was lost
 	challenge  *challenge // nil if it was refused
 	reserved   int64
+	noMail     bool // a decoy, or overdue
 	answer     answer
 	settled    bool
 	unknownKey bool // a ledger was loaded that is sealed under an unknown secret
@@ -239,7 +240,7 @@ func (w *world) resendID(id string) {
 			}
 			g.challenge, _, g.answer = w.m.resend(p, purpose, id)
 			if g.decided = true; g.challenge != nil {
-				g.reserved = g.challenge.mailedAt
+				g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
 			}
 		}
 		g.lookSwaps = w.writes(g.look)
@@ -301,6 +302,7 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 			w.Fatalf("Admit was not called (%v)", err)
 		case g.asked && g.admitErr != nil:
 			hit("Admit fails")
+			w.m.mend(g.policy, g.opening.whose)
 			return c, err, answer{verdict: broken, unknownKey: g.unknownKey}
 		}
 	}
@@ -309,7 +311,7 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 	if g.challenge == nil {
 		return c, err, g.answer
 	}
-	if g.mailed == (g.overdue || g.challenge.decoy) {
+	if g.mailed == g.noMail {
 		w.Fatalf("mailed: %t (%v)", g.mailed, err)
 	}
 	w.settle(g)
@@ -364,6 +366,7 @@ func (w *world) charge(g *mailing) {
 	g.unknownKey = g.unknownKey || g.charged.unknownKey
 	if g.charged.verdict != fine {
 		g.decided, g.answer = true, g.charged
+		w.m.mend(g.policy, g.opening.whose)
 	}
 }
 
@@ -384,8 +387,6 @@ func (w *world) decide(g *mailing) {
 	case g.remails != nil:
 		if g.answer = w.m.remail(g.policy, g.remails); g.answer.verdict == limited {
 			hit("held: limited")
-			shown := w.m.show(g.policy, fine, g.remails)
-			g.answer.about, g.answer.left, g.answer.resendAt = g.remails, shown.left, shown.resendAt
 			return
 		}
 		g.challenge = g.remails
@@ -397,13 +398,13 @@ func (w *world) decide(g *mailing) {
 		g.challenge, g.answer = w.m.open(g.policy, g.opening, g.replaces, g.admitted)
 	}
 	if g.challenge != nil {
-		g.reserved = g.challenge.mailedAt
+		g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
 	}
 }
 
 // settle lets the model take the step after the sender's answer, once.
 func (w *world) settle(g *mailing) {
-	if g.settled || !g.mailed && !g.overdue || g.challenge == nil || g.challenge.decoy && !g.mailed {
+	if g.settled || !g.mailed && !g.overdue || g.challenge == nil {
 		return
 	}
 	g.settled = true
@@ -411,6 +412,9 @@ func (w *world) settle(g *mailing) {
 	if g.overdue {
 		said = failure
 		hit("overdue")
+		if g.challenge.decoy { // or it would tell who is one
+			hit("overdue: decoy")
+		}
 	}
 	if said != taken {
 		g.answer = w.m.settle(g.policy, g.challenge, g.reserved, g.answer, said, g.opens && g.remails == nil)
@@ -427,9 +431,15 @@ func (w *world) catchUp(g *mailing, loads, swaps int) {
 	} else if !g.looked && !g.lookSwaps && loads > 0 {
 		w.look(g)
 	}
-	if swaps > 0 && g.looked {
+	if swaps > 0 && g.looked && !g.decided {
 		w.choose(g)
+		if g.opens && g.remails == nil && g.opening.client != "" && g.opening.lane == strangers {
+			swaps--
+		}
 		w.charge(g)
+		if swaps > 0 {
+			w.decide(g)
+		}
 	}
 }
 
@@ -462,7 +472,7 @@ func (w *world) lose(g *mailing) (forget func()) {
 // compareMessage compares a mail with the model.
 func (w *world) compareMessage(g *mailing, m otp.Message) {
 	c := g.challenge
-	if c == nil || c.decoy || g.mailed || g.overdue {
+	if c == nil || g.noMail || g.mailed {
 		w.Fatal("the model expects no mail")
 	}
 	if c.code == "" {

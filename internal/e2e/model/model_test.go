@@ -148,16 +148,15 @@ const (
 // of a lane may take, and how many one of them takes besides its texts.
 const (
 	maxBytes       = 6767
-	bytesChallenge = 63 + 6 + 6 // the last two are times: of its last mail, and of its token
-	bytesTexts     = 4          // the lengths of address, purpose, locale and code
-	bytesLocale    = 35         // whatever the locale is, since it can change later
-	bytesVar       = 4          // the lengths of a name and its value
+	bytesChallenge = 83
+	bytesLocale    = 35 // whatever the locale is, since it can change later
+	bytesVar       = 4  // the lengths of a name and its value
 )
 
 // size returns how many bytes of their lane challenges take.
 func size(all ...*challenge) (n int) {
 	for _, c := range all {
-		n += bytesChallenge + bytesTexts + bytesLocale + len(c.to.String()) + len(c.purpose) + c.length
+		n += bytesChallenge + bytesLocale + len(c.to.String()) + len(c.purpose) + c.length
 		for name, value := range c.vars {
 			n += bytesVar + len(name) + len(value)
 		}
@@ -397,6 +396,10 @@ func (m *model) load(p policy, whose string) (readable, repaired bool) {
 	if stored.strongUntil > m.now+keepWrongs+slack {
 		stored.strongUntil, repaired = m.now+keepWrongs+slack, true
 	}
+	if stored.devicesFrom > m.revocation()+slack {
+		stored.devicesFrom, repaired = m.revocation(), true
+		hit("clock repair: revoked devices")
+	}
 	if repaired {
 		hit("clock repair")
 	}
@@ -470,7 +473,7 @@ func (m *model) write(p policy, whose string) {
 	// What a clock wrote that was far ahead does not keep it longer.
 	ttl := min(end-m.now, keepWrongs+slack)
 	if stored.devicesFrom != 0 {
-		ttl = max(ttl, min(stored.devicesFrom+keepDevices-m.now, keepDevices+slack))
+		ttl = max(ttl, min(stored.devicesFrom+keepDevices-m.now, keepDevices+2*slack+second))
 	}
 	if strings.Contains(whose, "/client/") {
 		ttl = keepCoarse
@@ -494,14 +497,14 @@ func (m *model) erase(whose string) {
 // startOver replaces a ledger that cannot be read. Nobody knows what was spent and
 // revoked, so codes are strong for as long as wrong guesses are counted, and no token
 // of a device is known.
-func (m *model) startOver(whose string) {
+func (m *model) startOver(p policy, whose string) {
 	m.erase(whose)
-	m.ledgers[whose] = &ledger{strongUntil: m.now + keepWrongs, devicesFrom: m.revocation()}
+	m.ledgers[whose] = &ledger{dropAt: m.storeNow + 1, secret: p.secrets[0], strongUntil: m.now + keepWrongs, devicesFrom: m.revocation()}
 }
 
 // revocation returns the time before which tokens are issued that are revoked now: by
-// any clock.
-func (m *model) revocation() int64 { return up(m.now+slack, second) }
+// any clock, and they tell only the second.
+func (m *model) revocation() int64 { return down(m.now+slack, second) + second }
 
 // record adds an event, now or at the time of the newest one in its list. It keeps
 // the newest hundred.

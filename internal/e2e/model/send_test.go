@@ -50,6 +50,18 @@ func (m *model) ask(p policy, w *opening, by proof, held []string) (again []*cha
 	return again, a
 }
 
+// mend writes a clock repair of the ledger of an address that is opened no challenge,
+// since the client or Admit refused it.
+func (m *model) mend(p policy, whose string) {
+	repaired := false
+	m.dry(func() { _, repaired = m.load(p, whose) })
+	if repaired {
+		hit("a refusal that is written: somebody else's")
+		m.load(p, whose)
+		m.save(p, whose)
+	}
+}
+
 // candidates returns the challenges among the held ones that a request can have
 // again: of the same lane, address, purpose and vars, if their code would be mailed
 // again. Several can have the latest deadline; any of these will do.
@@ -223,7 +235,7 @@ func (m *model) charge(p policy, w opening) answer {
 func (m *model) open(p policy, w opening, own *challenge, admitted bool) (*challenge, answer) {
 	readable, repaired := m.load(p, w.whose)
 	if !readable {
-		m.startOver(w.whose)
+		m.startOver(p, w.whose)
 	}
 	if a := m.refuse(p, w, own); a.verdict != fine {
 		if repaired {
@@ -256,7 +268,9 @@ func (m *model) remail(p policy, c *challenge) answer {
 			hit("a refusal that is written: mail again")
 			m.save(p, c.whose)
 		}
-		return a
+		shown := m.show(p, limited, c)
+		shown.scope, shown.retryAfter = a.scope, a.retryAfter
+		return shown
 	}
 	hit("mailed again")
 	c.mailedAt = m.record(mailed, c.whose, c.lane).at

@@ -11,27 +11,26 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/otpevent"
 )
 
 // A world is one random history: a store, two verifiers that share it, and the
 // model that must agree with them.
 type world struct {
 	*rapid.T
-	m         *model
-	micros    int64 // the verifiers' clock, finer than the rules count
-	skew      []int64 // how far the verifiers' clocks are ahead of it
-	side      int     // the verifier that is called
-	storeWait bool    // whether the store's clock waits where the verifiers' was set back
-	clocksAreSet bool // whether the clocks are set back at times
-	store     otp.Store
-	counting  *countingStore // nil if the store is a bare MemoryStore
-	setups    []setup        // the options of the two verifiers
-	ring      int            // the secrets of both, of rings
-	verifiers map[string]*otp.Verifier
-	tokens    []token
-	told      []told
-	depth     int // 1 while something happens in the middle of a mailing
+	m            *model
+	micros       int64   // the verifiers' clock, finer than the rules count
+	skew         []int64 // how far the verifiers' clocks are ahead of it
+	side         int     // the verifier that is called
+	storeWait    bool    // whether the store's clock waits where the verifiers' was set back
+	clocksAreSet bool    // whether the clocks are set back at times
+	store        otp.Store
+	counting     *countingStore // nil if the store is a bare MemoryStore
+	setups       []setup        // the options of the two verifiers
+	ring         int            // the secrets of both, of rings
+	verifiers    map[string]*otp.Verifier
+	tokens       []token
+	told         []told
+	depth        int // 1 while something happens in the middle of a mailing
 
 	// These belong to the call under way.
 	saw     []otp.Event

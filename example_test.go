@@ -158,6 +158,7 @@ func ExampleRequest_device() {
 	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
 	proven, _ := verifier.Check(ctx, challenge.ID, inbox.Code("bob@example.com"))
 
+	verifier.Send(ctx, otp.Request{To: "bob@example.com"}) // somebody asks, and again
 	_, err := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
 	fmt.Println("a stranger:", errors.Is(err, otp.ErrLimited))
 	_, err = verifier.Send(ctx, otp.Request{To: "bob@example.com", Device: proven.Device})

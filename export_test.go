@@ -1,5 +1,10 @@
 package otp
 
+import (
+	"hash/maphash"
+	"time"
+)
+
 // What the tests need from inside.
 var (
 	Pick         = pick
@@ -16,3 +21,14 @@ func GeneratorBits(g Generator) float64 { return g.(sized).Bits() }
 
 // StoreLimit returns the maximum number of entries of s.
 func StoreLimit(s *MemoryStore) int { return s.limit() }
+
+// What a Verifier asks a MemoryStore.
+func KeepAtLeast(s *MemoryStore, ttl time.Duration)                   { s.keepAtLeast(ttl) }
+func StrangerLimit(s *MemoryStore) (n int, per time.Duration)         { return s.strangerLimit() }
+func TakeEvicted(s *MemoryStore) int                                  { return s.takeEvicted() }
+func TakeStranger(s *MemoryStore) (time.Duration, bool, bool, func()) { return s.takeStranger() }
+
+// StoreShard returns the number of the shard that key belongs to.
+func StoreShard(s *MemoryStore, key string) int {
+	return int(maphash.String(s.seed, key) % uint64(len(s.shards)))
+}

@@ -1,7 +1,6 @@
 package otp
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -13,15 +12,26 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-mailotp/otp/internal/ledger"
 )
 
-var errStoreFull = errors.New("otp: memory store is full; raise MemoryOptions.MaxEntries or use a store on disk")
+var errStoreFull = errors.New("otp: memory store is full of values too young to drop; raise MemoryOptions.MaxEntries or use a store on disk")
 
 // MemoryOptions configure a [MemoryStore]. The zero value has every default.
 type MemoryOptions struct {
 	// MaxEntries is the maximum number of entries. An entry of an ordinary
-	// address takes about 260 bytes. If it is negative, every CompareAndSwap
+	// address takes about 270 bytes. If it is negative, every CompareAndSwap
 	// fails. Default: 1,000,000.
+	//
+	// Each address and each client takes an entry. The store never drops an
+	// entry that was written within a time F: two hours or, if that is longer,
+	// an hour and three minutes more than the longest TTL of a code in any
+	// Verifier over the store. Set MaxEntries to at least eight times the
+	// number of codes that are started in your busiest F. Strangers can start
+	// at most a quarter of MaxEntries in F (see Options.StrangerStarts). A kind
+	// of purpose whose codes live for more than two hours makes F longer for
+	// everything in the store: give such a kind a store of its own.
 	MaxEntries int
 
 	// Now is the clock by which entries expire. Any number of goroutines may
@@ -38,21 +48,53 @@ type MemoryOptions struct {
 //
 // It starts no goroutine and needs no Close. Each call removes at most a few
 // expired entries, so no call takes long and a busy store holds few expired
-// ones; an idle store keeps its expired entries. It never drops a live entry to
-// make room: at MemoryOptions.MaxEntries it returns an error for a new key,
-// which a [Verifier] reports as a failure of the system.
+// ones; an idle store keeps its expired entries.
+//
+// At MemoryOptions.MaxEntries, a new entry takes the place of an old one, so
+// that a flood of requests cannot keep the store full. An entry that was
+// written less than two hours ago is never dropped, nor one that can hold a
+// valid code. Of the others, the store first drops those that were written with
+// a TTL of less than two days, which remember no wrong guesses; among these, it
+// drops the one that was written longest ago. Only if every entry is too young
+// does CompareAndSwap return an error, which a [Verifier] reports as a failure
+// of the system.
+//
+// When the entry of an address is dropped, everything in it is forgotten: its
+// counts of mails and wrong guesses restart at zero, device tokens that were
+// revoked for it are accepted again, and a challenge that was passed becomes
+// [ErrUnknown]. To drop the entry of a chosen address, an attacker must start
+// about half as many codes as the store has entries, which takes at least four
+// hours under the default of Options.StrangerStarts. If your service must never
+// forget, use a store on disk.
 //
 // A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and
 // do not copy it. Printing or logging it shows its size and nothing of its
 // contents.
 type MemoryStore struct {
-	now    func() time.Time
-	start  time.Time // expiry counts from here, by the monotonic clock if there is one
-	max    int64
-	held   atomic.Int64
-	seed   maphash.Seed
-	shards *[64]memoryShard // a pointer, so that fmt never prints the contents
+	now       func() time.Time
+	start     time.Time // times count from here, by the monotonic clock if there is one
+	max       int64
+	held      atomic.Int64
+	keep      atomic.Int64 // nanoseconds for which a written value is safe
+	evicted   atomic.Int64 // young values dropped and not yet reported
+	strangers *ledger.Ceiling
+	seed      maphash.Seed
+	shards    *[64]memoryShard // a pointer, so that fmt never prints the contents
 }
+
+const (
+	// shortestKeep is how long a value is safe from being dropped at least. It
+	// is longer than a code of the longest TTL of an unnamed kind can be used.
+	shortestKeep = 2 * time.Hour
+	// keepMargin is how long after the deadline of a code its value is safe: as
+	// long as it can be resent, and what clocks may differ.
+	keepMargin = ledger.Afterlife + 3*time.Minute
+	// coldTTL divides the values: those with a shorter TTL are dropped first.
+	// Wrong guesses are kept for longer, mails and clients are not.
+	coldTTL = 48 * time.Hour
+	// evictedYoung is the age below which a dropped value is reported.
+	evictedYoung = 24 * time.Hour
+)
 
 var _ Store = (*MemoryStore)(nil)
 
@@ -66,8 +108,11 @@ func NewMemoryStore(o *MemoryOptions) *MemoryStore {
 		s.now = o.Now
 	}
 	s.start = s.now()
+	s.keep.Store(int64(shortestKeep))
+	n, per := s.strangerLimit()
+	s.strangers = ledger.NewCeiling([]ledger.Limit{{N: n, Per: per}})
 	for i := range s.shards {
-		s.shards[i].entries = make(map[string]*memoryEntry)
+		s.shards[i].entries = make(map[string]int32)
 	}
 	return s
 }
@@ -84,15 +129,16 @@ func (s *MemoryStore) Load(ctx context.Context, key string) ([]byte, error) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := s.tidy(sh)
-	e := sh.entries[key]
+	e := sh.at(sh.entries[key])
 	if e == nil || e.expires <= now {
 		return nil, nil
 	}
 	return []byte(e.value()), nil
 }
 
-// CompareAndSwap implements [Store]. It returns an error if key is new and the
-// store is full; replacing and deleting always work.
+// CompareAndSwap implements [Store]. It returns an error if key is new, the
+// store is full and no entry may be dropped; replacing and deleting always
+// work.
 func (s *MemoryStore) CompareAndSwap(ctx context.Context, key string, oldValue, newValue []byte, ttl time.Duration) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -104,15 +150,13 @@ func (s *MemoryStore) CompareAndSwap(ctx context.Context, key string, oldValue, 
 		return false, fmt.Errorf("otp: MemoryOptions.MaxEntries: %d, must not be negative", s.max)
 	}
 	sh := s.shard(key)
-	swapped, err := s.swap(sh, key, oldValue, newValue, ttl)
-	if err != nil {
-		// Full. Other shards may hold expired entries that no call has seen.
-		for i := range s.shards {
-			s.tidyLocked(&s.shards[i])
+	for {
+		swapped, err := s.swap(sh, key, oldValue, newValue, ttl)
+		if err == nil || !s.makeRoom(sh) {
+			return swapped, err
 		}
-		swapped, err = s.swap(sh, key, oldValue, newValue, ttl)
+		// Another call may take the place first; then there is another to drop.
 	}
-	return swapped, err
 }
 
 // swap is CompareAndSwap with valid arguments. Its only error is errStoreFull,
@@ -121,22 +165,133 @@ func (s *MemoryStore) swap(sh *memoryShard, key string, oldValue, newValue []byt
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	now := s.tidy(sh)
-	e := sh.entries[key]
+	i := sh.entries[key]
+	e := sh.at(i)
 	live := e != nil && e.expires > now
 	switch {
 	case live != (oldValue != nil), live && e.value() != string(oldValue):
 		return false, nil
 	case newValue == nil:
-		sh.remove(e)
+		sh.remove(i)
 		s.held.Add(-1)
 	case e != nil:
-		sh.replace(e, key, newValue, deadline(now, ttl))
+		sh.replace(i, key, newValue, ttl)
 	case !s.reserve():
 		return false, errStoreFull
 	default:
-		sh.add(key, newValue, deadline(now, ttl))
+		sh.add(key, newValue, ttl)
 	}
 	return true, nil
+}
+
+// makeRoom removes expired entries from all shards or, if there are none, drops
+// the old entry that matters least, from the shard own if that has one of its
+// class. It returns false if the store stays full. It locks one shard at a
+// time, so the store may change while it looks; whoever calls it tries again.
+func (s *MemoryStore) makeRoom(own *memoryShard) bool {
+	var coldest [classes]struct {
+		in      *memoryShard
+		written int64
+	}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		for class, written := range s.heads(sh) {
+			c := &coldest[class]
+			if written != nothingOld && (c.in == nil || sh == own || c.in != own && written < c.written) {
+				c.in, c.written = sh, written
+			}
+		}
+	}
+	if s.held.Load() < s.max {
+		return true
+	}
+	for class, c := range coldest {
+		if c.in != nil {
+			s.evict(c.in, class)
+			return true
+		}
+	}
+	return false
+}
+
+const nothingOld = math.MaxInt64
+
+// heads tidies sh and returns when the oldest entry of each class was written,
+// or nothingOld if none may be dropped.
+func (s *MemoryStore) heads(sh *memoryShard) (written [classes]int64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := s.tidy(sh)
+	for class := range written {
+		written[class] = nothingOld
+		if e := sh.at(sh.oldest[class]); e != nil && now-e.written > s.keep.Load() {
+			written[class] = e.written
+		}
+	}
+	return written
+}
+
+// evict drops the oldest entry of a class from sh, unless a call that came in
+// between has left no old one.
+func (s *MemoryStore) evict(sh *memoryShard, class int) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	i := sh.oldest[class]
+	e := sh.at(i)
+	if e == nil || sh.latest-e.written <= s.keep.Load() {
+		return
+	}
+	if sh.latest-e.written < int64(evictedYoung) {
+		s.evicted.Add(1)
+	}
+	sh.remove(i)
+	s.held.Add(-1)
+}
+
+// takeEvicted returns how many values were dropped since the last call that had
+// been written less than a day before. If there are any, MaxEntries is too low
+// or somebody floods the service.
+func (s *MemoryStore) takeEvicted() int {
+	if s.evicted.Load() == 0 {
+		return 0
+	}
+	return int(s.evicted.Swap(0))
+}
+
+// keepAtLeast makes sure that values are not dropped while a code with the TTL
+// ttl can be used or resent. It never makes that time shorter.
+func (s *MemoryStore) keepAtLeast(ttl time.Duration) {
+	want := int64(ttl + keepMargin)
+	for {
+		have := s.keep.Load()
+		if have >= want {
+			return
+		}
+		if s.keep.CompareAndSwap(have, want) {
+			s.strangers.Widen(time.Duration(want))
+			return
+		}
+	}
+}
+
+// strangerLimit returns how many challenges strangers may open, in the time for
+// which values are safe: so many that what they write in it, together with what
+// known devices write, does not fill the store.
+func (s *MemoryStore) strangerLimit() (n int, per time.Duration) {
+	return max(1, s.limit()/4), time.Duration(s.keep.Load())
+}
+
+// takeStranger counts a challenge opened by a stranger, or returns how long to
+// wait until one is allowed. The result crowded is that of
+// [ledger.Ceiling.Take]. If the challenge was not opened after all, call
+// giveBack, which is nil if ok is false.
+func (s *MemoryStore) takeStranger() (wait time.Duration, ok, crowded bool, giveBack func()) {
+	at := ledger.Of(s.now().Sub(s.start))
+	wait, ok, crowded = s.strangers.Take(at)
+	if ok {
+		giveBack = func() { s.strangers.GiveBack(at) }
+	}
+	return wait, ok, crowded, giveBack
 }
 
 // Len returns the number of entries in the store, including expired ones that
@@ -185,20 +340,13 @@ func (s *MemoryStore) tidy(sh *memoryShard) (now int64) {
 	// A clock that steps back must not revive expired entries.
 	sh.latest = max(sh.latest, int64(s.now().Sub(s.start)))
 	for range few {
-		if len(sh.queue) == 0 || sh.queue[0].expires > sh.latest {
+		if len(sh.queue) == 0 || sh.at(sh.queue[0]).expires > sh.latest {
 			break
 		}
 		sh.remove(sh.queue[0])
 		s.held.Add(-1)
 	}
 	return sh.latest
-}
-
-// tidyLocked locks sh and tidies it.
-func (s *MemoryStore) tidyLocked(sh *memoryShard) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	s.tidy(sh)
 }
 
 // deadline is now + ttl, or the end of time.
@@ -209,46 +357,163 @@ func deadline(now int64, ttl time.Duration) int64 {
 	return now + int64(ttl)
 }
 
-// memoryShard is one part of a MemoryStore, with its own lock.
+// The classes of entries, in the order in which they are dropped, by the TTL
+// with which they were written.
+const (
+	classCold = iota
+	classRest
+	classes
+)
+
+// memoryShard is one part of a MemoryStore, with its own lock. Its entries have
+// numbers from 1 on, which take half the memory of pointers; 0 is no entry.
 type memoryShard struct {
 	mu      sync.Mutex
-	latest  int64                   // the latest time seen, in nanoseconds since MemoryStore.start
-	entries map[string]*memoryEntry // the keys share memory with the entries
-	queue   memoryQueue
+	latest  int64            // the latest time seen, in nanoseconds since MemoryStore.start
+	entries map[string]int32 // the keys share memory with the entries
+	chunks  []*[memoryChunk]memoryEntry
+	unused  int32   // the first of the entries that are free, linked by next
+	queue   []int32 // a heap with the entry that expires first at the top
+
+	// Of each class, the entries by when they were written.
+	oldest, newest [classes]int32
 }
 
-func (sh *memoryShard) add(key string, value []byte, expires int64) {
-	e := &memoryEntry{data: joinEntry(key, value), expires: expires, keyLen: uint8(len(key))}
-	sh.entries[e.key()] = e
-	heap.Push(&sh.queue, e)
-}
+// memoryChunk is how many entries are allocated at once.
+const memoryChunk = 16
 
-func (sh *memoryShard) replace(e *memoryEntry, key string, value []byte, expires int64) {
-	e.data, e.expires = joinEntry(key, value), expires
-	// Delete and add it again: an assignment alone may keep the old key and,
-	// with it, the old value.
-	delete(sh.entries, key)
-	sh.entries[e.key()] = e
-	heap.Fix(&sh.queue, int(e.place))
-}
-
-func (sh *memoryShard) remove(e *memoryEntry) {
-	delete(sh.entries, e.key())
-	heap.Remove(&sh.queue, int(e.place))
-}
-
-// memoryEntry is one key and its value, in one string: it takes 32 bytes and
-// one more allocation.
+// memoryEntry is one key and its value, in one string: it takes 48 bytes and
+// one allocation.
 type memoryEntry struct {
-	data    string // key, then value
-	expires int64  // in nanoseconds since MemoryStore.start
-	place   int32  // in the queue
-	keyLen  uint8
+	data       string // key, then value; empty if the entry is free
+	expires    int64  // in nanoseconds since MemoryStore.start
+	written    int64  // the same
+	place      int32  // in the queue
+	prev, next int32  // the ones of its class that were written before and after it
+	keyLen     uint8
+	class      uint8
 }
 
 func (e *memoryEntry) key() string { return e.data[:e.keyLen] }
 
 func (e *memoryEntry) value() string { return e.data[e.keyLen:] }
+
+// at returns entry number i, or nil for 0.
+func (sh *memoryShard) at(i int32) *memoryEntry {
+	if i == 0 {
+		return nil
+	}
+	return &sh.chunks[(i-1)/memoryChunk][(i-1)%memoryChunk]
+}
+
+func (sh *memoryShard) add(key string, value []byte, ttl time.Duration) {
+	if sh.unused == 0 {
+		first := int32(len(sh.chunks) * memoryChunk)
+		sh.chunks = append(sh.chunks, new([memoryChunk]memoryEntry))
+		for i := first + memoryChunk; i > first; i-- {
+			sh.at(i).next, sh.unused = sh.unused, i
+		}
+	}
+	i := sh.unused
+	e := sh.at(i)
+	sh.unused = e.next
+	e.place = int32(len(sh.queue))
+	sh.queue = append(sh.queue, i)
+	sh.write(i, key, value, ttl)
+}
+
+func (sh *memoryShard) replace(i int32, key string, value []byte, ttl time.Duration) {
+	// Delete and add it again: an assignment alone may keep the old key and,
+	// with it, the old value.
+	delete(sh.entries, key)
+	sh.unlink(i)
+	sh.write(i, key, value, ttl)
+}
+
+// write fills entry i, which is in the queue but in no list.
+func (sh *memoryShard) write(i int32, key string, value []byte, ttl time.Duration) {
+	e := sh.at(i)
+	e.data, e.keyLen = joinEntry(key, value), uint8(len(key))
+	e.expires, e.written = deadline(sh.latest, ttl), sh.latest
+	e.class = classRest
+	if ttl < coldTTL {
+		e.class = classCold
+	}
+	sh.entries[e.key()] = i
+	sh.link(i)
+	sh.fix(e.place)
+}
+
+func (sh *memoryShard) remove(i int32) {
+	e := sh.at(i)
+	delete(sh.entries, e.key())
+	sh.unlink(i)
+	last := int32(len(sh.queue) - 1)
+	place := e.place
+	sh.swap(place, last)
+	sh.queue = sh.queue[:last]
+	if place < last {
+		sh.fix(place)
+	}
+	*e = memoryEntry{next: sh.unused}
+	sh.unused = i
+}
+
+// link makes entry i the newest of its class.
+func (sh *memoryShard) link(i int32) {
+	e := sh.at(i)
+	e.prev, e.next = sh.newest[e.class], 0
+	if e.prev == 0 {
+		sh.oldest[e.class] = i
+	} else {
+		sh.at(e.prev).next = i
+	}
+	sh.newest[e.class] = i
+}
+
+func (sh *memoryShard) unlink(i int32) {
+	e := sh.at(i)
+	if e.prev == 0 {
+		sh.oldest[e.class] = e.next
+	} else {
+		sh.at(e.prev).next = e.next
+	}
+	if e.next == 0 {
+		sh.newest[e.class] = e.prev
+	} else {
+		sh.at(e.next).prev = e.prev
+	}
+}
+
+// fix moves the entry at a place of the queue to where it belongs.
+func (sh *memoryShard) fix(place int32) {
+	for place > 0 && sh.less(place, (place-1)/2) {
+		sh.swap(place, (place-1)/2)
+		place = (place - 1) / 2
+	}
+	for {
+		least := place
+		for child := 2*place + 1; child <= 2*place+2 && int(child) < len(sh.queue); child++ {
+			if sh.less(child, least) {
+				least = child
+			}
+		}
+		if least == place {
+			return
+		}
+		sh.swap(place, least)
+		place = least
+	}
+}
+
+func (sh *memoryShard) less(a, b int32) bool {
+	return sh.at(sh.queue[a]).expires < sh.at(sh.queue[b]).expires
+}
+
+func (sh *memoryShard) swap(a, b int32) {
+	sh.queue[a], sh.queue[b] = sh.queue[b], sh.queue[a]
+	sh.at(sh.queue[a]).place, sh.at(sh.queue[b]).place = a, b
+}
 
 // joinEntry is key + string(value) without the copy in between.
 func joinEntry(key string, value []byte) string {
@@ -257,30 +522,4 @@ func joinEntry(key string, value []byte) string {
 	b.WriteString(key)
 	b.Write(value)
 	return b.String()
-}
-
-// memoryQueue is a heap with the entry that expires first at the top.
-type memoryQueue []*memoryEntry
-
-func (q memoryQueue) Len() int { return len(q) }
-
-func (q memoryQueue) Less(i, j int) bool { return q[i].expires < q[j].expires }
-
-func (q memoryQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].place, q[j].place = int32(i), int32(j)
-}
-
-func (q *memoryQueue) Push(x any) {
-	e := x.(*memoryEntry)
-	e.place = int32(len(*q))
-	*q = append(*q, e)
-}
-
-func (q *memoryQueue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = nil
-	*q = (*q)[:last]
-	return e
 }

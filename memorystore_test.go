@@ -155,7 +155,8 @@ func TestMemoryStore_boundUnderChurn(t *testing.T) {
 	}
 }
 
-// At the bound a new key is refused and all else works; nothing live goes.
+// At the bound, while nothing is old, a new key is refused and all else works;
+// nothing live goes.
 func TestMemoryStore_full(t *testing.T) {
 	const places = 500
 	s := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: places})
@@ -418,6 +419,301 @@ func TestMemoryStore_clockStepsBack(t *testing.T) {
 	clock.move(-time.Hour) // also before the start
 	fill(t, s, n-1, 1, time.Minute)
 	require.NotNil(t, loadFrom(t, s, n-1))
+}
+
+// create makes one entry.
+func create(t testing.TB, s *otp.MemoryStore, i int, ttl time.Duration) error {
+	t.Helper()
+	swapped, err := s.CompareAndSwap(t.Context(), storeKey(i), nil, storeValue(i), ttl)
+	require.Equal(t, err == nil, swapped)
+	return err
+}
+
+// keysIn returns n keys of a shard.
+func keysIn(s *otp.MemoryStore, shard, n int) (keys []int) {
+	for i := 0; len(keys) < n; i++ {
+		if otp.StoreShard(s, storeKey(i)) == shard {
+			keys = append(keys, i)
+		}
+	}
+	return keys
+}
+
+// gone returns the keys whose entries are no longer there.
+func gone(t testing.TB, s *otp.MemoryStore, keys ...int) (missing []int) {
+	t.Helper()
+	for _, i := range keys {
+		if loadFrom(t, s, i) == nil {
+			missing = append(missing, i)
+		}
+	}
+	return missing
+}
+
+const (
+	cold = 47 * time.Hour // TTLs of the class that is dropped first, and of the other
+	warm = 48 * time.Hour
+)
+
+// newSmallStore returns a store with few places, and its clock.
+func newSmallStore(places int) (*otp.MemoryStore, *storeClock) {
+	clock := new(storeClock)
+	return otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: places, Now: clock.Now}), clock
+}
+
+// J3, J4: in a full store the entry that was written longest ago goes, not the
+// one that was made or read longest ago.
+func TestMemoryStore_dropsTheOldestWritten(t *testing.T) {
+	s, clock := newSmallStore(4)
+	k := keysIn(s, 7, 8)
+	for _, i := range k[:4] {
+		require.NoError(t, create(t, s, i, cold))
+		clock.move(1)
+	}
+	swapped, err := s.CompareAndSwap(t.Context(), storeKey(k[0]), storeValue(k[0]), storeValue(0), cold)
+	require.NoError(t, err)
+	require.True(t, swapped)
+	clock.move(3 * time.Hour)
+	loadFrom(t, s, k[1])
+	for n, want := range []int{k[1], k[2], k[3], k[0]} {
+		require.NoError(t, create(t, s, k[4+n], cold))
+		require.Equal(t, []int{want}, gone(t, s, want))
+		require.Equal(t, 4, s.Len())
+	}
+	require.ErrorIs(t, create(t, s, k[0], cold), otp.ErrStoreFull)
+	require.Empty(t, gone(t, s, k[4:8]...))
+}
+
+// An entry written with a TTL of two days or more, which may hold wrong guesses
+// or revoked devices, goes only if there is no other old one in any shard.
+func TestMemoryStore_dropsByClass(t *testing.T) {
+	s, clock := newSmallStore(3)
+	here, there := keysIn(s, 3, 4), keysIn(s, 50, 2)
+	require.NoError(t, create(t, s, here[0], warm))
+	clock.move(1)
+	require.NoError(t, create(t, s, there[0], cold))
+	clock.move(1)
+	require.NoError(t, create(t, s, here[1], cold))
+	clock.move(3 * time.Hour)
+	require.NoError(t, create(t, s, here[2], cold)) // its own shard before an older one elsewhere
+	require.Equal(t, []int{here[1]}, gone(t, s, here[0], there[0], here[1]))
+	require.NoError(t, create(t, s, here[1], cold)) // the class before the shard
+	require.Equal(t, []int{there[0]}, gone(t, s, here[0], here[1], here[2], there[0]))
+	require.NoError(t, create(t, s, here[3], cold)) // none of the first class is old
+	require.Equal(t, []int{here[0]}, gone(t, s, here...))
+	require.ErrorIs(t, create(t, s, there[1], cold), otp.ErrStoreFull)
+}
+
+// The class is the one of the last write.
+func TestMemoryStore_classOfTheLastWrite(t *testing.T) {
+	for _, ttl := range [][2]time.Duration{{warm, cold}, {cold, warm}} {
+		s, clock := newSmallStore(2)
+		k := keysIn(s, 0, 3)
+		require.NoError(t, create(t, s, k[0], ttl[0]))
+		require.NoError(t, create(t, s, k[1], ttl[1]))
+		clock.move(time.Second)
+		_, err := s.CompareAndSwap(t.Context(), storeKey(k[0]), storeValue(k[0]), storeValue(k[0]), ttl[1])
+		require.NoError(t, err)
+		_, err = s.CompareAndSwap(t.Context(), storeKey(k[1]), storeValue(k[1]), storeValue(k[1]), ttl[0])
+		require.NoError(t, err)
+		clock.move(3 * time.Hour)
+		require.NoError(t, create(t, s, k[2], cold))
+		want := k[0] // now cold
+		if ttl[0] == cold {
+			want = k[1]
+		}
+		require.Equal(t, []int{want}, gone(t, s, k...))
+	}
+}
+
+// Where the key's own shard has nothing old, the oldest of all others goes.
+func TestMemoryStore_dropsFromOtherShards(t *testing.T) {
+	for _, ttl := range []time.Duration{cold, warm} {
+		s, clock := newSmallStore(4)
+		var k []int
+		for _, shard := range []int{40, 9, 63} {
+			k = append(k, keysIn(s, shard, 1)...)
+			require.NoError(t, create(t, s, k[len(k)-1], ttl))
+			clock.move(time.Minute)
+		}
+		own := keysIn(s, 20, 5)
+		clock.move(3 * time.Hour)
+		require.NoError(t, create(t, s, own[0], ttl)) // young
+		for n, want := range k {
+			require.NoError(t, create(t, s, own[1+n], ttl))
+			require.Equal(t, k[:n+1], gone(t, s, k...), want)
+		}
+		require.ErrorIs(t, create(t, s, own[4], ttl), otp.ErrStoreFull)
+	}
+}
+
+// J1: an entry is safe for two hours, or for an hour and three minutes after
+// the longest code has expired.
+func TestMemoryStore_keeps(t *testing.T) {
+	for _, tt := range []struct{ ttl, keeps time.Duration }{
+		{0, 2 * time.Hour},
+		{10 * time.Minute, 2 * time.Hour},
+		{57 * time.Minute, 2 * time.Hour},
+		{57*time.Minute + 1, 2*time.Hour + 1},
+		{24 * time.Hour, 25*time.Hour + 3*time.Minute},
+	} {
+		for _, class := range []time.Duration{cold, warm} {
+			s, clock := newSmallStore(1)
+			require.NoError(t, create(t, s, 0, class))
+			otp.KeepAtLeast(s, tt.ttl) // also for what is already there
+			otp.KeepAtLeast(s, time.Minute)
+			n, per := otp.StrangerLimit(s)
+			require.Equal(t, 1, n)
+			require.Equal(t, tt.keeps, per)
+			clock.move(tt.keeps)
+			require.ErrorIs(t, create(t, s, 1, class), otp.ErrStoreFull)
+			require.NotNil(t, loadFrom(t, s, 0))
+			clock.move(1)
+			require.NoError(t, create(t, s, 1, class))
+			require.Nil(t, loadFrom(t, s, 0))
+		}
+	}
+}
+
+// What has expired goes before anything alive.
+func TestMemoryStore_dropsExpiredFirst(t *testing.T) {
+	s, clock := newSmallStore(3)
+	require.NoError(t, create(t, s, keysIn(s, 1, 1)[0], cold))
+	require.NoError(t, create(t, s, keysIn(s, 2, 1)[0], cold))
+	clock.move(time.Hour)
+	require.NoError(t, create(t, s, keysIn(s, 3, 1)[0], 2*time.Hour))
+	clock.move(2 * time.Hour)
+	require.NoError(t, create(t, s, keysIn(s, 1, 2)[1], cold))
+	require.Empty(t, gone(t, s, keysIn(s, 1, 2)...))
+	require.Empty(t, gone(t, s, keysIn(s, 2, 1)...))
+	require.Zero(t, otp.TakeEvicted(s))
+}
+
+// An operator hears of values that were dropped within a day, each once.
+func TestMemoryStore_evicted(t *testing.T) {
+	s, clock := newSmallStore(2)
+	require.NoError(t, create(t, s, 0, cold))
+	require.NoError(t, create(t, s, 1, warm))
+	clock.move(24*time.Hour - 1)
+	require.NoError(t, create(t, s, 2, cold))
+	require.Equal(t, 1, otp.TakeEvicted(s))
+	require.Zero(t, otp.TakeEvicted(s))
+	clock.move(1)
+	require.NoError(t, create(t, s, 3, cold))
+	require.Zero(t, otp.TakeEvicted(s), "it was written a day before")
+	clock.move(3 * time.Hour)
+	require.NoError(t, create(t, s, 4, cold))
+	require.NoError(t, create(t, s, 5, cold))
+	require.Equal(t, 2, otp.TakeEvicted(s))
+}
+
+// A full store serves all who come slowly enough, for as long as it runs, and
+// neither loses a place nor finds one.
+func TestMemoryStore_dropsForever(t *testing.T) {
+	const places = 500
+	s, clock := newSmallStore(places)
+	for i := range 20 * places {
+		ttl := cold
+		if i%3 == 0 {
+			ttl = 30 * 24 * time.Hour
+		}
+		require.NoError(t, create(t, s, i, ttl))
+		clock.move(3 * time.Hour / places)
+		require.LessOrEqual(t, s.Len(), places)
+	}
+	require.Equal(t, places, s.Len())
+	clock.move(31 * 24 * time.Hour)
+	for i := range places {
+		require.NoError(t, create(t, s, i, time.Hour))
+	}
+	require.Equal(t, places, s.Len())
+}
+
+// B17: a full store drops exactly one entry for each new one, from whatever
+// goroutine, while keepAtLeast is called. For the race detector too.
+func TestMemoryStore_dropsConcurrently(t *testing.T) {
+	const places, goroutines, each = 256, 16, 100
+	s, clock := newSmallStore(places)
+	fill(t, s, 0, places, cold)
+	clock.move(3 * time.Hour)
+	var all sync.WaitGroup
+	var made, full, evicted atomic.Int64
+	for g := range goroutines {
+		all.Go(func() {
+			for i := range each {
+				n := places + g*each + i
+				swapped, err := s.CompareAndSwap(t.Context(), storeKey(n), nil, storeValue(n), cold)
+				switch {
+				case swapped && err == nil:
+					made.Add(1)
+				case !swapped && errors.Is(err, otp.ErrStoreFull):
+					full.Add(1)
+				default:
+					t.Errorf("got %v, %v", swapped, err)
+				}
+				if n := s.Len(); n > places {
+					t.Errorf("Len is %d", n)
+				}
+				evicted.Add(int64(otp.TakeEvicted(s)))
+				otp.KeepAtLeast(s, time.Duration(i)*time.Minute/2)
+				if _, ok, _, giveBack := otp.TakeStranger(s); ok {
+					giveBack()
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.EqualValues(t, places, made.Load())
+	require.EqualValues(t, places, evicted.Load()+int64(otp.TakeEvicted(s)))
+	require.EqualValues(t, goroutines*each-places, full.Load())
+	require.Equal(t, places, s.Len())
+}
+
+// J3: strangers start at most a quarter of the places in the time for which
+// entries are safe, so that what they write does not fill the store.
+func TestMemoryStore_strangers(t *testing.T) {
+	for places, want := range map[int]int{-1: 1, 1: 1, 7: 1, 8: 2, 1000: 250, 0: 250_000} {
+		s, _ := newSmallStore(places)
+		n, per := otp.StrangerLimit(s)
+		require.Equal(t, want, n, places)
+		require.Equal(t, 2*time.Hour, per)
+	}
+
+	s, clock := newSmallStore(16)
+	for i := range 4 {
+		wait, ok, crowded, giveBack := otp.TakeStranger(s)
+		require.True(t, ok)
+		require.Zero(t, wait)
+		require.Equal(t, i == 2, crowded)
+		require.NotNil(t, giveBack)
+	}
+	clock.move(time.Minute)
+	wait, ok, _, giveBack := otp.TakeStranger(s)
+	require.False(t, ok)
+	require.Nil(t, giveBack)
+	require.Equal(t, 2*time.Hour+4*time.Minute, wait)
+	clock.move(wait - 1)
+	_, ok, _, _ = otp.TakeStranger(s)
+	require.False(t, ok)
+	clock.move(1)
+	_, ok, _, giveBack = otp.TakeStranger(s)
+	require.True(t, ok)
+	giveBack()
+	for range 4 {
+		_, ok, _, _ = otp.TakeStranger(s)
+		require.True(t, ok)
+	}
+	_, ok, _, _ = otp.TakeStranger(s)
+	require.False(t, ok)
+
+	// The starts of the last two hours count for the whole of a longer time.
+	otp.KeepAtLeast(s, 24*time.Hour)
+	clock.move(25*time.Hour + 3*time.Minute)
+	_, ok, _, _ = otp.TakeStranger(s)
+	require.False(t, ok)
+	clock.move((25*time.Hour + 3*time.Minute) / 24)
+	_, ok, _, _ = otp.TakeStranger(s)
+	require.True(t, ok)
 }
 
 // The figures of a store that holds a thousand and a million entries. B/entry

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,12 +160,27 @@ func TestEvent_challenge(t *testing.T) {
 	require.Equal(t, otpevent.Malformed, malformed.Kind)
 	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
 	require.Equal(t, sent.AddressHash, malformed.AddressHash)
+	require.Equal(t, 5, malformed.GuessesLeft)
+
+	_, err = r.Check(ctx, c.ID, strings.Repeat("x", 65)) // decided without the store
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	malformed = r.events[3]
+	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
 	require.Zero(t, malformed.GuessesLeft)
 	require.Zero(t, malformed.Age)
 
+	// J8: a program finds the events of a person, but not the entry of the store.
+	hash, err := r.AddressHash("Bob+tag@example.com")
+	require.NoError(t, err)
+	require.Equal(t, sent.AddressHash, hash)
+	require.NotEqual(t, keyOf(t, c.ID), hash.String())
+	_, err = r.AddressHash("bob")
+	require.ErrorIs(t, err, otp.ErrAddress)
+
 	_, err = r.Send(ctx, otp.Request{To: bob})
 	require.ErrorIs(t, err, otp.ErrLimited)
-	limited := r.events[4]
+	limited := r.events[5]
+	require.Equal(t, "address", limited.Scope)
 	require.Equal(t, otpevent.Limited, limited.Kind)
 	require.Zero(t, limited.ChallengeHash, "nobody will hear of it")
 	require.Zero(t, limited.GuessesLeft)

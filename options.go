@@ -186,9 +186,10 @@ type core struct {
 	strong   Generator
 	admit    func(context.Context, Address) (bool, error)
 	parse    func(string) (Address, error)
-	ownParse bool     // parse is ParseEmail, which accepts what it returns
-	cache    *cache   // nil over a MemoryStore, which is as fast
-	observer Observer // or nil
+	ownParse bool         // parse is ParseEmail, which accepts what it returns
+	cache    *cache       // nil over a MemoryStore, which is as fast
+	memory   *MemoryStore // nil over any other store
+	observer Observer     // or nil
 	span     func(context.Context, string) (context.Context, func(error))
 	// takeStranger counts one start of all strangers; nil for no limit.
 	takeStranger func() (wait time.Duration, ok, crowded bool, giveBack func())
@@ -267,10 +268,47 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 	if c.keys, err = newKeyring(store, &o); err != nil {
 		return nil, err
 	}
-	if _, ok := store.(*MemoryStore); !ok {
+	strangers, err := limits("StrangerStarts", o.StrangerStarts, maxStrangerStarts, 30*24*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	if len(strangers) > 0 {
+		ceiling := ledger.NewCeiling(strangers)
+		c.takeStranger = func() (wait time.Duration, ok, crowded bool, giveBack func()) {
+			at := c.clock().UnixMilli()
+			wait, ok, crowded = ceiling.Take(at)
+			return wait, ok, crowded, func() { ceiling.GiveBack(at) }
+		}
+	}
+	if memory, ok := store.(*MemoryStore); ok {
+		c.useMemory(memory)
+	} else {
 		c.cache = newCache()
 	}
 	return c, nil
+}
+
+// fewStrangers is a ceiling over strangers that an ordinary service may reach.
+const fewStrangers = 1000
+
+// useMemory makes the store keep what codes of the longest TTL need, and, unless
+// Options.StrangerStarts says otherwise, leaves three quarters of it to known
+// devices and to clients.
+func (c *core) useMemory(s *MemoryStore) {
+	longest := c.standard.TTL
+	for _, p := range c.purposes {
+		longest = max(longest, p.TTL)
+	}
+	s.keepAtLeast(longest)
+	c.memory = s
+	if c.takeStranger != nil {
+		return
+	}
+	c.takeStranger = s.takeStranger
+	if n, per := s.strangerLimit(); n < fewStrangers {
+		slog.Warn("otp: this MemoryStore lets strangers open few codes; raise MemoryOptions.MaxEntries for production",
+			"codes", n, "in", per)
+	}
 }
 
 func newKeyring(store Store, o *Options) (*seal.Keyring, error) {

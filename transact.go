@@ -140,6 +140,11 @@ func (v *Verifier) update(ctx context.Context, key seal.Key, absent missing, dec
 		func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
 		func(now ledger.Ms) (action, error) { return decide(l, now) })
 	v.core.cache.put(key, last)
+	if m := v.core.memory; m != nil {
+		for range m.takeEvicted() {
+			v.observe(ctx, otpevent.Evicted, seal.Key{}, &ledger.Challenge{})
+		}
+	}
 	return err
 }
 

@@ -5,11 +5,11 @@ import "time"
 // Client is everything that is remembered about a client: how many challenges it
 // opened, counted in buckets of 5 seconds and of 5 minutes, so that a thousand
 // starts take no more room than one.
-type Client struct{ fine, coarse []bucket }
+type Client struct{ fine, coarse []starts }
 
-// bucket counts the starts in the span that begins at begin. Lists of buckets
-// are oldest first.
-type bucket struct {
+// starts is one bucket: how many starts there were in the span that begins at
+// begin. Lists of them are oldest first, and none of them is empty.
+type starts struct {
 	begin Ms
 	n     int
 }
@@ -27,9 +27,9 @@ func (c *Client) Repair(now Ms) (repaired bool) {
 	return fine || coarse
 }
 
-func repairBuckets(list []bucket, now Ms, width, keep time.Duration) (_ []bucket, repaired bool) {
+func repairBuckets(list []starts, now Ms, width, keep time.Duration) (_ []starts, repaired bool) {
 	early := 0
-	list = prune(list, func(b bucket) bool {
+	list = prune(list, func(b starts) bool {
 		if b.begin > now+Of(ClockSlack) {
 			early += b.n
 			return false
@@ -39,11 +39,11 @@ func repairBuckets(list []bucket, now Ms, width, keep time.Duration) (_ []bucket
 	if early == 0 {
 		return list, false
 	}
-	return addBucket(list, bucket{floorTo(now, Of(width)), early}), true
+	return addBucket(list, starts{floorTo(now, Of(width)), early}), true
 }
 
 // addBucket adds starts in their place.
-func addBucket(list []bucket, add bucket) []bucket {
+func addBucket(list []starts, add starts) []starts {
 	i := len(list)
 	for i > 0 && list[i-1].begin > add.begin {
 		i--
@@ -52,7 +52,7 @@ func addBucket(list []bucket, add bucket) []bucket {
 		list[i-1].n += add.n
 		return list
 	}
-	list = append(list, bucket{})
+	list = append(list, starts{})
 	copy(list[i+1:], list[i:])
 	list[i] = add
 	return list
@@ -89,12 +89,12 @@ func (c *Client) Start(now Ms, limits []Limit) (wait time.Duration, ok bool) {
 }
 
 // count counts one start, in the newest bucket if a faster clock has begun it.
-func count(list []bucket, now Ms, width time.Duration) []bucket {
+func count(list []starts, now Ms, width time.Duration) []starts {
 	begin := floorTo(now, Of(width))
 	if n := len(list); n > 0 {
 		begin = max(begin, list[n-1].begin)
 	}
-	return addBucket(list, bucket{begin, 1})
+	return addBucket(list, starts{begin, 1})
 }
 
 // TTL returns how long a store must keep the client after it was written.

@@ -105,7 +105,7 @@ func TestClient_clocks(t *testing.T) {
 	require.False(t, c.Repair(hour))
 	_, ok = c.Start(hour, limits)
 	require.True(t, ok)
-	require.Equal(t, []bucket{{hour + 55_000, 2}}, c.fine, "the slower clock counts with it")
+	require.Equal(t, []starts{{hour + 55_000, 2}}, c.fine, "the slower clock counts with it")
 }
 
 // Version 1 kept the time of each start.
@@ -114,6 +114,6 @@ func TestClient_version1(t *testing.T) {
 	old := appendTimes([]byte{versionClient1}, []Ms{hour, hour + 1, hour + 5000, hour + Of(5*time.Minute)})
 	c := new(Client)
 	require.NoError(t, c.Decode(old))
-	require.Equal(t, []bucket{{hour, 2}, {hour + 5000, 1}, {hour + Of(5*time.Minute), 1}}, c.fine)
-	require.Equal(t, []bucket{{hour, 3}, {hour + Of(5*time.Minute), 1}}, c.coarse)
+	require.Equal(t, []starts{{hour, 2}, {hour + 5000, 1}, {hour + Of(5*time.Minute), 1}}, c.fine)
+	require.Equal(t, []starts{{hour, 3}, {hour + Of(5*time.Minute), 1}}, c.coarse)
 }

@@ -180,7 +180,7 @@ func (c *Client) Append(b []byte) []byte {
 	return appendBuckets(appendBuckets(append(b, versionClient), c.fine), c.coarse)
 }
 
-func appendBuckets(b []byte, list []bucket) []byte {
+func appendBuckets(b []byte, list []starts) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	last := Ms(0)
 	for i, have := range list {
@@ -199,8 +199,8 @@ func (c *Client) Decode(b []byte) error {
 		c.fine, c.coarse = d.buckets(fineWidth), d.buckets(coarseWidth)
 	case versionClient1:
 		for _, at := range d.times(nil) {
-			c.fine = addBucket(c.fine, bucket{floorTo(at, Of(fineWidth)), 1})
-			c.coarse = addBucket(c.coarse, bucket{floorTo(at, Of(coarseWidth)), 1})
+			c.fine = addBucket(c.fine, starts{floorTo(at, Of(fineWidth)), 1})
+			c.coarse = addBucket(c.coarse, starts{floorTo(at, Of(coarseWidth)), 1})
 		}
 	default:
 		return errCodec
@@ -213,8 +213,8 @@ func (c *Client) Decode(b []byte) error {
 }
 
 // buckets reads buckets of the given width, in order and none of them empty.
-func (d *decoder) buckets(width time.Duration) []bucket {
-	list := items([]bucket(nil), d.count())
+func (d *decoder) buckets(width time.Duration) []starts {
+	list := items([]starts(nil), d.count())
 	for i := range list {
 		have := &list[i]
 		if i == 0 {

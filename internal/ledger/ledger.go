@@ -383,7 +383,7 @@ func (a *lane) sendWait(now Ms, limits []Limit, own *Challenge) time.Duration {
 		}
 	}
 	if others {
-		return (span(end-now) + time.Minute - 1).Truncate(time.Minute)
+		return wholeMinutes(span(end - now))
 	}
 	return span(end - now)
 }

@@ -108,12 +108,17 @@ func (w *world) forget() {
 		w.Fatal(err)
 	}
 	w.call("Forget", fmt.Sprintf("by %s of %s", p, typed), p, func() (otp.Challenge, error, answer) {
+		var known *answer
 		w.onLost = func() func() {
-			w.m.forget(p, addressLedger(p, to))
-			return func() {}
+			a := w.m.forget(p, addressLedger(p, to))
+			known = &a
+			return func() { known = nil }
 		}
 		err := v.Forget(context.Background(), typed)
-		return otp.Challenge{}, err, w.m.forget(p, addressLedger(p, to))
+		if known == nil {
+			w.onLost()
+		}
+		return otp.Challenge{}, err, *known
 	})
 	w.unremember(addressLedger(p, to))
 }

@@ -62,7 +62,9 @@ func (w *world) waitForEdge() {
 // millisecond.
 func (w *world) passTo(side int, at int64) {
 	micros := (at-w.skew[side])*1000 + int64(rapid.SampledFrom([]int{0, 999}).Draw(w.T, "micros"))
-	w.pass(time.Duration(micros-w.micros) * time.Microsecond)
+	if micros >= w.micros || w.clocksAreSet {
+		w.pass(time.Duration(micros-w.micros) * time.Microsecond)
+	}
 }
 
 // edges returns the moments at which something changes by the rules.

@@ -43,10 +43,10 @@ type mailing struct {
 	candidates []*challenge // of those held; one of them may be mailed again
 	remails    *challenge   // the one that is
 	sends      bool         // a Send, and no Resend
-	charges    bool         // whether it loads the ledger of the client
 	opens      bool         // whether the call opens a challenge, as far as is known
 	replaces   *challenge   // which it replaces
-	charged    answer       // zero before that step
+	chosen     bool         // whether that is decided
+	charged    bool         // whether the client was
 	decided    bool
 	lost       *challenge // opened by a swap whose answer was lost
 	challenge  *challenge // nil if it was refused
@@ -296,17 +296,12 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 	if !g.decided && len(g.candidates) == 0 {
 		w.charge(g)
 	}
-	if !g.decided && g.opens {
-		switch {
-		case g.policy.asksAdmit && !g.asked:
-			w.Fatalf("Admit was not called (%v)", err)
-		case g.asked && g.admitErr != nil:
-			hit("Admit fails")
-			w.m.mend(g.policy, g.opening.whose)
-			return c, err, answer{verdict: broken, unknownKey: g.unknownKey}
-		}
+	if !g.decided && g.policy.asksAdmit && !g.asked {
+		w.Fatalf("Admit was not called (%v)", err)
 	}
-	w.decide(g)
+	if !g.decided {
+		w.decide(g)
+	}
 	g.answer.unknownKey = g.answer.unknownKey || g.unknownKey
 	if g.challenge == nil {
 		return c, err, g.answer
@@ -336,52 +331,98 @@ func (w *world) look(g *mailing) {
 // not, it is an ordinary Send, which the address may refuse.
 func (w *world) choose(g *mailing) {
 	w.look(g)
-	if len(g.candidates) == 0 || g.remails != nil {
+	if len(g.candidates) == 0 || g.chosen {
 		return
 	}
-	w.m.dry(func() { g.candidates = w.m.candidates(g.policy, g.opening, g.held) })
-	if len(g.candidates) > 0 && g.candidates[0].turnedAway == !g.admitted {
-		g.remails = g.candidates[0]
+	g.chosen = true
+	w.m.dry(func() {
+		w.m.laneOf(g.policy, &g.opening, g.by)
+		g.candidates = w.m.candidates(g.policy, g.opening, g.held)
+	})
+	if g.remails = g.admits(); g.remails != nil {
 		return
 	}
 	if len(g.candidates) > 0 {
 		hit("held: Admit says something else")
 	}
-	if g.candidates, g.answer = w.m.ask(g.policy, &g.opening, g.by, nil); g.answer.verdict == limited {
-		g.decided = true
+	if _, a := w.m.ask(g.policy, &g.opening, g.by, nil); a.verdict == limited {
+		g.decided, g.answer = true, a
 	}
+}
+
+// admits returns the best of the challenges that can be mailed again, if Admit says the
+// same as when it was opened.
+func (g *mailing) admits() *challenge {
+	if len(g.candidates) > 0 && g.candidates[0].turnedAway == !g.admitted {
+		return g.candidates[0]
+	}
+	return nil
+}
+
+// charges reports whether the step on the ledger of the client is still to come.
+func (g *mailing) charges() bool {
+	return g.opens && !g.decided && !g.charged && g.remails == nil && g.opening.lane == strangers && g.opening.client != ""
 }
 
 // charge lets the model take its step on the ledger of the client, once.
 func (w *world) charge(g *mailing) {
-	w.look(g)
-	if g.decided || g.charged.verdict != "" {
+	if w.look(g); !g.charges() {
 		return
 	}
-	g.charged = answer{verdict: fine}
-	if g.opens && g.remails == nil {
-		g.charges = g.opening.client != "" && g.opening.lane == strangers
-		g.charged = w.m.charge(g.policy, g.opening)
-	}
-	g.unknownKey = g.unknownKey || g.charged.unknownKey
-	if g.charged.verdict != fine {
-		g.decided, g.answer = true, g.charged
+	g.charged = true
+	a := w.m.charge(g.policy, g.opening)
+	g.unknownKey = g.unknownKey || a.unknownKey
+	if a.verdict != fine {
+		g.decided, g.answer = true, a
 		w.m.mend(g.policy, g.opening.whose)
 	}
 }
 
-// decide lets the model take its step on the ledger of the address, once.
+// decide lets the model take its step on the ledger of the address, once. Time has
+// passed since the first one, and others may have written, so all is decided anew.
 func (w *world) decide(g *mailing) {
-	if w.choose(g); g.decided {
+	if w.look(g); g.decided {
 		return
 	}
-	if w.charge(g); g.decided {
+	fails := g.asked && g.admitErr != nil
+	if !fails {
+		w.choose(g)
+		w.charge(g)
+	}
+	if g.decided {
 		return
+	}
+	if g.replaces != nil && !w.m.mayReplace(g.policy, g.replaces, &g.answer) {
+		g.decided = true
+		return
+	}
+	if fails {
+		hit("Admit fails")
+		w.m.mend(g.policy, g.opening.whose)
+		g.decided, g.answer = true, answer{verdict: broken}
+		return
+	}
+	w.m.dry(func() {
+		if g.sends {
+			w.m.laneOf(g.policy, &g.opening, g.by)
+			g.candidates = w.m.candidates(g.policy, g.opening, g.held)
+			g.remails = g.admits()
+			return
+		}
+		w.m.load(g.policy, g.opening.whose)
+		g.opening.lane, g.opening.issued = w.m.renewal(g.replaces)
+		if g.remails = nil; w.m.again(g.policy, g.replaces) {
+			g.remails = g.replaces
+		}
+	})
+	if g.charges() {
+		hit("charged late")
+		if w.charge(g); g.decided {
+			return
+		}
 	}
 	g.decided = true
 	switch {
-	case g.replaces != nil && !w.m.mayReplace(g.policy, g.replaces, &g.answer):
-		return
 	case g.lost != nil && w.m.reopen(g.policy, g.lost, &g.answer):
 		g.challenge = g.lost
 	case g.remails != nil:
@@ -390,7 +431,9 @@ func (w *world) decide(g *mailing) {
 			return
 		}
 		g.challenge = g.remails
-		g.challenge.locale = g.opening.locale
+		if g.sends {
+			g.challenge.locale = g.opening.locale
+		}
 		if g.challenge.decoy {
 			hit("held: decoy")
 		}
@@ -425,21 +468,24 @@ func (w *world) settle(g *mailing) {
 // the store show. A first step that does not write is taken with its load: what the
 // verifier remembers of a ledger decides nothing by itself.
 func (w *world) catchUp(g *mailing, loads, swaps int) {
-	if !g.looked && g.lookSwaps && swaps > 0 {
-		swaps--
-		w.look(g)
-	} else if !g.looked && !g.lookSwaps && loads > 0 {
+	if !g.looked && (g.lookSwaps && swaps > 0 || !g.lookSwaps && loads > 0) {
 		w.look(g)
 	}
-	if swaps > 0 && g.looked && !g.decided {
+	if g.looked && g.lookSwaps {
+		swaps--
+	}
+	if g.decided || !g.looked {
+		return
+	}
+	if swaps > 0 && !g.charged && g.admitErr == nil {
 		w.choose(g)
-		if g.opens && g.remails == nil && g.opening.client != "" && g.opening.lane == strangers {
-			swaps--
-		}
 		w.charge(g)
-		if swaps > 0 {
-			w.decide(g)
-		}
+	}
+	if g.charged {
+		swaps--
+	}
+	if swaps > 0 {
+		w.decide(g)
 	}
 }
 
@@ -447,21 +493,18 @@ func (w *world) catchUp(g *mailing, loads, swaps int) {
 // the model forget that step, as the verifier does if it cannot know of it.
 func (w *world) lose(g *mailing) (forget func()) {
 	before := *g
-	if g.looked {
+	if g.looked && g.admitErr == nil {
 		w.choose(g)
-		if !g.decided && (!g.opens || g.remails != nil || g.opening.client == "" || g.opening.lane == known) {
-			w.charge(g) // writes nothing
-		}
 	}
 	switch {
 	case !g.looked:
 		w.look(g)
-	case g.charged.verdict == "" && !g.decided:
+	case g.charges():
 		w.charge(g)
 	case !g.decided:
 		w.decide(g)
-		if before.lost = g.challenge; g.remails != nil {
-			before.lost = nil
+		if g.remails == nil {
+			before.lost = g.challenge
 		}
 	default:
 		w.settle(g)
@@ -496,7 +539,7 @@ func (w *world) compareTrips(g *mailing, before int) {
 		return
 	}
 	want := 1
-	if g.charges {
+	if g.charged {
 		want++
 	}
 	if loads-before != want {

@@ -295,15 +295,16 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, renew *openi
 	}
 	if m.again(p, c) {
 		if a = m.remail(p, c); a.verdict != fine {
+			if repaired {
+				hit("a refusal that is written: resend")
+				m.save(p, c.whose)
+			}
 			return nil, nil, a
 		}
 		return c, nil, a
 	}
 	w := c.opening
-	if w.lane == known && w.issued != 0 && m.now >= w.issued+tokenLife {
-		w.lane, w.issued = strangers, 0
-		hit("renewed: in the other lane")
-	}
+	w.lane, w.issued = m.renewal(c)
 	// This comes first, so that a refused Resend charges no client and asks no Admit.
 	if refused := m.refuse(p, w, c); refused.verdict != fine {
 		if repaired {
@@ -314,6 +315,16 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, renew *openi
 	}
 	hit("renewed: " + string(a.verdict))
 	return c, &w, a
+}
+
+// renewal returns the lane of the challenge that follows one: the same, unless the
+// token of the device would open it no longer.
+func (m *model) renewal(c *challenge) (l lane, issued int64) {
+	if c.lane == known && c.issued != 0 && m.now >= c.issued+tokenLife {
+		hit("renewed: in the other lane")
+		return strangers, 0
+	}
+	return c.lane, c.issued
 }
 
 // reopen finds a challenge that was opened already by a swap whose answer was
@@ -359,14 +370,16 @@ const (
 // failed. opened says whether the call created the challenge.
 func (m *model) settle(p policy, c *challenge, reservedAt int64, a answer, said outcome, opened bool) answer {
 	hit(map[bool]string{false: "again: ", true: "opened: "}[opened] + string(said))
-	readable, _ := m.load(p, c.whose)
-	there := readable && m.ledgers[c.whose] != nil
+	there := func() bool {
+		readable, _ := m.load(p, c.whose)
+		return readable && m.ledgers[c.whose] != nil
+	}
 	switch {
-	case said == recipient && opened && there:
+	case said == recipient && opened && there():
 		c.decoy = true
 		m.save(p, c.whose)
 	case said == failure:
-		if there {
+		if there() {
 			m.refund(p, c, reservedAt, opened)
 		}
 		if opened {

@@ -98,6 +98,7 @@ type sending struct {
 	codes     [2]string // short and strong, generated when first needed
 
 	asked    bool   // the event was emitted
+	loaded   bool   // a Resend has seen what the store holds, and not only what is remembered
 	charged  bool   // the start of a stranger was charged
 	answered bool   // Admit was asked
 	admitted bool   // what it said
@@ -259,6 +260,10 @@ func (s *sending) open(ctx context.Context, l *ledger.Ledger, now ledger.Ms, old
 	}
 	if wait := l.Open(now, v.core.rules, c, old); wait > 0 {
 		return keep, &LimitError{RetryAfter: wait, Scope: scopeAddress}
+	}
+	if s.resent != nil && !s.loaded {
+		s.loaded = true
+		return confirm, nil // a start that the address refuses must not be charged
 	}
 	if s.charge(ctx) {
 		return again, nil

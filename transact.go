@@ -25,17 +25,18 @@ type record interface {
 type action int
 
 const (
-	keep   action = iota // change nothing
-	write                // store the changed record
-	remove               // delete the record
-	again                // time has passed: decide anew on what was loaded
+	keep    action = iota // change nothing
+	write                 // store the changed record
+	remove                // delete the record
+	again                 // time has passed: decide anew on what was loaded
+	confirm               // decide anew on what is loaded, not on what is remembered
 )
 
 // maxTries bounds lost races. Each lost race is somebody else's write, and
 // budgets bound the writes in a window: with the defaults 64 always suffice.
-// One more is for a held value that was out of date, and two are for decisions
+// One more is for a held value that was out of date, and three are for decisions
 // that are made anew.
-const maxTries = 1 + 64 + 1 + 2
+const maxTries = 1 + 64 + 1 + 3
 
 var errRaces = errors.New("otp: store: lost too many races for one key")
 
@@ -43,7 +44,8 @@ var errRaces = errors.New("otp: store: lost too many races for one key")
 // value, lets read fill r from it (nil means that there is none), lets decide
 // change r, and swaps the result in; if the swap loses a race, it starts again.
 // If decide returns again, what it did to r is dropped and it is called once
-// more, with the bytes that were loaded and the time that it is then.
+// more, with the bytes that were loaded and the time that it is then. If it
+// returns confirm, the same happens with bytes that were loaded in this call.
 // The error of decide is the caller's answer, which is returned only after the
 // change has been stored. A refusal is written only if the clock had to be
 // repaired.
@@ -81,8 +83,8 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 		}
 		repaired := r.Repair(now)
 		what, err := decide(now)
-		if what == again {
-			known = true
+		if what == again || what == confirm {
+			known = what == again || loaded
 			continue
 		}
 		if what == keep && repaired {

@@ -444,7 +444,7 @@ func TestRule10_lostRaces(t *testing.T) {
 	_, err = v.Send(ctx, otp.Request{To: bob})
 	require.ErrorContains(t, err, "lost too many races")
 	require.ErrorContains(t, v.Forget(ctx, bob), "lost too many races")
-	require.Equal(t, 3*68, store.n)
+	require.Equal(t, 3*69, store.n)
 	_, err = r.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
 }

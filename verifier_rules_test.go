@@ -1323,3 +1323,20 @@ func TestRule3_netOfEach(t *testing.T) {
 	require.Positive(t, told[narrow])
 	require.Equal(t, 10, told[narrow]+told[wide])
 }
+
+// R14': what a process remembers is confirmed before a renewal is charged: here
+// another process has erased the challenge.
+func TestRule14_renewalIsConfirmed(t *testing.T) {
+	c := testkit.NewClock()
+	store := struct{ otp.Store }{otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})} // values of it are remembered
+	asked := 0
+	options := otp.Options{ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}}, Admit: func(context.Context, otp.Address) (bool, error) { asked++; return true, nil }}
+	r, other := newRigOn(t, options, c, store), newRigOn(t, options, c, store)
+	ch, _ := r.ask(otp.Request{To: bob, Client: "c"})
+	c.Add(10 * time.Minute)
+	require.NoError(t, other.Forget(ctx, bob))
+	_, err := r.Resend(ctx, ch.ID)
+	require.ErrorIs(t, err, otp.ErrUnknown)
+	require.Equal(t, 1, asked)
+	r.ask(otp.Request{To: bob, Client: "c"}) // the second start of the client
+}

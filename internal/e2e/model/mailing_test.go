@@ -40,6 +40,9 @@ type mailing struct {
 	look       func()       // the first step
 	lookSwaps  bool         // whether it writes
 	looked     bool         // whether it was taken
+	loaded     func()       // makes everything as it was loaded then
+	version    int          // of the ledger that was loaded
+	loadedAt   int64        // by the store's clock
 	candidates []*challenge // of those held; one of them may be mailed again
 	remails    *challenge   // the one that is
 	sends      bool         // a Send, and no Resend
@@ -260,14 +263,14 @@ func (w *world) writes(step func()) (writes bool) {
 
 // mail makes a Send or Resend and takes the steps of the model.
 func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challenge, error, answer) {
-	w.say("Admit %t %v, the sender %q, overdue %t", g.admitted, g.admitErr, g.said, g.overdue)
+	w.say("to %s by %s: Admit %t %v, the sender %q, overdue %t", g.opening.to, g.policy, g.admitted, g.admitErr, g.said, g.overdue)
 	w.onAdmit = func(to otp.Address) (bool, error) {
 		w.look(g)
 		if len(g.candidates) == 0 {
 			w.charge(g)
 		}
 		if g.decided || !g.opens || g.asked || to != g.opening.to {
-			w.Fatalf("Admit is called for %v, but not in the model", to)
+			w.Fatalf("Admit is called for %v, but not in the model, which says %+v\n%v", to, g.answer, w.m)
 		}
 		g.asked = true
 		g.inAdmit()
@@ -307,7 +310,7 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 		return c, err, g.answer
 	}
 	if g.mailed == g.noMail {
-		w.Fatalf("mailed: %t (%v)", g.mailed, err)
+		w.Fatalf("mailed: %t (%v)\n%v", g.mailed, err, w.m)
 	}
 	w.settle(g)
 	var told *otp.SendError
@@ -324,6 +327,8 @@ func (w *world) look(g *mailing) {
 	if !g.looked {
 		g.looked = true
 		g.look()
+		whose := g.opening.whose
+		g.loaded, g.version, g.loadedAt = w.m.keep(), w.m.versions[whose], w.m.storeNow
 	}
 }
 
@@ -379,11 +384,34 @@ func (w *world) charge(g *mailing) {
 }
 
 // decide lets the model take its step on the ledger of the address, once. Time has
-// passed since the first one, and others may have written, so all is decided anew.
+// passed since the first one, so all is decided anew on what was loaded. A refusal is
+// told; else the swap shows whether others have written, and then it is decided on that.
 func (w *world) decide(g *mailing) {
 	if w.look(g); g.decided {
 		return
 	}
+	stored := w.m.ledgers[g.opening.whose]
+	if w.m.versions[g.opening.whose] != g.version || stored != nil && w.m.storeNow >= stored.dropAt {
+		trial, written := *g, 0
+		w.m.dry(func() {
+			storeNow := w.m.storeNow
+			g.loaded()
+			w.m.storeNow = g.loadedAt
+			written = len(w.m.swaps)
+			w.decideAnew(&trial)
+			written -= len(w.m.swaps)
+			w.m.storeNow = storeNow
+		})
+		if trial.challenge == nil && written == 0 {
+			hit("refused by what was loaded before")
+			*g = trial
+			return
+		}
+	}
+	w.decideAnew(g)
+}
+
+func (w *world) decideAnew(g *mailing) {
 	fails := g.asked && g.admitErr != nil
 	if !fails {
 		w.choose(g)
@@ -535,7 +563,7 @@ func (w *world) compareMessage(g *mailing, m otp.Message) {
 // mail is not a part of it.
 func (w *world) compareTrips(g *mailing, before int) {
 	loads, _ := w.storeCalls()
-	if w.counting == nil || !w.quiet || !g.sends || g.settled {
+	if w.counting == nil || !w.quiet || !g.sends || g.settled || w.Failed() {
 		return
 	}
 	want := 1

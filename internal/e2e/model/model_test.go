@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type model struct {
 	events     []*event
 	challenges []*challenge
 	ledgers    map[string]*ledger // as the store sees them
+	versions   map[string]int     // how often each was written or erased
 	swaps      []int64            // the time to live of every write, in order
 	setBack    bool               // whether the verifiers' clocks were ever set back
 	oneBudget  bool               // whether both verifiers have the same WrongGuesses
@@ -55,7 +57,7 @@ type event struct {
 	whose  string // the ledger: an address in all its spellings, or a client
 	lane   lane
 	at     int64
-	coarse int64 // of a start, which is counted in two buckets: at is when the fine one begins
+	bucket int64 // of a start, which is counted twice, in a short and in a long bucket; at is when it begins
 	back   bool  // a refunded mail: counts only in windows of up to a minute
 	passed bool  // a mail whose code was passed: counts only in longer windows
 	gone   bool  // erased, pruned, forgiven or lost
@@ -185,8 +187,10 @@ func (e *event) ends() int64 {
 		return e.at + keepMails
 	case e.kind == guessed:
 		return e.at + keepWrongs
+	case e.bucket == fineBucket:
+		return e.at + keepFine
 	default:
-		return e.coarse + keepCoarse
+		return e.at + keepCoarse
 	}
 }
 
@@ -198,10 +202,8 @@ func (e *event) leaves(limit otp.Limit) int64 {
 	switch long := limit.Per > time.Minute; {
 	case e.kind == mailed && long:
 		return up(e.at+per, per/12)
-	case e.kind == started && long:
-		return e.coarse + coarseBucket + per
 	case e.kind == started:
-		return e.at + fineBucket + per
+		return e.at + e.bucket + per
 	default:
 		return e.at + per
 	}
@@ -209,6 +211,9 @@ func (e *event) leaves(limit otp.Limit) int64 {
 
 // counts reports whether an event counts in windows of such a length at all.
 func (e *event) counts(limit otp.Limit) bool {
+	if e.kind == started {
+		return (e.bucket == fineBucket) == (limit.Per <= time.Minute)
+	}
 	if limit.Per > time.Minute {
 		return !e.back
 	}
@@ -379,13 +384,9 @@ func (m *model) load(p policy, whose string) (readable, repaired bool) {
 			continue
 		}
 		if e.at > m.now+slack {
-			e.at, repaired = m.now, true
-			if e.kind == started {
-				e.at = down(m.now, fineBucket)
+			if e.at, repaired = m.now, true; e.kind == started {
+				e.at = down(m.now, e.bucket)
 			}
-		}
-		if e.kind == started && e.coarse > m.now+slack {
-			e.coarse, repaired = down(m.now, coarseBucket), true
 		}
 	}
 	for _, c := range m.challenges {
@@ -481,6 +482,7 @@ func (m *model) write(p policy, whose string) {
 	ttl += margin
 	stored.dropAt, stored.secret = m.storeNow+ttl, p.secrets[0]
 	m.swaps = append(m.swaps, ttl)
+	m.versions[whose]++
 }
 
 // erase deletes a ledger.
@@ -492,6 +494,7 @@ func (m *model) erase(whose string) {
 		c.gone = c.gone || c.whose == whose
 	}
 	delete(m.ledgers, whose)
+	m.versions[whose]++
 }
 
 // startOver replaces a ledger that cannot be read. Nobody knows what was spent and
@@ -507,17 +510,15 @@ func (m *model) startOver(p policy, whose string) {
 func (m *model) revocation() int64 { return down(m.now+slack, second) + second }
 
 // record adds an event, now or at the time of the newest one in its list. It keeps
-// the newest hundred.
+// the newest hundred, and a few refunded mails besides.
 func (m *model) record(k kind, whose string, l lane) *event {
 	e := &event{kind: k, whose: whose, lane: l, at: m.now}
-	if k == started {
-		e.at, e.coarse = down(m.now, fineBucket), down(m.now, coarseBucket)
-	}
 	list := m.list(k, whose, l)
 	for _, other := range list {
-		e.at, e.coarse = max(e.at, other.at), max(e.coarse, other.coarse)
+		e.at = max(e.at, other.at)
 	}
-	if k != started && len(list) >= maxEvents {
+	list = slices.DeleteFunc(list, func(e *event) bool { return e.back })
+	if len(list) >= maxEvents {
 		list[0].gone = true
 		hit("a hundred events")
 	}
@@ -525,8 +526,21 @@ func (m *model) record(k kind, whose string, l lane) *event {
 	return e
 }
 
-// dry lets something happen to the model and undoes it.
-func (m *model) dry(do func()) {
+// start records a start of a client, now or in the newest bucket.
+func (m *model) start(client string) {
+	for _, bucket := range []int64{fineBucket, coarseBucket} {
+		e := &event{kind: started, whose: client, bucket: bucket, at: down(m.now, bucket)}
+		for _, other := range m.list(started, client, strangers) {
+			if other.bucket == bucket {
+				e.at = max(e.at, other.at)
+			}
+		}
+		m.events = append(m.events, e)
+	}
+}
+
+// keep returns a function that makes everything as it is now, but for the clocks.
+func (m *model) keep() (restore func()) {
 	var events []event
 	for _, e := range m.events {
 		events = append(events, *e)
@@ -535,22 +549,32 @@ func (m *model) dry(do func()) {
 	for _, c := range m.challenges {
 		challenges = append(challenges, *c)
 	}
-	ledgers := map[string]*ledger{}
+	ledgers := map[string]ledger{}
 	for whose, l := range m.ledgers {
-		kept := *l
-		ledgers[whose] = &kept
+		ledgers[whose] = *l
 	}
+	versions := maps.Clone(m.versions)
 	before := *m
+	return func() {
+		m.events, m.challenges, m.swaps = before.events, before.challenges, before.swaps
+		for i, e := range events {
+			*m.events[i] = e
+		}
+		for i, c := range challenges {
+			*m.challenges[i] = c
+		}
+		m.ledgers, m.versions = map[string]*ledger{}, maps.Clone(versions)
+		for whose, l := range ledgers {
+			m.ledgers[whose] = &l
+		}
+	}
+}
+
+// dry lets something happen to the model and undoes it.
+func (m *model) dry(do func()) {
+	restore := m.keep()
 	do()
-	fault := m.fault
-	*m = before
-	m.fault, m.ledgers = fault, ledgers
-	for i, e := range events {
-		*m.events[i] = e
-	}
-	for i, c := range challenges {
-		*m.challenges[i] = c
-	}
+	restore()
 }
 
 // String lists everything that counts, for the report of a failure.

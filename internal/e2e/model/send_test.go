@@ -226,7 +226,7 @@ func (m *model) charge(p policy, w opening) answer {
 		hit("limited: client")
 		return answer{verdict: limited, scope: "client", retryAfter: at - m.now, unknownKey: !readable}
 	}
-	m.record(started, w.client, strangers)
+	m.start(w.client)
 	m.save(p, w.client)
 	return answer{verdict: fine, unknownKey: !readable}
 }

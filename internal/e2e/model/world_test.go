@@ -63,7 +63,7 @@ var rings = [][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}, {"b", "a"}, {"a", "
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		T:         t,
-		m:         &model{ledgers: map[string]*ledger{}},
+		m:         &model{ledgers: map[string]*ledger{}, versions: map[string]int{}},
 		micros:    time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro(),
 		storeWait: rapid.Bool().Draw(t, "the store's clock waits"),
 		verifiers: map[string]*otp.Verifier{},
@@ -181,8 +181,13 @@ func (w *world) call(method, what string, p policy, run func() (otp.Challenge, e
 		}
 	}
 	w.depth++
+	loads, swaps := w.storeCalls()
 	c, err, want := run()
-	w.depth--
+	if w.depth--; w.depth > 0 && w.counting != nil { // the calls of this one do not belong to the outer one
+		l, s := w.storeCalls()
+		w.counting.nestedLoads += l - loads
+		w.counting.nestedSwaps += s - swaps
+	}
 	w.say("%s %s: %s, %d guesses left, %v", method, what, want.verdict, c.GuessesLeft, err)
 	w.compare(want, c, err)
 	hit(method + ": " + string(want.verdict))
@@ -193,12 +198,12 @@ func (w *world) call(method, what string, p policy, run func() (otp.Challenge, e
 	return c, want
 }
 
-// storeCalls returns how many loads and swaps were made.
+// storeCalls returns how many loads and swaps were made by the call under way.
 func (w *world) storeCalls() (loads, swaps int) {
 	if w.counting == nil {
 		return 0, 0
 	}
-	return w.counting.loads, len(w.counting.ttls)
+	return w.counting.loads - w.counting.nestedLoads, len(w.counting.ttls) - w.counting.nestedSwaps
 }
 
 // drawTrouble draws what happens to one of the swaps of a call.
@@ -211,6 +216,7 @@ func (w *world) drawTrouble() {
 	}
 	w.quiet = false
 	at := rapid.IntRange(1, 3).Draw(w.T, "at swap")
+	w.say("swap %d of the next call is %s", at, trouble)
 	if trouble == "denied" {
 		s.denied = at
 		return
@@ -239,11 +245,12 @@ func (w *world) drawTrouble() {
 // not a *MemoryStore, its verifier also remembers what it wrote.
 type countingStore struct {
 	otp.Store
-	loads        int
-	ttls         []int64
-	late, denied int                    // count down to a swap
-	before       func()                 // happens before the late one
-	after        func(same func() bool) // happens after the denied one; same reports whether its value is still there
+	loads                    int
+	ttls                     []int64
+	nestedLoads, nestedSwaps int                    // of calls in the middle of another
+	late, denied             int                    // count down to a swap
+	before                   func()                 // happens before the late one
+	after                    func(same func() bool) // happens after the denied one; same reports whether its value is still there
 }
 
 // Load implements otp.Store.

@@ -11,7 +11,13 @@ var (
 	ASCIIDomain  = asciiDomain
 	IDNALookup   = idnaLookup
 	ErrStoreFull = errStoreFull
+
+	NewAlarmObserver = newAlarmObserver
+	Alarming         = alarming
 )
+
+// AlarmGap is the shortest time between two log lines about one kind of event.
+const AlarmGap = alarmGap
 
 // ThrottleKey returns the form of a that is counted.
 func ThrottleKey(a Address) string { return a.throttle }

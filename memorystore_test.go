@@ -487,21 +487,23 @@ func TestMemoryStore_dropsTheOldestWritten(t *testing.T) {
 // An entry written with a TTL of two days or more, which may hold wrong guesses
 // or revoked devices, goes only if there is no other old one in any shard.
 func TestMemoryStore_dropsByClass(t *testing.T) {
-	s, clock := newSmallStore(3)
-	here, there := keysIn(s, 3, 4), keysIn(s, 50, 2)
-	require.NoError(t, create(t, s, here[0], warm))
-	clock.move(1)
-	require.NoError(t, create(t, s, there[0], cold))
-	clock.move(1)
-	require.NoError(t, create(t, s, here[1], cold))
-	clock.move(3 * time.Hour)
-	require.NoError(t, create(t, s, here[2], cold)) // its own shard before an older one elsewhere
-	require.Equal(t, []int{here[1]}, gone(t, s, here[0], there[0], here[1]))
-	require.NoError(t, create(t, s, here[1], cold)) // the class before the shard
-	require.Equal(t, []int{there[0]}, gone(t, s, here[0], here[1], here[2], there[0]))
-	require.NoError(t, create(t, s, here[3], cold)) // none of the first class is old
-	require.Equal(t, []int{here[0]}, gone(t, s, here...))
-	require.ErrorIs(t, create(t, s, there[1], cold), otp.ErrStoreFull)
+	for _, shards := range [][2]int{{3, 50}, {50, 3}} {
+		s, clock := newSmallStore(3)
+		here, there := keysIn(s, shards[0], 4), keysIn(s, shards[1], 2)
+		require.NoError(t, create(t, s, here[0], warm))
+		clock.move(1)
+		require.NoError(t, create(t, s, there[0], cold))
+		clock.move(1)
+		require.NoError(t, create(t, s, here[1], cold))
+		clock.move(3 * time.Hour)
+		require.NoError(t, create(t, s, here[2], cold)) // its own shard before an older one elsewhere
+		require.Equal(t, []int{here[1]}, gone(t, s, here[0], there[0], here[1]))
+		require.NoError(t, create(t, s, here[1], cold)) // the class before the shard
+		require.Equal(t, []int{there[0]}, gone(t, s, here[0], here[1], here[2], there[0]))
+		require.NoError(t, create(t, s, here[3], cold)) // none of the first class is old
+		require.Equal(t, []int{here[0]}, gone(t, s, here...))
+		require.ErrorIs(t, create(t, s, there[1], cold), otp.ErrStoreFull)
+	}
 }
 
 // The class is the one of the last write.
@@ -573,6 +575,20 @@ func TestMemoryStore_keeps(t *testing.T) {
 			require.Nil(t, loadFrom(t, s, 0))
 		}
 	}
+}
+
+// An entry that is written again is young again.
+func TestMemoryStore_keepsWhatIsRewritten(t *testing.T) {
+	s, clock := newSmallStore(1)
+	require.NoError(t, create(t, s, 0, cold))
+	clock.move(time.Hour)
+	swapped, err := s.CompareAndSwap(t.Context(), storeKey(0), storeValue(0), storeValue(1), cold)
+	require.NoError(t, err)
+	require.True(t, swapped)
+	clock.move(2 * time.Hour)
+	require.ErrorIs(t, create(t, s, 1, cold), otp.ErrStoreFull)
+	clock.move(1)
+	require.NoError(t, create(t, s, 1, cold))
 }
 
 // What has expired goes before anything alive.

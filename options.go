@@ -121,7 +121,12 @@ type Options struct {
 	ParseAddress func(string) (Address, error)
 
 	// Observer receives every event; see [MultiObserver] for several. Default:
-	// nil, no observer.
+	// nil; then what an operator must see goes to slog.Default(), masked, at most
+	// one line a minute for each kind, with the number of events that it stands
+	// for: mails that failed, except to addresses that do not exist, failures of
+	// the system, unknown secrets, clocks that are behind, and a flood of
+	// strangers (the kinds SendFailed, Failed, UnknownKey, ClockBack, Crowded and
+	// Evicted of package otpevent).
 	Observer Observer
 
 	// Span is called at the beginning of each call of a Verifier, for traces.
@@ -189,7 +194,8 @@ type core struct {
 	ownParse bool         // parse is ParseEmail, which accepts what it returns
 	cache    *cache       // nil over a MemoryStore, which is as fast
 	memory   *MemoryStore // nil over any other store
-	observer Observer     // or nil
+	observer Observer
+	quiet    bool // the observer is the default one, which ignores most events
 	span     func(context.Context, string) (context.Context, func(error))
 	// takeStranger counts one start of all strangers; nil for no limit.
 	takeStranger func() (wait time.Duration, ok, crowded bool, giveBack func())
@@ -224,7 +230,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		c.clock = time.Now
 	}
 	if isNil(c.observer) {
-		c.observer = nil
+		c.observer, c.quiet = newAlarmObserver(), true
 	}
 	if c.guesses < 1 || c.guesses > 10 {
 		return nil, fmt.Errorf("otp: Options.Guesses: %d, want 1 to 10", o.Guesses)

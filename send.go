@@ -162,6 +162,8 @@ func (s *sending) decide(ctx context.Context, l *ledger.Ledger, now ledger.Ms) (
 	s.c = s.want
 	if s.proven || s.c.Device != 0 && l.DeviceKnown(now, s.c.Device) {
 		s.c.Lane = ledger.Known
+	} else {
+		s.c.Device = 0
 	}
 	s.observeAsked(ctx, &s.c)
 	if s.refused != nil {
@@ -214,7 +216,7 @@ func (s *sending) decideResend(ctx context.Context, l *ledger.Ledger, now ledger
 		Lane: old.Lane, To: old.To, Purpose: old.Purpose, Locale: old.Locale, Vars: old.Vars, Client: old.Client, Device: old.Device,
 	}
 	if old.Lane == ledger.Known && old.Device != 0 && !l.DeviceKnown(now, old.Device) {
-		s.c.Lane = ledger.Stranger // the token would no longer be accepted either
+		s.c.Lane, s.c.Device = ledger.Stranger, 0 // the token itself would no longer be accepted
 	}
 	s.observeAsked(ctx, &s.c)
 	if s.refused != nil {

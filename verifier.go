@@ -206,7 +206,7 @@ func (v *Verifier) KnownDevice(to string, tokens ...string) (token string) {
 	}
 	key := v.core.keys.AddressKey(address.throttle)
 	for _, token := range tokens {
-		if v.deviceIssued(token, key, address) > now/1000-int64(ledger.DeviceLife/time.Second) {
+		if issued := v.deviceIssued(token, key, address); issued != 0 && now < issued*1000+ledger.Of(ledger.DeviceLife) {
 			return token
 		}
 	}

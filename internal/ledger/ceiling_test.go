@@ -45,6 +45,16 @@ func TestCeiling_boundary(t *testing.T) {
 	}
 }
 
+// A limit of a fraction of a millisecond is not shortened.
+func TestCeiling_fraction(t *testing.T) {
+	c := NewCeiling([]Limit{{1, time.Millisecond + 1}})
+	take(c, t0)
+	_, ok := take(c, t0+2)
+	require.False(t, ok)
+	_, ok = take(c, t0+3)
+	require.True(t, ok)
+}
+
 // The wait is in whole minutes, never too short, and what it waits for is the
 // next bucket with a start, not the last one.
 func TestCeiling_wait(t *testing.T) {
@@ -116,7 +126,14 @@ func TestCeiling_crowded(t *testing.T) {
 		_, _, crowded = c.Take(t0 + 60*minute)
 		require.False(t, crowded)
 	}
-	c := NewCeiling([]Limit{{100, time.Hour}, {4, time.Hour}})
+	c := hour(4)
+	for range 3 {
+		c.Take(t0)
+	}
+	_, _, crowded := c.Take(t0 + bucket24 + 60*minute)
+	require.False(t, crowded, "the others have just left")
+
+	c = NewCeiling([]Limit{{100, time.Hour}, {4, time.Hour}})
 	for i := range 4 {
 		_, _, crowded := c.Take(t0)
 		require.Equal(t, i == 2, crowded)
@@ -195,11 +212,21 @@ func TestCeiling_clockStepsBack(t *testing.T) {
 		}
 	}
 
+	// Many small steps are one large one.
+	c := hour(1)
+	take(c, t0+bucket24)
+	take(c, t0+bucket24-50_000)
+	take(c, t0+bucket24-100_000)
+	_, ok := take(c, t0+bucket24+60*minute-1)
+	require.False(t, ok)
+	_, ok = take(c, t0+bucket24+60*minute)
+	require.True(t, ok)
+
 	// What was before the step stays where it is.
-	c := hour(2)
+	c = hour(2)
 	take(c, t0)
 	take(c, t0+30*minute)
-	_, ok := take(c, t0+10*minute)
+	_, ok = take(c, t0+10*minute)
 	require.False(t, ok)
 	_, ok = take(c, t0+60*minute+bucket24-1)
 	require.False(t, ok)
@@ -222,6 +249,14 @@ func TestCeiling_giveBackAfterStepBack(t *testing.T) {
 	c.GiveBack(at)
 	c.GiveBack(t0)
 	_, ok = take(c, t0)
+	require.False(t, ok)
+
+	c = hour(3)
+	take(c, at)
+	take(c, t0)
+	take(c, at)    // at the same time as the first, but in another bucket
+	c.GiveBack(at) // the first?
+	_, ok = take(c, at)
 	require.False(t, ok)
 	later := t0 + 60*minute + bucket24
 	take(c, later)
@@ -265,7 +300,7 @@ func TestCeiling_widen(t *testing.T) {
 	// The bucket of 57:30 to 1:00:00 becomes that of 59:00 to 1:01:57.
 	c = hour(1)
 	take(c, 58*minute)
-	take(c, 61*minute) // refused, but the time is known
+	take(c, 62*minute) // refused, but the time is known
 	c.Widen(24 * 177 * time.Second)
 	free := 61*minute + 57_000 + 24*177_000
 	_, ok := take(c, free-1)

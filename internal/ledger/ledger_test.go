@@ -559,3 +559,18 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// R16: the wait for room is that for the first of the challenges that are there,
+// also where the new one would end before all of them.
+func TestMakeRoom_wait(t *testing.T) {
+	wide := Rules{Sends: []Limit{{100, time.Millisecond}}, Wrong: []Limit{{100, time.Second}}}
+	l := &Ledger{}
+	for i := range byte(maxLive) {
+		c := challenge(i+1, t0)
+		c.Deadline += Ms(i)
+		require.Zero(t, open(l, t0, wide, &c))
+	}
+	c := challenge(99, t0)
+	c.Deadline = t0 + 1000
+	require.Equal(t, span(ceilTo(t0+Of(11*time.Minute), Of(5*time.Minute))-t0), open(l, t0, wide, &c))
+}

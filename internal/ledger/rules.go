@@ -256,8 +256,9 @@ func (a *lane) makeRoom(now Ms, c *Challenge) (wait time.Duration) {
 	least, next := size, c.Deadline
 	for i := range a.challenges {
 		if have := &a.challenges[i]; have.open(now) {
-			open++
-			next = min(next, have.Deadline)
+			if open++; open == 1 || have.Deadline < next {
+				next = have.Deadline
+			}
 		} else {
 			least -= have.size()
 		}

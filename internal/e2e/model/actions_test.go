@@ -24,7 +24,7 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"status": w.status, "forget": w.forget, "rotate": w.rotate,
 		"wait": w.wait, "wait a little": w.waitALittle, "wait for an edge": w.waitForEdge, "wait for an edge 2": w.waitForEdge,
 		"guess on": w.guessOn, "wear out": w.wearOut, "flood": w.flood, "storm": w.storm, "old device": w.oldDevice,
-		"revoke": w.revoke, "known device": w.knownDevice, "typos": w.typos, "one deadline": w.oneDeadline,
+		"revoke": w.revoke, "revoke twice": w.revokeTwice, "known device": w.knownDevice, "typos": w.typos, "one deadline": w.oneDeadline,
 	}
 	actions := map[string]func(*rapid.T){}
 	for name, act := range named {
@@ -125,8 +125,11 @@ func (w *world) forget() {
 
 // revoke makes a RevokeDevices of a random address in any spelling.
 func (w *world) revoke() {
-	typed := rapid.SampledFrom(rapid.SampledFrom(persons).Draw(w.T, "person")).Draw(w.T, "to")
-	v, p := w.verifier(w.drawSide(), "login")
+	w.revokeOf(w.drawSide(), rapid.SampledFrom(rapid.SampledFrom(persons).Draw(w.T, "person")).Draw(w.T, "to"))
+}
+
+func (w *world) revokeOf(side int, typed string) {
+	v, p := w.verifier(side, "login")
 	to, err := otp.ParseEmail(typed)
 	if err != nil {
 		w.Fatal(err)
@@ -144,6 +147,35 @@ func (w *world) revoke() {
 		}
 		return otp.Challenge{}, err, *known
 	})
+	for i, t := range w.tokens {
+		if t.namespace == p.namespace && addressLedger(p, t.to) == addressLedger(p, to) {
+			w.tokens[i].revoked = true
+		}
+	}
+}
+
+// revokeTwice revokes the devices of an address, signs one in and revokes again, by
+// verifiers whose clocks differ, before the last device comes back.
+func (w *world) revokeTwice() {
+	r := w.drawRequest(rapid.SampledFrom(persons).Draw(w.T, "person"))
+	r.smooth, r.Device, r.token, r.Proven = true, "", token{}, false
+	have := len(w.tokens)
+	w.revokeOf(w.drawSide(), r.To)
+	c, _ := w.sendBy(w.drawSide(), r)
+	if c.ID == "" {
+		return
+	}
+	w.checkInput(c.ID, w.drawInput(c.ID, "right"))
+	if len(w.tokens) == have {
+		return
+	}
+	w.waitALittle()
+	if rapid.Bool().Draw(w.T, "revoke again") {
+		w.revokeOf(w.drawSide(), r.To)
+	}
+	r.token = w.tokens[have]
+	r.Device = r.token.text
+	w.sendBy(w.drawSide(), r)
 }
 
 // knownDevice asks which of some tokens fits an address, which no store knows.
@@ -183,6 +215,9 @@ func (w *world) sendToNobody() {
 		})
 		w.call("Forget", strconv.Quote(typed), p, func() (otp.Challenge, error, answer) {
 			return otp.Challenge{}, v.Forget(context.Background(), typed), answer{verdict: badAddress}
+		})
+		w.call("RevokeDevices", strconv.Quote(typed), p, func() (otp.Challenge, error, answer) {
+			return otp.Challenge{}, v.RevokeDevices(context.Background(), typed), answer{verdict: badAddress}
 		})
 	}
 }

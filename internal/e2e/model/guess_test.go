@@ -213,7 +213,11 @@ func (m *model) revoke(p policy, whose string) answer {
 	case m.ledgers[whose] == nil:
 		m.ledgers[whose] = &ledger{}
 	}
-	m.ledgers[whose].devicesFrom = max(m.ledgers[whose].devicesFrom, m.revocation())
+	stored := m.ledgers[whose]
+	if stored.devicesFrom != 0 { // the newest tokens are stamped with it
+		stored.devicesFrom += second
+	}
+	stored.devicesFrom = max(stored.devicesFrom, m.revocation())
 	for _, c := range m.lane(whose, known) {
 		c.gone = true
 		hit("revoked: a challenge")

@@ -60,8 +60,8 @@ var branches = []string{
 	"Admit fails", "decoy: not admitted", "overdue", "overdue: decoy", "refund", "refund refused",
 	"opened: maybe", "opened: recipient", "opened: failure", "again: maybe", "again: recipient", "again: failure",
 	"clock repair", "a refusal that is written: check", "a refusal that is written: send", "a refusal that is written: open",
-	"a refusal that is written: mail again", "a refusal that is written: resend", "a refusal that is written: client", "a refusal that is written: somebody else's", "clock repair: revoked devices",
-	"dropped by the store", "trouble: denied", "trouble: late", "trouble: overtaken", "opened already",
+	"a refusal that is written: resend", "a refusal that is written: client", "a refusal that is written: somebody else's", "clock repair: revoked devices",
+	"dropped by the store", "trouble: denied", "trouble: late", "trouble: overtaken", "opened already", "refused by what was loaded before",
 }
 
 // missed returns the branches that were never hit.

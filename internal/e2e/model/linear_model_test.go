@@ -132,7 +132,7 @@ func (a linAddress) serve(in linRequest) (linAddress, linReply) {
 		return a, re
 	case in.verb == "resend":
 		if !a.mailAgain(n) {
-			return a, linReply{verdict: "limited"}
+			verdict = "limited"
 		}
 	case verdict != "":
 	case in.verb == "right":

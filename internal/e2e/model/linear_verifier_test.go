@@ -70,6 +70,7 @@ func linVerifierHistory(t *testing.T, store otp.Store, seed uint64, faults int) 
 		Secrets: [][]byte{[]byte("a secret of no more than 32 bytes")},
 		Guesses: linGuesses, WrongGuesses: []otp.Limit{{N: linWrong, Per: time.Hour}},
 		Sends: []otp.Limit{{N: linSends, Per: time.Hour}}, Now: func() time.Time { return now },
+		Observer: otp.ObserverFunc(func(context.Context, otp.Event) {}), // nothing is logged
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -313,6 +313,9 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 		w.Fatalf("mailed: %t (%v)\n%v", g.mailed, err, w.m)
 	}
 	w.settle(g)
+	if g.by.token.revoked && g.opening.issued != 0 && w.quiet && !w.m.setBack {
+		w.Fatalf("a token of a device was revoked and is known\n%v", w.m)
+	}
 	var told *otp.SendError
 	if errors.As(err, &told) && g.mailed {
 		if said := g.sendErr.(*otp.SendError); told.Temporary != said.Temporary || told.Class != said.Class || told.Stage != said.Stage || told.RetryAfter != said.RetryAfter {

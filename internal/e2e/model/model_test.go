@@ -397,7 +397,7 @@ func (m *model) load(p policy, whose string) (readable, repaired bool) {
 	if stored.strongUntil > m.now+keepWrongs+slack {
 		stored.strongUntil, repaired = m.now+keepWrongs+slack, true
 	}
-	if stored.devicesFrom > m.revocation()+slack {
+	if stored.devicesFrom > m.revocation()+2*slack {
 		stored.devicesFrom, repaired = m.revocation(), true
 		hit("clock repair: revoked devices")
 	}
@@ -474,7 +474,7 @@ func (m *model) write(p policy, whose string) {
 	// What a clock wrote that was far ahead does not keep it longer.
 	ttl := min(end-m.now, keepWrongs+slack)
 	if stored.devicesFrom != 0 {
-		ttl = max(ttl, min(stored.devicesFrom+keepDevices-m.now, keepDevices+2*slack+second))
+		ttl = max(ttl, stored.devicesFrom+keepDevices-m.now)
 	}
 	if strings.Contains(whose, "/client/") {
 		ttl = keepCoarse

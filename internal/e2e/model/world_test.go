@@ -54,6 +54,7 @@ type token struct {
 	to              otp.Address
 	at              int64 // when it was issued
 	forged          bool
+	revoked         bool // after it was issued, in true time
 }
 
 // rings are the secrets during a rotation, in order.

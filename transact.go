@@ -79,6 +79,9 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 			return nil, err
 		}
 		if err := read(raw, now); err != nil {
+			if !loaded {
+				continue // what is remembered may be of a time before the secrets were changed
+			}
 			return nil, err
 		}
 		repaired := r.Repair(now)

@@ -355,3 +355,39 @@ func TestRevokeDevices_renewals(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, proven.KnownDevice, "the application vouched for it")
 }
+
+// J6: a token that was issued between two calls is revoked by the second one,
+// whatever the clock of its caller says.
+func TestRevokeDevices_twice(t *testing.T) {
+	r := newRig(t, otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Second}}})
+	for range 3 {
+		require.NoError(t, r.RevokeDevices(ctx, bob))
+		ch, code := r.ask(otp.Request{To: bob})
+		got, err := r.Check(ctx, ch.ID, code) // at the same time
+		require.NoError(t, err)
+		known, _ := r.ask(otp.Request{To: bob, Device: got.Device})
+		require.True(t, known.KnownDevice)
+		require.NoError(t, r.RevokeDevices(ctx, bob))
+		known, _ = r.ask(otp.Request{To: bob, Device: got.Device})
+		require.False(t, known.KnownDevice)
+	}
+}
+
+// What a process remembers may be sealed under a secret that it has no more. It
+// asks the store before it says that a challenge does not exist.
+func TestRotation_remembered(t *testing.T) {
+	c := testkit.NewClock()
+	store := struct{ otp.Store }{otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})} // values of it are remembered
+	a, b := secret("A"), secret("B")
+	newRigOn(t, otp.Options{Secrets: [][]byte{a}}, c, store).ask(otp.Request{To: bob})
+	c.Add(time.Minute)
+	lost := otp.Options{Secrets: [][]byte{b}, IndexSecret: a}
+	works := newRigOn(t, lost, c, store)
+	lost.Admit = func(context.Context, otp.Address) (bool, error) { return true, errDown }
+	fails := newRigOn(t, lost, c, store)
+	_, err := fails.Send(ctx, otp.Request{To: bob}) // remembers what it could not open
+	require.ErrorIs(t, err, errDown)
+	ch, code := works.ask(otp.Request{To: bob})
+	_, err = fails.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+}

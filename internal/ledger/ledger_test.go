@@ -285,8 +285,12 @@ func TestRevokeDevices(t *testing.T) {
 	require.True(t, l.DeviceKnown(t0+1000, l.DeviceIssued(t0+1000)/1000), "one that is issued now")
 	require.Equal(t, t0+62_000, l.DeviceIssued(t0+62_000))
 	from := l.DevicesFrom
+	fresh := l.DeviceIssued(t0) / 1000
+	require.True(t, l.DeviceKnown(t0, fresh))
 	l.RevokeDevices(t0 - 30_000) // by a clock that is behind
-	require.Equal(t, from, l.DevicesFrom)
+	require.Equal(t, from+1000, l.DevicesFrom)
+	require.False(t, l.DeviceKnown(t0, fresh), "what was issued between two calls")
+	l.DevicesFrom = from
 
 	life := Of(DeviceLife)
 	require.True(t, l.DeviceKnown(t0+61_000+life-1, second+61))
@@ -295,6 +299,7 @@ func TestRevokeDevices(t *testing.T) {
 	l.RevokeDevices(t0 + Of(time.Hour)) // by a clock far ahead
 	require.True(t, l.Repair(t0))
 	require.Equal(t, from, l.DevicesFrom)
+	l.DevicesFrom = 0
 	l.RevokeDevices(t0 + 60_000)
 	require.False(t, l.Repair(t0), "a minute is allowed")
 	require.True(t, l.Forget())

@@ -180,26 +180,25 @@ func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 
 // core is a checked configuration, shared by the verifiers of all purposes.
 type core struct {
-	store    Store
-	sender   Sender
-	keys     *seal.Keyring
-	rules    ledger.Rules
-	starts   []ledger.Limit
-	guesses  int
-	standard PurposeOptions // of kinds not in purposes
-	purposes map[string]PurposeOptions
-	strong   Generator
-	admit    func(context.Context, Address) (bool, error)
-	parse    func(string) (Address, error)
-	ownParse bool         // parse is ParseEmail, which accepts what it returns
-	cache    *cache       // nil over a MemoryStore, which is as fast
-	memory   *MemoryStore // nil over any other store
-	observer Observer
-	quiet    bool // the observer is the default one, which ignores most events
-	span     func(context.Context, string) (context.Context, func(error))
-	// takeStranger counts one start of all strangers; nil for no limit.
-	takeStranger func() (wait time.Duration, ok, crowded bool, giveBack func())
-	clock        func() time.Time
+	store     Store
+	sender    Sender
+	keys      *seal.Keyring
+	rules     ledger.Rules
+	starts    []ledger.Limit
+	guesses   int
+	standard  PurposeOptions // of kinds not in purposes
+	purposes  map[string]PurposeOptions
+	strong    Generator
+	admit     func(context.Context, Address) (bool, error)
+	parse     func(string) (Address, error)
+	ownParse  bool         // parse is ParseEmail, which accepts what it returns
+	cache     *cache       // nil over a MemoryStore, which is as fast
+	memory    *MemoryStore // nil over any other store
+	observer  Observer
+	quiet     bool // the observer is the default one, which ignores most events
+	span      func(context.Context, string) (context.Context, func(error))
+	clock     func() time.Time
+	strangers strangers // nil for no limit
 }
 
 // newCore fills in the defaults and validates the options. It is the only place
@@ -279,12 +278,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		return nil, err
 	}
 	if len(strangers) > 0 {
-		ceiling := ledger.NewCeiling(strangers)
-		c.takeStranger = func() (wait time.Duration, ok, crowded bool, giveBack func()) {
-			at := c.clock().UnixMilli()
-			wait, ok, crowded = ceiling.Take(at)
-			return wait, ok, crowded, func() { ceiling.GiveBack(at) }
-		}
+		c.strangers = ceiling{ledger.NewCeiling(strangers), c.clock}
 	}
 	if memory, ok := store.(*MemoryStore); ok {
 		c.useMemory(memory)
@@ -307,10 +301,10 @@ func (c *core) useMemory(s *MemoryStore) {
 	}
 	s.keepAtLeast(longest)
 	c.memory = s
-	if c.takeStranger != nil {
+	if c.strangers != nil {
 		return
 	}
-	c.takeStranger = s.takeStranger
+	c.strangers = s
 	if n, per := s.strangerLimit(); n < fewStrangers {
 		slog.Warn("otp: this MemoryStore lets strangers open few codes; raise MemoryOptions.MaxEntries for production",
 			"codes", n, "in", per)

@@ -8,10 +8,12 @@ import (
 // What the tests need from inside.
 var (
 	Pick         = pick
-	ASCIIDomain  = asciiDomain
 	IDNALookup   = idnaLookup
 	ErrStoreFull = errStoreFull
 )
+
+// ASCIIDomain returns the domain s as an Address has it.
+func ASCIIDomain(s string) (string, error) { return asciiDomain(s, false) }
 
 // ThrottleKey returns the form of a that is counted.
 func ThrottleKey(a Address) string { return a.throttle }

@@ -8,7 +8,6 @@ import (
 // What the tests need from inside.
 var (
 	Pick         = pick
-	ASCIIDomain  = asciiDomain
 	IDNALookup   = idnaLookup
 	ErrStoreFull = errStoreFull
 
@@ -18,6 +17,9 @@ var (
 
 // AlarmGap is the shortest time between two log lines about one kind of event.
 const AlarmGap = alarmGap
+
+// ASCIIDomain returns the domain s as an Address has it.
+func ASCIIDomain(s string) (string, error) { return asciiDomain(s, false) }
 
 // ThrottleKey returns the form of a that is counted.
 func ThrottleKey(a Address) string { return a.throttle }

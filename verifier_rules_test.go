@@ -1340,3 +1340,43 @@ func TestRule14_renewalIsConfirmed(t *testing.T) {
 	require.Equal(t, 1, asked)
 	r.ask(otp.Request{To: bob, Client: "c"}) // the second start of the client
 }
+
+// R19, 25: a code that lives a day outlives a flood of a day, and a code that was
+// passed stays so after its entry was dropped.
+func TestRule19_eviction(t *testing.T) {
+	c := testkit.NewClock()
+	store := otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now, MaxEntries: 40})
+	r := newRigOn(t, otp.Options{}, c, store)
+	flood := func(r *rig, hours int) {
+		for range hours {
+			for i := range 40 {
+				r.Send(ctx, otp.Request{To: fmt.Sprintf("x%d-%d@example.com", c.Now().Unix(), i)})
+			}
+			c.Add(time.Hour)
+		}
+	}
+	passed, code := r.ask(otp.Request{To: bob})
+	_, err := r.Check(ctx, passed.ID, code)
+	require.NoError(t, err)
+	flood(r, 24)
+	value, err := store.Load(ctx, keyOf(t, passed.ID))
+	require.NoError(t, err)
+	require.Nil(t, value, "the flood has dropped it, an hour before its time")
+	require.Contains(t, r.kinds(), otpevent.Evicted)
+	for range 2 {
+		_, err = r.Check(ctx, passed.ID, code)
+		require.ErrorIs(t, err, otp.ErrUnknown)
+		r.ask(otp.Request{To: bob, Proven: true})
+		c.Add(time.Minute)
+	}
+
+	store = otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now, MaxEntries: 40})
+	r = newRigOn(t, otp.Options{Purposes: map[string]otp.PurposeOptions{"prove": {TTL: 24 * time.Hour}}}, c, store)
+	v := r.For("prove:x")
+	ch, err := v.Send(ctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	code = r.last().Code
+	flood(r, 23)
+	_, err = v.Check(ctx, ch.ID, code)
+	require.NoError(t, err)
+}

@@ -1,6 +1,7 @@
 package otp_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"

@@ -355,6 +355,9 @@ func (w *world) choose(g *mailing) {
 	if len(g.candidates) > 0 {
 		hit("held: Admit says something else")
 	}
+	if g.lost != nil && !g.lost.gone {
+		return // it is opened already
+	}
 	if _, a := w.m.ask(g.policy, &g.opening, g.by, nil); a.verdict == limited {
 		g.decided, g.answer = true, a
 	}
@@ -370,13 +373,16 @@ func (g *mailing) admits() *challenge {
 }
 
 // charges reports whether the step on the ledger of the client is still to come.
-func (g *mailing) charges() bool {
+func (w *world) charges(g *mailing) bool {
+	if g.asked && g.sends && !g.decided { // meanwhile the token of a device can have become too old
+		w.m.dry(func() { w.m.laneOf(g.policy, &g.opening, g.by) })
+	}
 	return g.opens && !g.decided && !g.charged && g.remails == nil && g.opening.lane == strangers && g.opening.client != ""
 }
 
 // charge lets the model take its step on the ledger of the client, once.
 func (w *world) charge(g *mailing) {
-	if w.look(g); !g.charges() {
+	if w.look(g); !w.charges(g) {
 		return
 	}
 	g.charged = true
@@ -449,9 +455,14 @@ func (w *world) decideAnew(g *mailing) {
 			g.remails = g.replaces
 		}
 	})
-	if g.charges() {
-		hit("charged late")
-		if w.charge(g); g.decided {
+	if w.charges(g) { // the lane was that of known devices before
+		var a answer
+		w.m.dry(func() { a = w.m.refuse(g.policy, g.opening, g.replaces) })
+		if a.verdict == fine {
+			hit("charged late")
+			w.charge(g)
+		}
+		if g.decided {
 			return
 		}
 	}
@@ -533,7 +544,7 @@ func (w *world) lose(g *mailing) (forget func()) {
 	switch {
 	case !g.looked:
 		w.look(g)
-	case g.charges():
+	case w.charges(g):
 		w.charge(g)
 	case !g.decided:
 		w.decide(g)

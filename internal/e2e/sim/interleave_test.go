@@ -302,6 +302,12 @@ func (h *history) check(ops []op, answers []answer, s *scheduler) {
 	for _, c := range h.codes {
 		h.checkAlive(c, ops, answers, s)
 	}
+	for i, o := range ops {
+		ends := o.name == opForget.name || o.name == opRevoke.name && h.first.known
+		if _, err := h.verifiers[2].Status(new(call).context(), h.first.id); ends && answers[i].err == nil && !errors.Is(err, otp.ErrUnknown) {
+			h.t.Errorf("the first challenge is still there after %s: %v", o.name, err)
+		}
+	}
 }
 
 // checkAlive checks that nobody but its owner ended a code: it stands unless

@@ -217,3 +217,29 @@ func TestRules_lostValueIsNotAnAnswer(t *testing.T) {
 	c := w.must(w.nodes[0], "ten", otp.Request{})
 	w.guess(w.nodes[1], c, true)
 }
+
+// After the secrets are lost, short codes are mailed again when every guess made
+// before is out of every window, by all clocks.
+func TestRules_lossOutlastsFastClocks(t *testing.T) {
+	w := pair(t, 5, wideSends)
+	w.setup.wrong = []otp.Limit{{N: 10, Per: 30 * 24 * time.Hour}}
+	for _, n := range w.nodes {
+		n.wrong = w.setup.wrong
+		n.start()
+	}
+	slow, fast := w.nodes[0], w.nodes[1]
+	w.attackAll(slow)
+	w.lose()
+	lost := w.now
+	if !w.must(slow, "ten", otp.Request{}).strong {
+		t.Error("a short code after a loss")
+	}
+	for _, early := range []time.Duration{time.Minute, 30 * time.Second, time.Millisecond} {
+		w.now = lost.Add(30*24*time.Hour - early)
+		w.attackAll(fast) // counted by told
+	}
+	w.now = lost.Add(30 * 24 * time.Hour)
+	if w.must(fast, "ten", otp.Request{}).strong {
+		t.Error("still strong a month after a loss")
+	}
+}

@@ -344,7 +344,7 @@ func (w *world) request(n *node, a *account, purpose string, r otp.Request, devi
 		return nil
 	case got.ID != "" && a.find(got.ID) != nil:
 		c := a.find(got.ID)
-		if !slices.Contains(held, c) || c.purpose != purpose || c.known != got.KnownDevice || c.vars != r.Vars["v"] || !c.live(n) || !c.sameCode(n) {
+		if !slices.Contains(held, c) || c.purpose != purpose || c.known != got.KnownDevice || c.vars != r.Vars["v"] || c.turnedAway == a.admits || !c.live(n) || !c.sameCode(n) {
 			w.violated("Send returned a challenge that it must not mail again: %+v", c)
 		}
 		w.again(n, c, k, got, err)

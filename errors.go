@@ -18,8 +18,9 @@ var (
 	// it gives the reason.
 	ErrAddress = errors.New("otp: invalid address")
 
-	// ErrMalformed means that the input does not look like a code: it has the
-	// wrong length or invalid characters. It is not counted as a guess.
+	// ErrMalformed means that the input does not look like the code that was
+	// mailed: it has the wrong length or invalid characters. It is not counted
+	// as a guess.
 	ErrMalformed = errors.New("otp: input does not look like a code")
 
 	// ErrCode means that the code is wrong. The guess has been counted;
@@ -31,11 +32,6 @@ var (
 
 	// ErrExhausted means that the challenge had no guess left: offer a resend.
 	ErrExhausted = errors.New("otp: no guesses left for this code")
-
-	// ErrEscalated means that too many wrong short codes were typed for this
-	// address, so short codes are no longer accepted: offer a resend, which
-	// mails a longer code.
-	ErrEscalated = errors.New("otp: too many wrong codes for this address, a longer code is required")
 
 	// ErrUnknown means that there is no such challenge: it never existed, was
 	// used already, has another purpose, or expired more than an hour ago.
@@ -52,17 +48,17 @@ var (
 )
 
 // NeedsResend reports whether err means that this challenge can no longer be
-// passed and that [Verifier.Resend] helps: [ErrExpired], [ErrExhausted] or
-// [ErrEscalated].
+// passed and that [Verifier.Resend] helps: [ErrExpired] or [ErrExhausted].
 func NeedsResend(err error) bool {
-	return errors.Is(err, ErrExpired) || errors.Is(err, ErrExhausted) || errors.Is(err, ErrEscalated)
+	return errors.Is(err, ErrExpired) || errors.Is(err, ErrExhausted)
 }
 
 // LimitError is the error for [ErrLimited]; it says when to retry.
 type LimitError struct {
 	// RetryAfter is how long to wait until the budget allows another attempt.
-	// It is always positive. For an HTTP Retry-After header, round it up to
-	// whole seconds.
+	// It is always positive. Where the mails of others are in the way it is in
+	// whole minutes. For an HTTP Retry-After header, round it up to whole
+	// seconds.
 	RetryAfter time.Duration
 
 	// Scope says whose budget is spent: "address" (that of the address),
@@ -80,8 +76,9 @@ func (e *LimitError) Error() string {
 func (e *LimitError) Is(target error) bool { return target == ErrLimited }
 
 // SendError is the error for [ErrSend]. A [Sender] returns it to say what
-// became of the message, and a [Verifier] passes it on. A Verifier treats any
-// other error of a Sender as a SendError with MaybeSent set.
+// became of the message, and a [Verifier] passes it on, unless the challenge
+// stands all the same. A Verifier treats any other error of a Sender as a
+// SendError with MaybeSent set.
 type SendError struct {
 	// Temporary means that the same message may be accepted later: SMTP 4yz, a
 	// lost connection, a rejected login. If it is false, the recipient or the
@@ -95,8 +92,8 @@ type SendError struct {
 
 	// Stage names the step that failed, in a short word of the sender's choice.
 	// Package smtpsender uses compose, sign, connect, tls, hello, auth, mail,
-	// rcpt and data. For a failure that concerns only this recipient use "rcpt"
-	// or "": see [SendError.RefusedRecipient].
+	// rcpt and data. A sender without classes names a refused recipient with
+	// "rcpt"; see [SendError.RefusedRecipient].
 	Stage string
 
 	// Class says whose fault the failure is; see package otpevent for the
@@ -138,10 +135,11 @@ const stageRcpt = "rcpt"
 
 // RefusedRecipient reports whether the recipient was rejected permanently, for
 // example because of a typo in the address: neither Temporary nor MaybeSent,
-// and at the stage "rcpt" or "". Any other failure may concern every mail. It
-// is false for nil.
+// and of the class [otpevent.ClassRecipient] or, without a class, at the stage
+// "rcpt". Any other failure may concern every mail. It is false for nil.
 func (e *SendError) RefusedRecipient() bool {
-	return e != nil && !e.Temporary && !e.MaybeSent && (e.Stage == stageRcpt || e.Stage == "")
+	return e != nil && !e.Temporary && !e.MaybeSent &&
+		(e.Class == otpevent.ClassRecipient || e.Class == "" && e.Stage == stageRcpt)
 }
 
 // Is makes errors.Is(err, ErrSend) true.

@@ -159,6 +159,7 @@ func ExampleRequest_device() {
 	challenge, _ := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
 	proven, _ := verifier.Check(ctx, challenge.ID, inbox.Code("bob@example.com"))
 
+	verifier.Send(ctx, otp.Request{To: "bob@example.com"}) // somebody asks, and again
 	_, err := verifier.Send(ctx, otp.Request{To: "bob@example.com"})
 	fmt.Println("a stranger:", errors.Is(err, otp.ErrLimited))
 	_, err = verifier.Send(ctx, otp.Request{To: "bob@example.com", Device: proven.Device})
@@ -516,16 +517,18 @@ func ExampleVerifier_Send() {
 	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
 
 	start := func(ctx context.Context, r *http.Request) error {
+		held := ""
+		if c, err := r.Cookie("challenge"); err == nil {
+			held = c.Value
+		}
 		challenge, err := verifier.Send(ctx, otp.Request{
 			To:     r.PostFormValue("email"),
 			Client: r.RemoteAddr, // behind a proxy: the address that your proxy reports
 			Locale: r.Header.Get("Accept-Language"),
+			Held:   []string{held}, // the ID that this visitor has already, if any
 		})
-		if challenge.ID == "" {
-			return err // no code was sent: show why, or log it
-		}
 		if err != nil {
-			log.Print(err)
+			return err // no mail was sent: show why
 		}
 		fmt.Println("sent to", challenge.Masked)
 		return nil

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/go-mailotp/otp/internal/ledger"
 )
 
 // A Generator makes codes and reads them back from what people type. If it also
@@ -56,7 +58,9 @@ const (
 // and ignores white space, dashes, minus signs, dots, underscores and invisible
 // marks anywhere. Input with any other character, another number of digits,
 // invalid UTF-8 or more than 64 bytes is not a code.
-func Digits(n int) Generator {
+func Digits(n int) Generator { return digitCodes(n) }
+
+func digitCodes(n int) codes {
 	return codes{name: "Digits", symbols: digitSymbols, n: n, least: 6, most: 12}
 }
 
@@ -67,14 +71,23 @@ func Digits(n int) Generator {
 //
 // Normalize works like that of [Digits], and also accepts lower-case and
 // full-width letters, O for 0, and I and L for 1.
-func Letters(n int) Generator {
+func Letters(n int) Generator { return letterCodes(n) }
+
+func letterCodes(n int) codes {
 	return codes{name: "Letters", symbols: letterSymbols, n: n, least: 5, most: maxSymbols}
 }
 
-// isDigits reports whether all codes of g are certain to be digits.
-func isDigits(g Generator) bool {
+// shapeOf returns what a ledger remembers of the generator of a code.
+func shapeOf(g Generator) ledger.Shape {
 	c, ok := g.(codes)
-	return ok && c.symbols == digitSymbols
+	switch {
+	case !ok:
+		return ledger.Custom
+	case c.symbols == digitSymbols:
+		return ledger.Digits
+	default:
+		return ledger.Letters
+	}
 }
 
 // codes is a generator of a fixed number of symbols of an alphabet.

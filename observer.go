@@ -3,8 +3,10 @@ package otp
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-mailotp/otp/internal/ledger"
@@ -31,8 +33,7 @@ func (f ObserverFunc) Observe(ctx context.Context, e Event) { f(ctx, e) }
 // Event is one thing that happened. It contains no secret and no whole address.
 // Fields that do not apply are zero. Domain, Masked and Locale are empty if no
 // challenge was found: in most events of kind Unknown and Failed, in UnknownKey
-// and ClockBack, and in Malformed for input that does not look like any kind of
-// code.
+// and ClockBack, and in Malformed for input of more than 64 bytes.
 type Event struct {
 	// Kind is what happened. Package otpevent lists the kinds.
 	Kind otpevent.Kind
@@ -45,7 +46,8 @@ type Event struct {
 	// Domain is the domain of the address.
 	Domain string
 	// AddressHash is a keyed hash of the address: equal for all its spellings,
-	// different under another index secret or namespace.
+	// different under another index secret or namespace. It is not the name of
+	// an entry of the store. [Verifier.AddressHash] returns it for an address.
 	AddressHash Hash
 	// ClientHash is a keyed hash of Request.Client.
 	ClientHash Hash
@@ -106,11 +108,11 @@ func (v *Verifier) observe(ctx context.Context, kind otpevent.Kind, key seal.Key
 
 // observeMore is observe with fields that do not follow from the challenge.
 func (v *Verifier) observeMore(ctx context.Context, kind otpevent.Kind, key seal.Key, c *ledger.Challenge, e Event) {
-	if v.core.observer == nil {
+	if v.core.quiet && !alarming(kind) {
 		return
 	}
 	e.Kind, e.Time, e.Purpose = kind, v.core.clock(), kindOf(v.purpose)
-	e.AddressHash, e.ClientHash = Hash(key), Hash(c.Client)
+	e.AddressHash, e.ClientHash = Hash(v.core.keys.EventHash(key)), Hash(v.core.keys.EventHash(c.Client))
 	to := Address{deliver: c.To}
 	e.Domain = to.Domain()
 	if e.Masked == "" {
@@ -136,9 +138,6 @@ func (v *Verifier) observeError(ctx context.Context, key seal.Key, c *ledger.Cha
 // observeErrorMasked is observeError for callers that already have the masked
 // address, which saves an allocation.
 func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledger.Challenge, err error, masked string) {
-	if v.core.observer == nil {
-		return
-	}
 	e := Event{Masked: masked}
 	kind := otpevent.Failed
 	// By value: an error of a store that wraps one of ours is a failure.
@@ -152,15 +151,13 @@ func (v *Verifier) observeErrorMasked(ctx context.Context, key seal.Key, c *ledg
 		kind = otpevent.Expired
 	case ErrExhausted:
 		kind = otpevent.Exhausted
-	case ErrEscalated:
-		kind = otpevent.Escalated
 	case ErrUnknown:
 		kind = otpevent.Unknown
 	case errClock:
 		kind = otpevent.ClockBack
 	default:
 		if limit, ok := err.(*LimitError); ok { //nolint:errorlint // by value, as said above
-			kind, e.RetryAfter = otpevent.Limited, limit.RetryAfter
+			kind, e.RetryAfter, e.Scope = otpevent.Limited, limit.RetryAfter, limit.Scope
 		} else {
 			e.Err = err
 		}
@@ -182,13 +179,13 @@ func MultiObserver(list ...Observer) Observer {
 // NewLogObserver returns an observer that writes each event to l, with masked
 // addresses: at level Error for problems that need attention (failures of the
 // system, clocks, secrets), at Warn for a mail that could not be sent and for a
-// switch to strong codes, and at Info for everything else. A nil l means
+// flood of strangers, and at Info for everything else. A nil l means
 // slog.Default() at the time of the event. The caller of Check waits for the
 // handler, so a handler that writes to a slow destination needs a buffer.
 //
 // The message is "otp " and the kind of the event. The attributes are purpose,
 // to (masked), address, client and challenge (hashes), message, locale, known,
-// strong, resend, guesses_left, age, retry_after and error; each is present
+// strong, resend, guesses_left, age, retry_after, scope and error; each is present
 // only where it applies. Durations are slog durations, which a JSON handler
 // writes as nanoseconds.
 func NewLogObserver(l *slog.Logger) Observer {
@@ -201,7 +198,7 @@ func NewLogObserver(l *slog.Logger) Observer {
 		switch e.Kind {
 		case otpevent.Failed, otpevent.ClockBack, otpevent.UnknownKey:
 			level = slog.LevelError
-		case otpevent.Escalated, otpevent.SendFailed:
+		case otpevent.SendFailed, otpevent.Crowded, otpevent.Evicted:
 			level = slog.LevelWarn
 		}
 		if to.Enabled(ctx, level) {
@@ -212,7 +209,7 @@ func NewLogObserver(l *slog.Logger) Observer {
 }
 
 // maxAttrs is the largest number of fields of an event that are logged.
-const maxAttrs = 14
+const maxAttrs = 15
 
 // attrs appends the fields of e that apply.
 func (e *Event) attrs(attrs []slog.Attr) []slog.Attr {
@@ -242,6 +239,7 @@ func (e *Event) attrs(attrs []slog.Attr) []slog.Attr {
 	if e.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
 	}
+	text("scope", e.Scope)
 	if e.Err != nil {
 		attrs = append(attrs, slog.String("error", e.Err.Error()))
 	}
@@ -252,4 +250,101 @@ func (e *Event) attrs(attrs []slog.Attr) []slog.Attr {
 func (e Event) LogValue() slog.Value {
 	attrs := append(make([]slog.Attr, 0, 1+maxAttrs), slog.String("kind", string(e.Kind)))
 	return slog.GroupValue(e.attrs(attrs)...)
+}
+
+// alarmGap is the shortest time between two log lines about one kind of event.
+const alarmGap = time.Minute
+
+// alarmObserver is the observer of verifiers without Options.Observer: it logs
+// what an operator must see even if nobody set up anything.
+type alarmObserver struct {
+	alarms [alarmKinds]alarm
+}
+
+// newAlarmObserver returns an observer that logs the kinds that are alarming to
+// slog.Default(), in the form of [NewLogObserver] and at most one line a minute
+// for each kind, by the times of the events. The attribute count is the number
+// of events of that kind since the last line.
+//
+// It is safe for concurrent use and starts no goroutine, so what happened after
+// the last line is counted only once it happens again.
+func newAlarmObserver() Observer { return new(alarmObserver) }
+
+// alarming reports whether newAlarmObserver logs events of a kind.
+func alarming(kind otpevent.Kind) bool { return alarmOf(kind) >= 0 }
+
+const alarmKinds = 6
+
+// alarmOf returns the place of a kind in alarmObserver, or -1.
+func alarmOf(kind otpevent.Kind) int {
+	switch kind {
+	case otpevent.Failed:
+		return 0
+	case otpevent.UnknownKey:
+		return 1
+	case otpevent.ClockBack:
+		return 2
+	case otpevent.SendFailed:
+		return 3
+	case otpevent.Crowded:
+		return 4
+	case otpevent.Evicted:
+		return 5
+	}
+	return -1
+}
+
+// Observe logs the event, or counts it, or ignores it.
+func (o *alarmObserver) Observe(ctx context.Context, e Event) {
+	i := alarmOf(e.Kind)
+	if i < 0 {
+		return
+	}
+	// Anybody can type an address that does not exist, or hang up. If that was
+	// logged, it would use up the minute of the failure that stops all mail.
+	if failed, ok := errors.AsType[*SendError](e.Err); ok && failed.RefusedRecipient() {
+		return
+	}
+	if e.Kind == otpevent.Failed && errors.Is(e.Err, context.Canceled) {
+		return
+	}
+	if count := o.alarms[i].due(e.Time); count > 0 {
+		logAlarm(ctx, e, count)
+	}
+}
+
+// alarm counts the events of one kind.
+type alarm struct {
+	mu      sync.Mutex
+	last    time.Time // of the last line
+	waiting int       // events since then
+}
+
+// due counts an event and returns 0, or, if it is time for a line, the number
+// of events that the line stands for.
+func (a *alarm) due(now time.Time) (count int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting++
+	// Concurrent events may come a little out of order. If the clock was set
+	// back by more, the rest of the old minute could last for years.
+	if since := now.Sub(a.last); since > -alarmGap && since < alarmGap {
+		return 0
+	}
+	count, a.waiting, a.last = a.waiting, 0, now
+	return count
+}
+
+// logAlarm is not part of Observe so that events that are not logged are not
+// moved to the heap.
+func logAlarm(ctx context.Context, e Event, count int) {
+	level := slog.LevelError
+	switch e.Kind {
+	case otpevent.SendFailed, otpevent.Crowded, otpevent.Evicted:
+		level = slog.LevelWarn
+	}
+	if to := slog.Default(); to.Enabled(ctx, level) {
+		var room [maxAttrs + 1]slog.Attr
+		to.LogAttrs(ctx, level, "otp "+string(e.Kind), append(e.attrs(room[:0]), slog.Int("count", count))...)
+	}
 }

@@ -5,7 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,12 +163,27 @@ func TestEvent_challenge(t *testing.T) {
 	require.Equal(t, otpevent.Malformed, malformed.Kind)
 	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
 	require.Equal(t, sent.AddressHash, malformed.AddressHash)
+	require.Equal(t, 5, malformed.GuessesLeft)
+
+	_, err = r.Check(ctx, c.ID, strings.Repeat("x", 65)) // decided without the store
+	require.ErrorIs(t, err, otp.ErrMalformed)
+	malformed = r.events[3]
+	require.Equal(t, sent.ChallengeHash, malformed.ChallengeHash)
 	require.Zero(t, malformed.GuessesLeft)
 	require.Zero(t, malformed.Age)
 
+	// J8: a program finds the events of a person, but not the entry of the store.
+	hash, err := r.AddressHash("Bob+tag@example.com")
+	require.NoError(t, err)
+	require.Equal(t, sent.AddressHash, hash)
+	require.NotEqual(t, keyOf(t, c.ID), hash.String())
+	_, err = r.AddressHash("bob")
+	require.ErrorIs(t, err, otp.ErrAddress)
+
 	_, err = r.Send(ctx, otp.Request{To: bob})
 	require.ErrorIs(t, err, otp.ErrLimited)
-	limited := r.events[4]
+	limited := r.events[5]
+	require.Equal(t, "address", limited.Scope)
 	require.Equal(t, otpevent.Limited, limited.Kind)
 	require.Zero(t, limited.ChallengeHash, "nobody will hear of it")
 	require.Zero(t, limited.GuessesLeft)
@@ -219,4 +238,162 @@ func TestObserver_allocations(t *testing.T) {
 	with := allocations(otp.ObserverFunc(func(_ context.Context, e otp.Event) { last = e }))
 	require.Equal(t, otpevent.Wrong, last.Kind)
 	require.Equal(t, allocations(nil), with)
+}
+
+var alarmStart = time.Unix(1_800_000_000, 0)
+
+// alarmLog makes the default logger write to a buffer until the test ends, and
+// returns a function that takes what it wrote.
+func alarmLog(t *testing.T) (lines func() []map[string]any) {
+	old := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(old) })
+	var out bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&out, nil)))
+	return func() (all []map[string]any) {
+		for line := range bytes.Lines(out.Bytes()) {
+			var v map[string]any
+			require.NoError(t, json.Unmarshal(line, &v))
+			all = append(all, v)
+		}
+		out.Reset()
+		return all
+	}
+}
+
+// The first event of a kind is logged at once, and further ones once a minute,
+// with the number of events that the line stands for.
+func TestAlarms_onceAMinute(t *testing.T) {
+	lines := alarmLog(t)
+	o := otp.NewAlarmObserver()
+	at := func(after time.Duration, kind otpevent.Kind) []map[string]any {
+		o.Observe(t.Context(), otp.Event{Kind: kind, Time: alarmStart.Add(after), Purpose: "login", Err: errors.New("store down")})
+		return lines()
+	}
+	for kind, level := range map[otpevent.Kind]string{
+		otpevent.Failed: "ERROR", otpevent.UnknownKey: "ERROR", otpevent.ClockBack: "ERROR",
+		otpevent.SendFailed: "WARN", otpevent.Crowded: "WARN", otpevent.Evicted: "WARN",
+	} {
+		require.True(t, otp.Alarming(kind), kind)
+		first := at(0, kind)
+		require.Len(t, first, 1, kind)
+		delete(first[0], "time")
+		require.Equal(t, map[string]any{"level": level, "msg": "otp " + string(kind), "purpose": "login", "error": "store down", "count": 1.0}, first[0])
+		for range 4 {
+			require.Empty(t, at(time.Second, kind), kind)
+		}
+		require.Empty(t, at(otp.AlarmGap-1, kind), kind)
+		next := at(otp.AlarmGap, kind)
+		require.Len(t, next, 1, kind)
+		require.Equal(t, 6.0, next[0]["count"], kind)
+		require.Empty(t, at(2*otp.AlarmGap-1, kind), kind)
+		require.Equal(t, 2.0, at(time.Hour, kind)[0]["count"], "counted from the last line on")
+	}
+}
+
+// What people do is not an alarm, and neither is an address that does not
+// exist: it must not use up the minute of a failure that concerns all mail.
+func TestAlarms_quiet(t *testing.T) {
+	lines := alarmLog(t)
+	o := otp.NewAlarmObserver()
+	for _, kind := range []otpevent.Kind{
+		otpevent.Asked, otpevent.Limited, otpevent.Sent, otpevent.Decoy, otpevent.Verified, otpevent.Wrong, otpevent.Malformed,
+		otpevent.Expired, otpevent.Exhausted, otpevent.Unknown, otpevent.Revoked, otpevent.Forgotten, "of a later version", "",
+	} {
+		require.False(t, otp.Alarming(kind), kind)
+		o.Observe(t.Context(), otp.Event{Kind: kind, Time: alarmStart, Err: errors.New("no")})
+	}
+	o.Observe(t.Context(), otp.Event{Kind: otpevent.SendFailed, Time: alarmStart, Err: &otp.SendError{Stage: "rcpt", Class: otpevent.ClassRecipient, Err: errors.New("550 5.1.1 no such user")}})
+	require.Empty(t, lines())
+	o.Observe(t.Context(), otp.Event{Kind: otpevent.SendFailed, Time: alarmStart, Err: &otp.SendError{Stage: "auth", Class: otpevent.ClassUs, Err: errors.New("535 5.7.8 no")}})
+	all := lines()
+	require.Len(t, all, 1)
+	require.Equal(t, 1.0, all[0]["count"])
+}
+
+// Times of concurrent events that are a little out of order make no second
+// line. A clock that was set back does not silence the log for years.
+func TestAlarms_clock(t *testing.T) {
+	lines := alarmLog(t)
+	o := otp.NewAlarmObserver()
+	for _, step := range []struct {
+		at   time.Duration
+		want int
+	}{{0, 1}, {-time.Second, 0}, {1 - otp.AlarmGap, 0}, {-otp.AlarmGap, 1}, {-24 * time.Hour, 1}, {-24*time.Hour + time.Second, 0}, {0, 1}} {
+		o.Observe(t.Context(), otp.Event{Kind: otpevent.ClockBack, Time: alarmStart.Add(step.at)})
+		require.Len(t, lines(), step.want, step.at)
+	}
+}
+
+// Failures that stop all mail are one line at the default logger of the moment,
+// without a code or an address. J9
+func TestAlarms_masked(t *testing.T) {
+	for _, reply := range []*otp.SendError{
+		{Temporary: true, Stage: "auth", Class: otpevent.ClassUs, Err: errors.New("535 5.7.8 authentication failed")},
+		{Stage: "mail", Class: otpevent.ClassUs, Err: errors.New("554 5.7.1 relay access denied")},
+		{Stage: "mail", Class: otpevent.ClassUs, Err: errors.New("550 5.7.60 client does not have permissions to send as this sender")},
+	} {
+		lines := alarmLog(t)
+		var codes []string
+		v, err := otp.NewVerifier(otp.NewMemoryStore(nil), otp.SenderFunc(func(_ context.Context, m otp.Message) error {
+			codes = append(codes, m.Code)
+			failed := *reply
+			failed.Err = fmt.Errorf("%w for <%v> (%s)", reply.Err, m.To.String(), m.Code)
+			return &failed
+		}), &otp.Options{Now: func() time.Time { return alarmStart }})
+		require.NoError(t, err)
+		for n := range 20 {
+			v.Send(t.Context(), otp.Request{To: fmt.Sprintf("person%d@example.com", n), Client: fmt.Sprint("192.0.2.", n)})
+		}
+		require.Len(t, codes, 20)
+		all := lines()
+		require.Len(t, all, 1)
+		require.Equal(t, "otp send_failed", all[0]["msg"])
+		require.Equal(t, "p***@example.com", all[0]["to"])
+		require.Contains(t, all[0]["error"], reply.Err.Error())
+		text := fmt.Sprint(all)
+		for _, secret := range append(codes, "person", "192.0.2") {
+			require.NotContains(t, text, secret)
+		}
+	}
+}
+
+// However many goroutines fail at once, there is one line, and none of the
+// failures is missing from the next one.
+func TestAlarms_concurrent(t *testing.T) {
+	lines := alarmLog(t)
+	o := otp.NewAlarmObserver()
+	for minute := range time.Duration(3) {
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				o.Observe(t.Context(), otp.Event{Kind: otpevent.Failed, Time: alarmStart.Add(minute * otp.AlarmGap), Err: errors.New("store down")})
+			})
+		}
+		wg.Wait()
+	}
+	var counts []any
+	for _, l := range lines() {
+		counts = append(counts, l["count"])
+	}
+	require.Equal(t, []any{1.0, 50.0, 50.0}, counts)
+}
+
+// Observe runs while somebody waits for Check: it allocates nothing unless it
+// logs.
+func TestAlarms_allocations(t *testing.T) {
+	if testkit.RaceDetector() {
+		t.Skip("the race detector changes what is allocated")
+	}
+	old := slog.Default()
+	defer slog.SetDefault(old)
+	slog.SetDefault(slog.New(slog.NewJSONHandler(io.Discard, nil)))
+	o := otp.NewAlarmObserver()
+	for _, e := range []otp.Event{
+		{Kind: otpevent.Verified, Time: alarmStart, Purpose: "login"},
+		{Kind: otpevent.Failed, Time: alarmStart, Err: errors.New("store down")},
+		{Kind: otpevent.SendFailed, Time: alarmStart, Err: &otp.SendError{Stage: "auth"}},
+	} {
+		o.Observe(t.Context(), e)
+		require.Zero(t, testing.AllocsPerRun(100, func() { o.Observe(t.Context(), e) }), e.Kind)
+	}
 }

@@ -70,20 +70,31 @@ type Options struct {
 
 	// Sends limits the mails to an address, over all its spellings and
 	// purposes, separately for strangers and for known devices (see
-	// Request.Device). N is 1 to 100, and Per is at most 24 hours. In addition,
-	// strangers and known devices can each have at most 12 valid codes for an
-	// address at once. Default: 1 in 60 seconds, 5 in an hour, 10 in 24 hours.
+	// Request.Device). A mail counts a little longer if Per is more than a
+	// minute: until the next multiple of Per/12 of Unix time, so that the time
+	// when service begins again does not tell when somebody else asked. A mail
+	// whose code was typed in correctly no longer counts in limits of up to a
+	// minute. N is 1 to 100, and Per is at most 24 hours. In addition, strangers
+	// and known devices can each have at most 12 valid codes for an address at
+	// once, fewer if they carry large Vars. Default: 1 in 60 seconds, 5 in an
+	// hour, 10 in 24 hours.
 	Sends []Limit
 
 	// WrongGuesses limits the wrong short codes for an address, separately for
-	// strangers and for known devices. When a limit is reached, only strong
-	// codes are accepted. A correct code does not reset the count. N is 1 to
-	// 100, and Per is at most 30 days. Default: 10 in 24 hours, 30 in 30 days.
+	// strangers and for known devices. A short challenge reserves its guesses
+	// when it is opened, so nobody else can use them up; when less than two are
+	// free, strong codes are mailed. A code that lives more than an hour leaves
+	// half of them to others. A correct code drops the wrong guesses of its own
+	// challenge, which were typos, and no others. N is 1 to 100, and Per is at
+	// most 30 days. Default: 10 in 24 hours, 30 in 30 days.
 	WrongGuesses []Limit
 
 	// ClientStarts limits the challenges that one client may open as a
-	// stranger; known devices are not counted. N is 1 to 100, and Per is at
-	// most an hour. Default: 10 a minute, 60 an hour.
+	// stranger; known devices are not counted, and neither are starts that
+	// another limit refused. Starts are counted in steps of 5 seconds (5 minutes
+	// if Per is more than a minute), so a start may count that much longer. N is
+	// 1 to 10,000, and Per is at most an hour. A school or an office behind one
+	// address needs more than the default. Default: 30 a minute, 300 an hour.
 	ClientStarts []Limit
 
 	// StrangerStarts limits the challenges that all strangers together may open
@@ -110,11 +121,16 @@ type Options struct {
 	ParseAddress func(string) (Address, error)
 
 	// Observer receives every event; see [MultiObserver] for several. Default:
-	// nil, no observer.
+	// nil; then what an operator must see goes to slog.Default(), masked, at most
+	// one line a minute for each kind, with the number of events that it stands
+	// for: mails that failed, except to addresses that do not exist, failures of
+	// the system, unknown secrets, clocks that are behind, and a flood of
+	// strangers (the kinds SendFailed, Failed, UnknownKey, ClockBack, Crowded and
+	// Evicted of package otpevent).
 	Observer Observer
 
 	// Span is called at the beginning of each call of a Verifier, for traces.
-	// The operation is "send", "resend", "check", "status" or "forget". The
+	// The operation is "send", "resend", "check", "status", "revoke" or "forget". The
 	// returned context is passed to store, sender and Admit; the returned
 	// function, which must not be nil, is called at the end with the error that
 	// the call returns. Any number of goroutines may call both at once.
@@ -140,7 +156,7 @@ type PurposeOptions struct {
 
 // Limit allows N events in any span of length Per.
 type Limit struct {
-	// N is the number of events, 1 to 100.
+	// N is the number of events, at least 1.
 	N int
 	// Per is the length of the span, at least a millisecond.
 	Per time.Duration
@@ -164,22 +180,25 @@ func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 
 // core is a checked configuration, shared by the verifiers of all purposes.
 type core struct {
-	store    Store
-	sender   Sender
-	keys     *seal.Keyring
-	rules    ledger.Rules
-	starts   []ledger.Limit
-	guesses  int
-	standard PurposeOptions // of kinds not in purposes
-	purposes map[string]PurposeOptions
-	strong   Generator
-	admit    func(context.Context, Address) (bool, error)
-	parse    func(string) (Address, error)
-	ownParse bool     // parse is ParseEmail, which accepts what it returns
-	cache    *cache   // nil over a MemoryStore, which is as fast
-	observer Observer // or nil
-	span     func(context.Context, string) (context.Context, func(error))
-	clock    func() time.Time
+	store     Store
+	sender    Sender
+	keys      *seal.Keyring
+	rules     ledger.Rules
+	starts    []ledger.Limit
+	guesses   int
+	standard  PurposeOptions // of kinds not in purposes
+	purposes  map[string]PurposeOptions
+	strong    Generator
+	admit     func(context.Context, Address) (bool, error)
+	parse     func(string) (Address, error)
+	ownParse  bool         // parse is ParseEmail, which accepts what it returns
+	cache     *cache       // nil over a MemoryStore, which is as fast
+	memory    *MemoryStore // nil over any other store
+	observer  Observer
+	quiet     bool // the observer is the default one, which ignores most events
+	span      func(context.Context, string) (context.Context, func(error))
+	clock     func() time.Time
+	strangers strangers // nil for no limit
 }
 
 // newCore fills in the defaults and validates the options. It is the only place
@@ -210,7 +229,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		c.clock = time.Now
 	}
 	if isNil(c.observer) {
-		c.observer = nil
+		c.observer, c.quiet = newAlarmObserver(), true
 	}
 	if c.guesses < 1 || c.guesses > 10 {
 		return nil, fmt.Errorf("otp: Options.Guesses: %d, want 1 to 10", o.Guesses)
@@ -239,25 +258,57 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		c.purposes[kind] = p
 	}
 	var err error
-	if c.rules.Sends, err = limits("Sends", o.Sends, ledger.KeepSends,
+	if c.rules.Sends, err = limits("Sends", o.Sends, ledger.MaxEvents, ledger.LongestSends,
 		Limit{1, time.Minute}, Limit{5, time.Hour}, Limit{10, 24 * time.Hour}); err != nil {
 		return nil, err
 	}
-	if c.rules.Wrong, err = limits("WrongGuesses", o.WrongGuesses, ledger.KeepWrong,
+	if c.rules.Wrong, err = limits("WrongGuesses", o.WrongGuesses, ledger.MaxEvents, ledger.LongestWrong,
 		Limit{10, 24 * time.Hour}, Limit{30, 30 * 24 * time.Hour}); err != nil {
 		return nil, err
 	}
-	if c.starts, err = limits("ClientStarts", o.ClientStarts, ledger.KeepStarts,
-		Limit{10, time.Minute}, Limit{60, time.Hour}); err != nil {
+	if c.starts, err = limits("ClientStarts", o.ClientStarts, maxStarts, ledger.LongestStarts,
+		Limit{30, time.Minute}, Limit{300, time.Hour}); err != nil {
 		return nil, err
 	}
 	if c.keys, err = newKeyring(store, &o); err != nil {
 		return nil, err
 	}
-	if _, ok := store.(*MemoryStore); !ok {
+	strangers, err := limits("StrangerStarts", o.StrangerStarts, maxStrangerStarts, 30*24*time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	if len(strangers) > 0 {
+		c.strangers = ceiling{ledger.NewCeiling(strangers), c.clock}
+	}
+	if memory, ok := store.(*MemoryStore); ok {
+		c.useMemory(memory)
+	} else {
 		c.cache = newCache()
 	}
 	return c, nil
+}
+
+// fewStrangers is a ceiling over strangers that an ordinary service may reach.
+const fewStrangers = 1000
+
+// useMemory makes the store keep what codes of the longest TTL need, and, unless
+// Options.StrangerStarts says otherwise, leaves three quarters of it to known
+// devices and to clients.
+func (c *core) useMemory(s *MemoryStore) {
+	longest := c.standard.TTL
+	for _, p := range c.purposes {
+		longest = max(longest, p.TTL)
+	}
+	s.keepAtLeast(longest)
+	c.memory = s
+	if c.strangers != nil {
+		return
+	}
+	c.strangers = s
+	if n, per := s.strangerLimit(); n < fewStrangers {
+		slog.Warn("otp: this MemoryStore lets strangers open few codes; raise MemoryOptions.MaxEntries for production",
+			"codes", n, "in", per)
+	}
 }
 
 func newKeyring(store Store, o *Options) (*seal.Keyring, error) {
@@ -276,16 +327,16 @@ func newKeyring(store Store, o *Options) (*seal.Keyring, error) {
 	return seal.New(secrets, index, o.Namespace)
 }
 
-// limits validates a list of limits and converts it; longest is how long its
-// events are kept.
-func limits(field string, list []Limit, longest time.Duration, standard ...Limit) ([]ledger.Limit, error) {
+// limits validates a list of limits and converts it; most is the largest N, and
+// longest the longest Per.
+func limits(field string, list []Limit, most int, longest time.Duration, standard ...Limit) ([]ledger.Limit, error) {
 	if len(list) == 0 {
 		list = standard
 	}
 	out := make([]ledger.Limit, len(list))
 	for i, l := range list {
-		if l.N < 1 || l.N > ledger.MaxEvents || l.Per < time.Millisecond || l.Per > longest {
-			return nil, fmt.Errorf("otp: Options.%s: %d in %v, want 1 to %d in at most %v", field, l.N, l.Per, ledger.MaxEvents, longest)
+		if l.N < 1 || l.N > most || l.Per < time.Millisecond || l.Per > longest {
+			return nil, fmt.Errorf("otp: Options.%s: %d in %v, want 1 to %d in at most %v", field, l.N, l.Per, most, longest)
 		}
 		out[i] = ledger.Limit(l)
 	}
@@ -313,6 +364,9 @@ const (
 	maxLocale  = 35  // bytes
 	maxVars    = 512 // bytes, names and values together
 	maxClient  = 128 // bytes
+
+	maxStarts         = 10_000     // the largest N of ClientStarts
+	maxStrangerStarts = 10_000_000 // the largest N of StrangerStarts
 )
 
 // checkGenerator makes a trial code, to find problems at start-up.

@@ -174,28 +174,55 @@ func TestDefaults_sends(t *testing.T) {
 			starts++
 		}
 		if i == 60 {
-			require.Equal(t, 10, starts)
+			require.Equal(t, 30, starts)
 		}
 		r.clock.Add(time.Second)
 	}
-	require.Equal(t, 60, starts)
+	require.Equal(t, 300, starts)
 }
 
-// ResendAt and RetryAfter say exactly when.
+// R16, 19, J2: service begins again at multiples of five minutes and of two
+// hours, told waits are whole minutes and never short of it, and both are the
+// same whoever asked before, anywhere in the step.
 func TestLimits_sayWhen(t *testing.T) {
-	r := newRig(t, otp.Options{})
-	for range 12 {
-		ch, err := r.Send(ctx, otp.Request{To: bob})
-		require.NoError(t, err)
-		wait := ch.ResendAt.Sub(r.clock.Now())
-		_, err = r.Send(ctx, otp.Request{To: bob})
+	for _, offset := range []time.Duration{0, time.Millisecond, 61 * time.Second, 4*time.Minute + 59*time.Second + 999*time.Millisecond} {
+		r := newRig(t, otp.Options{})
+		start := r.clock.Now()
+		r.clock.Add(offset)
 		var limit *otp.LimitError
-		require.ErrorAs(t, err, &limit)
-		require.Equal(t, wait, limit.RetryAfter)
-		r.clock.Add(wait - time.Millisecond)
-		_, err = r.Send(ctx, otp.Request{To: bob})
-		require.ErrorAs(t, err, &limit)
-		require.Equal(t, time.Millisecond, limit.RetryAfter)
-		r.clock.Add(time.Millisecond)
+		var served []time.Duration
+		for range 11 {
+			for {
+				_, err := r.Send(ctx, otp.Request{To: bob})
+				if err == nil {
+					break
+				}
+				require.ErrorAs(t, err, &limit)
+				require.Zero(t, limit.RetryAfter%time.Minute)
+				require.Equal(t, "address", limit.Scope)
+				told := r.clock.Now().Add(limit.RetryAfter)
+				r.clock.Add(time.Second - time.Duration(r.clock.Now().Nanosecond())) // poll each second
+				_, err = r.Send(ctx, otp.Request{To: bob})
+				for ; err != nil; _, err = r.Send(ctx, otp.Request{To: bob}) {
+					require.ErrorAs(t, err, &limit)
+					require.Zero(t, limit.RetryAfter%time.Minute)
+					r.clock.Add(time.Second)
+				}
+				require.False(t, r.clock.Now().After(told), "the wait that was told is enough")
+				break
+			}
+			served = append(served, r.clock.Now().Sub(start).Truncate(time.Second))
+			r.clock.Add(time.Minute)
+		}
+		step := time.Hour
+		if offset > 0 {
+			step += 5 * time.Minute
+		}
+		require.Equal(t, step, served[5], "%v", offset)
+		day := 24 * time.Hour
+		if offset > 0 {
+			day += 2 * time.Hour
+		}
+		require.Equal(t, day, served[10], "%v", offset)
 	}
 }

@@ -7,7 +7,9 @@
 //	...
 //	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
 //	...
-//	challenge, err := verifier.Send(ctx, otp.Request{To: r.FormValue("email"), Client: r.RemoteAddr})
+//	challenge, err := verifier.Send(ctx, otp.Request{
+//		To: r.FormValue("email"), Client: r.RemoteAddr, Held: []string{id}, // what this visitor holds already
+//	})
 //	// Keep challenge.ID in a cookie or the session of this visitor. Then:
 //	challenge, err = verifier.Check(ctx, id, r.FormValue("code"))
 //	if err == nil {
@@ -22,17 +24,18 @@
 // agree to within a minute, a code is accepted at most once, only for the
 // purpose and the [Challenge] it was made for, and only before it expires.
 // Nobody gets more verdicts than the budgets of [Options] allow: not by sending
-// requests in parallel, by resending, by restarting, or by breaking the store.
-// When anything fails, the answer is "not verified".
+// requests in parallel, by resending, by restarting, or by making the store
+// fail. When anything fails, the answer is "not verified".
 //
 // A guess needs the challenge's ID, which only the visitor who asked for the code
-// holds, so strangers who know an address cannot answer its owner's code. An
-// attacker who opens challenges for the address gets ten wrong guesses a day.
-// After that its short codes stop working, including a live one, and strong codes
-// of 68 bits are mailed, so guessing locks nobody out. Requests for mail can: all
-// strangers together get ten mails a day for each address. Known devices, which
-// have passed a code for the address before, have a separate budget. Put a
-// CAPTCHA before Send if strangers are a problem.
+// holds, so strangers who know an address cannot answer its owner's code. They
+// cannot end it either: each short code reserves its guesses when it is opened.
+// An attacker who opens challenges for the address gets ten wrong guesses a day;
+// when they are spent or reserved, new codes are strong ones of 68 bits, so
+// guessing locks nobody out. Requests for mail can: all strangers together get
+// ten mails a day for each address. Known devices, which have passed a code for
+// the address before, have a separate budget. Put a CAPTCHA before Send if
+// strangers are a problem.
 //
 // Everything in the store is sealed with AES-256-GCM: without the secret it
 // reveals no address, code, purpose or time.
@@ -52,9 +55,9 @@
 // # Errors
 //
 // Errors that a visitor can cause are sentinels for [errors.Is]: [ErrAddress],
-// [ErrMalformed], [ErrCode], [ErrExpired], [ErrExhausted], [ErrEscalated],
-// [ErrUnknown], [ErrLimited] and [ErrSend]. [NeedsResend] reports when to offer
-// a new code. Every other error is a failure of the system. No error text
+// [ErrMalformed], [ErrCode], [ErrExpired], [ErrExhausted], [ErrUnknown],
+// [ErrLimited] and [ErrSend]. [NeedsResend] reports when to offer a new code.
+// Every other error is a failure of the system. No error text
 // contains a code, a secret, a challenge ID or a whole address.
 //
 // # Time
@@ -106,7 +109,7 @@ type Challenge struct {
 	Vars map[string]string `json:"vars,omitempty"`
 
 	// Strong means that this is a strong code: a longer one, which is mailed
-	// after too many wrong guesses at the address.
+	// when too many guesses at the address were made or are reserved.
 	Strong bool `json:"strong"`
 
 	// KnownDevice means that the challenge draws on the budget of known
@@ -114,7 +117,8 @@ type Challenge struct {
 	KnownDevice bool `json:"known_device"`
 
 	// Letters means that the code may contain letters, or comes from a custom
-	// Generator: show a keyboard that has them.
+	// Generator: show a keyboard that has them. It says what was mailed,
+	// whatever Generator the verifier has now.
 	Letters bool `json:"letters"`
 
 	// SentAt is when the challenge was opened.
@@ -123,17 +127,19 @@ type Challenge struct {
 	// ExpiresAt is when the code expires.
 	ExpiresAt time.Time `json:"expires_at"`
 
-	// ResendAt is the earliest time at which another mail may be sent; it may
-	// be in the past.
+	// ResendAt is when this challenge's own newest mail allows another one; it
+	// may be in the past. It does not show what others did, so a Resend after it
+	// may still be refused.
 	ResendAt time.Time `json:"resend_at"`
 
-	// GuessesLeft is how many guesses the challenge still accepts.
+	// GuessesLeft is how many guesses the challenge still accepts. Only guesses
+	// at this challenge change it.
 	GuessesLeft int `json:"guesses_left"`
 
 	// Device is a token to keep on this device and pass as Request.Device next
-	// time. It is valid for 180 days. Only a successful Check sets it. It
-	// selects the separate budget of known devices for this address and proves
-	// nothing else.
+	// time. It is valid for 180 days, or until [Verifier.RevokeDevices]. Only a
+	// successful Check sets it. It selects the separate budget of known devices
+	// for this address and proves nothing else.
 	Device string `json:"device,omitempty"`
 }
 
@@ -167,7 +173,7 @@ type Request struct {
 	// header. Invalid parts are ignored. Default: empty, the sender's default.
 	Locale string
 
-	// Client is who asks: an IP address (counted as /32 or /64), IP:port, or a
+	// Client is who asks: an IP address (counted as /32 or /56), IP:port, or a
 	// name for a device or app of at most 128 bytes; a longer one is an error.
 	// Only a keyed hash of it is kept. Do not take it from a header that the
 	// client can set. Default: empty, no budget for clients.
@@ -179,11 +185,11 @@ type Request struct {
 	// a stranger. Default: empty, a stranger.
 	Device string
 
-	// Proven means that the app already knows that this person owns To, for
-	// example because somebody who is signed in confirms a payment. Such a
-	// request uses the budget of known devices. Never set it for the new
-	// address in a change of address: that would let others spend its owner's
-	// budget.
+	// Proven means that the app already knows that this person owns To: somebody
+	// who is signed in confirms a payment, or the password was right and the
+	// code is the second step. Such a request uses the budget of known devices.
+	// Never set it for the new address in a change of address: that would let
+	// others spend its owner's budget.
 	Proven bool
 
 	// Held are the IDs of challenges that this visitor holds already, from the

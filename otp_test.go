@@ -390,14 +390,22 @@ func TestCheck_leadingZeros(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// B7: what cannot be a code or an ID costs no store work.
+// B7: what is too long for a code, and what is no ID, costs no store work. Any
+// other input costs a load.
 func TestCheck_refusedWithoutStore(t *testing.T) {
 	c := testkit.NewClock()
 	store := &countingStore{Store: otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})}
 	r := newRigOn(t, otp.Options{}, c, store)
 	ch, code := r.ask(otp.Request{To: bob})
 	before := store.calls()
-	for _, input := range []string{strings.Repeat("1", 1<<20), "12345", "abc", strings.Repeat(" ", 60) + code} {
+	for _, input := range []string{"12345", "abc", strings.Repeat(" ", 57) + code + "0"} {
+		got, err := r.Check(ctx, ch.ID, input)
+		require.ErrorIs(t, err, otp.ErrMalformed)
+		require.Equal(t, ch, got)
+	}
+	require.Equal(t, [2]int{before[0] + 3, before[1]}, store.calls())
+	before = store.calls()
+	for _, input := range []string{strings.Repeat("1", 1<<20), strings.Repeat(" ", 59) + code} {
 		got, err := r.Check(ctx, ch.ID, input)
 		require.ErrorIs(t, err, otp.ErrMalformed)
 		require.Zero(t, got)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/text/language"
@@ -19,37 +20,49 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// checkRequest validates a request and begins its challenge.
-func (v *Verifier) checkRequest(r Request) (to Address, c ledger.Challenge, err error) {
+// request validates a request and prepares its sending. (A function that returned
+// a new sending would move it to the heap.)
+func (s *sending) request(r Request) error {
+	v := s.v
 	if err := checkPurpose(v.purpose); err != nil {
-		return to, c, err
+		return err
 	}
-	if to, err = v.parse(r.To); err != nil {
-		return to, c, err
+	to, err := v.parse(r.To)
+	if err != nil {
+		return err
 	}
 	if !v.core.ownParse {
 		if back, err := v.core.parse(to.deliver); err != nil || back != to || to == (Address{}) {
-			return to, c, errors.New("otp: Options.ParseAddress: must accept the String of an Address that it returned, and return the same Address")
+			return errors.New("otp: Options.ParseAddress: must accept the String of an Address that it returned, and return the same Address")
 		}
 	}
 	size := 0
 	for name, value := range r.Vars {
 		size += len(name) + len(value)
 		if !plainText(name) || !plainText(value) {
-			return to, c, errors.New("otp: Request.Vars: contains control characters or invalid UTF-8")
+			return errors.New("otp: Request.Vars: contains control characters or invalid UTF-8")
 		}
 	}
 	if size > maxVars {
-		return to, c, fmt.Errorf("otp: Request.Vars: %d bytes, want at most %d", size, maxVars)
+		return fmt.Errorf("otp: Request.Vars: %d bytes, want at most %d", size, maxVars)
 	}
 	if len(r.Client) > maxClient {
-		return to, c, fmt.Errorf("otp: Request.Client: %d bytes, want at most %d", len(r.Client), maxClient)
+		return fmt.Errorf("otp: Request.Client: %d bytes, want at most %d", len(r.Client), maxClient)
 	}
-	c = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars}
+	s.key, s.to, s.absent, s.proven = v.core.keys.AddressKey(to.throttle), to, isNew, r.Proven
+	s.want = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars}
 	if r.Client != "" {
-		c.Client = v.core.keys.ClientKey(clientName(r.Client))
+		s.want.Client = v.core.keys.ClientKey(clientName(r.Client))
 	}
-	return to, c, nil
+	if !r.Proven {
+		s.want.Device = v.deviceIssued(r.Device, s.key, to)
+	}
+	for _, id := range r.Held[:min(len(r.Held), maxHeld)] {
+		if key, nonce, ok := v.core.keys.ParseID(id); ok && key == s.key {
+			s.held = append(s.held, heldID{id, nonce})
+		}
+	}
+	return nil
 }
 
 // parse calls Options.ParseAddress. Its errors become ErrAddress and do not
@@ -66,76 +79,210 @@ func (v *Verifier) parse(typed string) (Address, error) {
 	return Address{}, fmt.Errorf("%w: %w", ErrAddress, &safetext.Error{Text: text, Err: err})
 }
 
-// opening is a challenge that is about to be opened.
-type opening struct {
-	v         *Verifier
-	challenge ledger.Challenge
-	replaces  *[16]byte // the challenge that must still exist, nil for none
-	id        string
+// sending is one Send or Resend on its way to the mail. Its decide is called
+// again after a lost race, so what must happen once is kept here.
+type sending struct {
+	v      *Verifier
+	key    seal.Key
+	to     Address
+	absent missing
+	want   ledger.Challenge // what a Send asks for
+	proven bool
+	held   []heldID
+	resent *resent // the challenge to resend, nil for a Send
+
+	c      ledger.Challenge // what is mailed
+	view   Challenge        // what the visitor sees of it
+	opened bool             // by this call: not a resend of the same code
+
+	id        string // of a new challenge
+	nonce     [16]byte
+	reference string
 	codes     [2]string // short and strong, generated when first needed
-	view      Challenge
-	reserved  ledger.Ms // when the send was reserved
+
+	asked    bool      // the event was emitted
+	loaded   bool      // a Resend has seen what the store holds, and not only what is remembered
+	charged  bool      // the start of a stranger was charged
+	answered bool      // Admit was asked
+	admitted bool      // what it said
+	refused  error     // what refused the start of a new challenge
+	counted  bool      // among the starts of all strangers
+	start    ledger.Ms // the time of that start
 }
 
-// openChallenge opens a challenge and mails its code. If replaces is set, the
-// new challenge takes the place of an old one, which must still exist.
-func (v *Verifier) openChallenge(ctx context.Context, key seal.Key, to Address, c ledger.Challenge, replaces *[16]byte) (Challenge, error) {
-	c.Nonce = [16]byte{} // that of the challenge that it replaces
-	if c.Lane == ledger.Stranger && c.Client != [16]byte{} {
-		if err := v.chargeClient(ctx, c.Client); err != nil {
-			v.observeError(ctx, key, &c, err)
-			return Challenge{}, err
-		}
-	}
-	c.Decoy = false
-	if v.core.admit != nil {
-		admitted, err := v.core.admit(ctx, to)
-		if err != nil {
-			err = fmt.Errorf("otp: Options.Admit: %w", masked(err, Message{To: to}))
-			v.observeError(ctx, key, &c, err)
-			return Challenge{}, err
-		}
-		c.Decoy = !admitted
-	}
-	o := &opening{v: v, challenge: c, replaces: replaces}
-	o.id, o.challenge.Nonce = v.core.keys.NewID(key)
-	o.challenge.Reference, o.challenge.Guesses, o.challenge.Wrong = newReference(), v.core.guesses, 0
-	if err := v.update(ctx, key, isNew, o.decide); err != nil {
-		o.challenge.Nonce = [16]byte{} // this challenge never existed
-		v.observeErrorMasked(ctx, key, &o.challenge, err, o.view.Masked)
-		return Challenge{}, err
-	}
-	return v.deliver(ctx, delivery{key: key, to: to, challenge: &o.challenge, view: o.view, reserved: o.reserved, opened: true})
+// resent is the challenge that a Resend was asked for.
+type resent struct {
+	id    string
+	nonce [16]byte
 }
 
-// decide adds the challenge to the ledger. It runs again after a lost race.
-func (o *opening) decide(l *ledger.Ledger, now ledger.Ms) (action, error) {
-	v, c := o.v, &o.challenge
-	if o.replaces != nil {
-		verdict, _ := l.Look(now, v.core.rules, *o.replaces, v.purpose)
-		if verdict == ledger.Unknown || verdict == ledger.ClockBack {
-			return keep, verdictError(verdict)
+// heldID is a challenge that the visitor holds.
+type heldID struct {
+	id    string
+	nonce [16]byte
+}
+
+// maxHeld is how many IDs of Request.Held are read.
+const maxHeld = 8
+
+// run reserves a send and makes it.
+func (s *sending) run(ctx context.Context) (Challenge, error) {
+	v := s.v
+	err := v.update(ctx, s.key, s.absent, func(l *ledger.Ledger, now ledger.Ms) (action, error) { return s.decide(ctx, l, now) })
+	if err == nil {
+		return v.deliver(ctx, s)
+	}
+	if s.counted {
+		v.core.strangers.giveBack(s.start)
+	}
+	if s.resent == nil {
+		s.observeAsked(ctx, &s.want)
+	}
+	_, limited := err.(*LimitError) //nolint:errorlint // of decide itself
+	stands := limited && s.view.ID != ""
+	if !stands {
+		s.c.Nonce, s.view = [16]byte{}, Challenge{} // this challenge never existed
+	}
+	v.observeErrorMasked(ctx, s.key, &s.c, err, s.view.Masked)
+	return s.view, err
+}
+
+// observeAsked emits the event for the request, once. A new challenge does not
+// exist yet.
+func (s *sending) observeAsked(ctx context.Context, c *ledger.Challenge) {
+	if !s.asked {
+		s.asked = true
+		s.v.observe(ctx, otpevent.Asked, s.key, c)
+	}
+}
+
+// decide chooses what is mailed, a challenge that exists or a new one, and
+// reserves the send.
+func (s *sending) decide(ctx context.Context, l *ledger.Ledger, now ledger.Ms) (action, error) {
+	s.opened, s.view = false, Challenge{}
+	if s.resent != nil {
+		return s.decideResend(ctx, l, now)
+	}
+	s.c = s.want
+	if s.proven || s.c.Device != 0 && l.DeviceKnown(now, s.c.Device) {
+		s.c.Lane = ledger.Known
+	} else {
+		s.c.Device = 0
+	}
+	s.observeAsked(ctx, &s.c)
+	if s.refused != nil {
+		return keep, s.refused
+	}
+	if id, held, ok := s.heldChallenge(l, now); ok {
+		if !s.ask(ctx) {
+			return again, nil
+		}
+		if s.admitted == !held.TurnedAway {
+			return s.mailAgain(l, now, id, held.Nonce, true)
 		}
 	}
-	c.SentAt, c.Deadline = now, now+ledger.Of(v.options.TTL)
-	c.Strong = l.StrongNext(now, v.core.rules, c.Lane)
-	var err error
-	if c.Code, err = o.code(c.Strong); err != nil {
-		return keep, fmt.Errorf("otp: generator: %w", err)
+	return s.open(ctx, l, now, nil)
+}
+
+// heldChallenge returns the challenge of Request.Held to go on with.
+func (s *sending) heldChallenge(l *ledger.Ledger, now ledger.Ms) (id string, held ledger.Challenge, ok bool) {
+	if len(s.held) == 0 {
+		return "", held, false
 	}
-	var wait time.Duration
-	if o.reserved, wait = l.Open(now, v.core.rules, c); wait > 0 {
-		return keep, &LimitError{RetryAfter: wait}
+	var room [maxHeld][16]byte
+	nonces := room[:0]
+	for _, h := range s.held {
+		nonces = append(nonces, h.nonce)
 	}
-	o.view = v.publicView(o.id, l, c)
+	if held, ok = l.Held(now, s.v.core.rules, &s.c, nonces); !ok {
+		return "", held, false
+	}
+	for _, h := range s.held {
+		if h.nonce == held.Nonce {
+			id = h.id
+		}
+	}
+	return id, held, true
+}
+
+func (s *sending) decideResend(ctx context.Context, l *ledger.Ledger, now ledger.Ms) (action, error) {
+	v := s.v
+	to, old, err := v.findChallenge(l, now, s.key, s.resent.nonce)
+	if err != nil {
+		return keep, err
+	}
+	s.to = to
+	if l.MailsAgain(now, v.core.rules, &old) {
+		s.observeAsked(ctx, &old)
+		return s.mailAgain(l, now, s.resent.id, old.Nonce, false)
+	}
+	s.c = ledger.Challenge{
+		Lane: old.Lane, To: old.To, Purpose: old.Purpose, Locale: old.Locale, Vars: old.Vars, Client: old.Client, Device: old.Device,
+	}
+	if old.Lane == ledger.Known && old.Device != 0 && !l.DeviceKnown(now, old.Device) {
+		s.c.Lane, s.c.Device = ledger.Stranger, 0 // the token itself would no longer be accepted
+	}
+	s.observeAsked(ctx, &s.c)
+	if s.refused != nil {
+		return keep, s.refused
+	}
+	return s.open(ctx, l, now, &old)
+}
+
+// mailAgain reserves a mail with the code of a challenge that exists.
+func (s *sending) mailAgain(l *ledger.Ledger, now ledger.Ms, id string, nonce [16]byte, held bool) (action, error) {
+	v, locale := s.v, s.c.Locale
+	re := l.Resend(now, v.core.rules, nonce, v.purpose)
+	s.c = re.Challenge
+	s.view = v.publicView(id, &s.c, re.Verdict)
+	if re.Wait > 0 {
+		return keep, &LimitError{RetryAfter: re.Wait, Scope: scopeAddress}
+	}
+	if held {
+		l.SetLocale(&s.c, locale)
+	}
 	return write, nil
 }
 
-// code returns the short or the strong code of the opening.
-func (o *opening) code(strong bool) (string, error) {
-	generator, code := o.v.options.Generator, &o.codes[0]
+// open adds a new challenge to the ledger. old is the one that it replaces, or
+// nil. The first time it only tries whether the address has room; then the start
+// is charged and Admit is asked, which takes time, and all is decided anew.
+func (s *sending) open(ctx context.Context, l *ledger.Ledger, now ledger.Ms, old *ledger.Challenge) (action, error) {
+	v, c := s.v, &s.c
+	s.opened = true
+	if s.id == "" {
+		s.id, s.nonce = v.core.keys.NewID(s.key)
+		s.reference = newReference()
+	}
+	c.Nonce, c.Reference, c.Wrong = s.nonce, s.reference, 0
+	c.SentAt, c.Deadline = now, now+ledger.Of(v.options.TTL)
+	c.Strong, c.Guesses = l.Reserve(now, v.core.rules, c.Lane, v.core.guesses, v.options.TTL)
+	c.Shape = shapeOf(v.generator(c.Strong))
+	c.TurnedAway = s.answered && !s.admitted
+	c.Decoy = c.TurnedAway
+	var err error
+	if c.Code, err = s.code(c.Strong); err != nil {
+		return keep, fmt.Errorf("otp: generator: %w", err)
+	}
+	if wait := l.Open(now, v.core.rules, c, old); wait > 0 {
+		return keep, &LimitError{RetryAfter: wait, Scope: scopeAddress}
+	}
+	if s.resent != nil && !s.loaded {
+		s.loaded = true
+		return confirm, nil // a start that the address refuses must not be charged
+	}
+	if s.charge(ctx) {
+		return again, nil
+	}
+	s.view = v.publicView(s.id, c, ledger.Live)
+	return write, nil
+}
+
+// code returns the short or the strong code of the new challenge.
+func (s *sending) code(strong bool) (string, error) {
+	generator, code := s.v.generator(strong), &s.codes[0]
 	if strong {
-		generator, code = o.v.core.strong, &o.codes[1]
+		code = &s.codes[1]
 	}
 	if *code != "" {
 		return *code, nil
@@ -150,6 +297,90 @@ func (o *opening) code(strong bool) (string, error) {
 	*code = fresh
 	return fresh, nil
 }
+
+// charge charges the start of a new challenge, once, and asks Admit. It reports
+// whether that took time, so that the decision must be made anew; if something
+// refused the start, it sets s.refused.
+func (s *sending) charge(ctx context.Context) (tookTime bool) {
+	if s.c.Lane == ledger.Stranger && !s.charged {
+		s.charged = true
+		if s.refused = s.countStranger(ctx); s.refused != nil {
+			return true
+		}
+		if s.c.Client != [16]byte{} {
+			tookTime = true
+			if s.refused = s.v.chargeClient(ctx, s.c.Client); s.refused != nil {
+				return true
+			}
+		}
+	}
+	return !s.ask(ctx) || tookTime
+}
+
+// ask asks Admit, once. It reports whether the answer was known before; if Admit
+// fails, it sets s.refused.
+func (s *sending) ask(ctx context.Context) (known bool) {
+	if s.answered {
+		return true
+	}
+	s.answered, s.admitted = true, true
+	if s.v.core.admit == nil {
+		return true
+	}
+	var err error
+	if s.admitted, err = s.v.core.admit(ctx, s.to); err != nil {
+		s.refused = fmt.Errorf("otp: Options.Admit: %w", masked(err, Message{To: s.to}))
+	}
+	return false
+}
+
+// countStranger counts one start of all strangers.
+func (s *sending) countStranger(ctx context.Context) error {
+	strangers := s.v.core.strangers
+	if strangers == nil {
+		return nil
+	}
+	at, wait, crowded := strangers.take()
+	if crowded {
+		s.v.observe(ctx, otpevent.Crowded, seal.Key{}, &ledger.Challenge{})
+	}
+	if wait > 0 {
+		return &LimitError{RetryAfter: wait, Scope: scopeAll}
+	}
+	s.counted, s.start = true, at
+	return nil
+}
+
+// strangers counts the starts of all strangers together. It is safe for
+// concurrent use.
+type strangers interface {
+	// take counts one start, or returns how long to wait until one is allowed.
+	// crowded is true, at most once an hour, if three quarters are used.
+	take() (at ledger.Ms, wait time.Duration, crowded bool)
+	// giveBack undoes the take of that time.
+	giveBack(at ledger.Ms)
+}
+
+// ceiling is Options.StrangerStarts.
+type ceiling struct {
+	*ledger.Ceiling
+	clock func() time.Time
+}
+
+func (c ceiling) take() (at ledger.Ms, wait time.Duration, crowded bool) {
+	at = c.clock().UnixMilli()
+	wait, _, crowded = c.Take(at)
+	return at, wait, crowded
+}
+
+func (c ceiling) giveBack(at ledger.Ms) { c.GiveBack(at) }
+
+// The values of LimitError.Scope.
+const (
+	scopeAddress = "address"
+	scopeClient  = "client"
+	scopeAll     = "all"
+)
 
 // chargeClient counts one start of a client.
 func (v *Verifier) chargeClient(ctx context.Context, client seal.Key) error {
@@ -171,62 +402,140 @@ func (v *Verifier) chargeClient(ctx context.Context, client seal.Key) error {
 		},
 		func(now ledger.Ms) (action, error) {
 			if wait, ok := record.Start(now, v.core.starts); !ok {
-				return keep, &LimitError{RetryAfter: wait}
+				return keep, &LimitError{RetryAfter: wait, Scope: scopeClient}
 			}
 			return write, nil
 		})
+	if err == errRaces { //nolint:errorlint // of transact itself: many starts at once, and each may be the last one allowed
+		return &LimitError{RetryAfter: time.Second, Scope: scopeClient}
+	}
 	return err
 }
 
-// delivery is a reserved send.
-type delivery struct {
-	key       seal.Key
-	to        Address
-	challenge *ledger.Challenge
-	view      Challenge
-	reserved  ledger.Ms
-	opened    bool // by this call: not a resend of the same code
-}
-
 // deliver mails a reserved send and records what its failure means.
-func (v *Verifier) deliver(ctx context.Context, d delivery) (Challenge, error) {
-	c := d.challenge
-	if c.Decoy {
-		v.observeMore(ctx, otpevent.Decoy, d.key, c, Event{Resend: !d.opened})
-		return d.view, nil
-	}
+func (v *Verifier) deliver(ctx context.Context, s *sending) (Challenge, error) {
+	c := &s.c
 	m := Message{
-		ID: rand.Text(), To: d.to, Code: c.Code, Purpose: c.Purpose, Locale: c.Locale, Reference: c.Reference,
-		Vars: c.Vars, SentAt: time.UnixMilli(d.reserved), ExpiresAt: d.view.ExpiresAt,
+		ID: rand.Text(), To: s.to, Code: c.Code, Purpose: c.Purpose, Locale: c.Locale, Reference: c.Reference,
+		Vars: c.Vars, Known: c.Lane == ledger.Known, SentAt: time.UnixMilli(c.MailedAt), ExpiresAt: s.view.ExpiresAt,
 	}
-	err := ctx.Err()
-	if err != nil {
+	sendCtx := v.mailContext(ctx, c)
+	defer sendCtx.end()
+	err := sendCtx.Err()
+	switch {
+	case err != nil: // too late: it was surely not sent
 		err = &SendError{Temporary: true, Err: err}
-	} else {
-		err = v.core.sender.Send(ctx, m)
+	case c.Decoy:
+		v.observeMore(ctx, otpevent.Decoy, s.key, c, Event{Resend: !s.opened})
+		return s.view, nil
+	default:
+		err = v.core.sender.Send(sendCtx, m)
 	}
 	if err == nil {
-		v.observeMore(ctx, otpevent.Sent, d.key, c, Event{Message: m.ID, Resend: !d.opened})
-		return d.view, nil
+		v.observeMore(ctx, otpevent.Sent, s.key, c, Event{Message: m.ID, Resend: !s.opened})
+		return s.view, nil
 	}
 	failed := asSendError(err, m)
-	v.observeMore(ctx, otpevent.SendFailed, d.key, c, Event{Message: m.ID, Resend: !d.opened, Err: failed})
+	v.observeMore(ctx, otpevent.SendFailed, s.key, c, Event{Message: m.ID, Resend: !s.opened, Err: failed})
 	switch {
 	case failed.MaybeSent:
-		return d.view, failed
-	case failed.Temporary:
-		v.recordFailure(ctx, d.key, func(l *ledger.Ledger, now ledger.Ms) {
-			l.Refund(now, d.reserved, c, d.opened)
-			d.view.ResendAt = time.UnixMilli(l.ResendAt(v.core.rules, c))
-		})
-		if d.opened {
-			return Challenge{}, failed
+		return s.view, nil
+	case failed.RefusedRecipient():
+		if s.opened {
+			v.recordFailure(ctx, s.key, func(l *ledger.Ledger, _ ledger.Ms) { l.MakeDecoy(c) })
 		}
-	case d.opened:
-		v.recordFailure(ctx, d.key, func(l *ledger.Ledger, _ ledger.Ms) { l.MakeDecoy(c) })
+		return s.view, nil
 	}
-	return d.view, failed
+	v.recordFailure(ctx, s.key, func(l *ledger.Ledger, now ledger.Ms) { l.Refund(now, c, s.opened) })
+	if s.opened {
+		return Challenge{}, failed
+	}
+	return s.view, failed
 }
+
+// mailContext is the context of a mail whose send is reserved. A visitor who
+// hangs up does not end it, so that the mail goes out that was counted. It ends
+// when the code does, by the verifier's clock, and at the caller's deadline, or
+// after 30 seconds if there is none. Its timer starts when somebody waits for
+// it, which most senders never do: with it, a Send would take a tenth longer.
+type mailContext struct {
+	context.Context // has the caller's values, and no end
+	deadline        time.Time
+
+	mu     sync.Mutex
+	timed  context.Context // set when somebody waits
+	cancel context.CancelFunc
+	ended  bool
+}
+
+func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailContext {
+	left := time.Duration(0)
+	if now, err := v.core.now(); err == nil {
+		left = time.Duration(c.Deadline-now) * time.Millisecond
+	}
+	start := time.Now()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = start.Add(mailTime)
+	}
+	if end := start.Add(left); end.Before(deadline) {
+		deadline = end
+	}
+	return &mailContext{Context: context.WithoutCancel(ctx), deadline: deadline}
+}
+
+// wait starts the timer.
+func (m *mailContext) wait() context.Context {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.timed == nil {
+		m.timed, m.cancel = context.WithDeadline(m.Context, m.deadline)
+		if m.ended {
+			m.cancel()
+		}
+	}
+	return m.timed
+}
+
+// end releases the timer. Whoever still waits is told that it is over.
+func (m *mailContext) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	if m.cancel != nil {
+		m.cancel()
+	}
+}
+
+// Deadline implements [context.Context].
+func (m *mailContext) Deadline() (time.Time, bool) { return m.deadline, true }
+
+// Done implements [context.Context].
+func (m *mailContext) Done() <-chan struct{} { return m.wait().Done() }
+
+// Err implements [context.Context].
+func (m *mailContext) Err() error {
+	m.mu.Lock()
+	idle := m.timed == nil && !m.ended
+	m.mu.Unlock()
+	if idle && time.Now().Before(m.deadline) {
+		return nil
+	}
+	return m.wait().Err()
+}
+
+// Value implements [context.Context].
+func (m *mailContext) Value(key any) any {
+	m.mu.Lock()
+	values := m.Context
+	if m.timed != nil {
+		values = m.timed // a child of a context looks for its canceler like this
+	}
+	m.mu.Unlock()
+	return values.Value(key)
+}
+
+const mailTime = 30 * time.Second
 
 // recordFailure records what a failed send changes, even if the request has
 // ended. If the store fails here, the send stays spent and nobody can use the
@@ -244,7 +553,8 @@ func (v *Verifier) recordFailure(ctx context.Context, key seal.Key, change func(
 }
 
 // clientName returns one name for all addresses of a host, or of an IPv6
-// network of 64 bits, which is what a provider assigns to one customer.
+// network of 56 bits, which is what a provider assigns to one customer (RIPE-690
+// 4.2).
 func clientName(client string) string {
 	addr, err := netip.ParseAddr(strings.Trim(client, "[]"))
 	if err != nil {
@@ -258,7 +568,7 @@ func clientName(client string) string {
 	if addr.Is4() {
 		return addr.String()
 	}
-	network, _ := addr.Prefix(64)
+	network, _ := addr.Prefix(56)
 	return network.String()
 }
 

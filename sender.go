@@ -149,6 +149,7 @@ func asSendError(err error, m Message) *SendError {
 	}
 	out := *said
 	out.Stage = safetext.Cut(maskText(said.Stage, m), 60) // meant to be a word
+	out.Class = otpevent.Class(safetext.Cut(maskText(string(said.Class), m), 60))
 	text := ""
 	if said.Err != nil {
 		text = maskText(said.Err.Error(), m)

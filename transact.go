@@ -25,21 +25,27 @@ type record interface {
 type action int
 
 const (
-	keep   action = iota // change nothing
-	write                // store the changed record
-	remove               // delete the record
+	keep    action = iota // change nothing
+	write                 // store the changed record
+	remove                // delete the record
+	again                 // time has passed: decide anew on what was loaded
+	confirm               // decide anew on what is loaded, not on what is remembered
 )
 
 // maxTries bounds lost races. Each lost race is somebody else's write, and
 // budgets bound the writes in a window: with the defaults 64 always suffice.
-// One more is for a held value that was out of date.
-const maxTries = 1 + 64 + 1
+// One more is for a held value that was out of date, and three are for decisions
+// that are made anew.
+const maxTries = 1 + 64 + 1 + 3
 
 var errRaces = errors.New("otp: store: lost too many races for one key")
 
 // transact changes what the store holds under a key, atomically. It loads the
 // value, lets read fill r from it (nil means that there is none), lets decide
 // change r, and swaps the result in; if the swap loses a race, it starts again.
+// If decide returns again, what it did to r is dropped and it is called once
+// more, with the bytes that were loaded and the time that it is then. If it
+// returns confirm, the same happens with bytes that were loaded in this call.
 // The error of decide is the caller's answer, which is returned only after the
 // change has been stored. A refusal is written only if the clock had to be
 // repaired.
@@ -56,10 +62,10 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 	name := key.String()
 	var written []byte
 	var answer error
+	raw, known, loaded := held, held != nil, false
 	for range maxTries {
-		raw, loaded := held, held == nil
-		held = nil
-		if loaded {
+		if !known {
+			loaded = true
 			if raw, err = c.load(ctx, name); err != nil {
 				return nil, err
 			}
@@ -67,15 +73,23 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 				return written, answer // the swap was ours and only its reply was lost
 			}
 		}
+		known = false
 		now, err := c.now()
 		if err != nil {
 			return nil, err
 		}
 		if err := read(raw, now); err != nil {
+			if !loaded {
+				continue // what is remembered may be of a time before the secrets were changed
+			}
 			return nil, err
 		}
 		repaired := r.Repair(now)
 		what, err := decide(now)
+		if what == again || what == confirm {
+			known = what == again || loaded
+			continue
+		}
 		if what == keep && repaired {
 			what = write
 		}
@@ -131,6 +145,11 @@ func (v *Verifier) update(ctx context.Context, key seal.Key, absent missing, dec
 		func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
 		func(now ledger.Ms) (action, error) { return decide(l, now) })
 	v.core.cache.put(key, last)
+	if m := v.core.memory; m != nil {
+		for range m.takeEvicted() {
+			v.observe(ctx, otpevent.Evicted, seal.Key{}, &ledger.Challenge{})
+		}
+	}
 	return err
 }
 

@@ -22,10 +22,11 @@ import (
 // remembers up to 2 MiB of sealed values, and a load and a swap elsewhere. A
 // rejected call costs a load.
 //
-// Every method returns when its context ends, except that recording a failed
-// mail may take up to five seconds more. A Send whose context ends may still
-// have sent the mail. A Check whose context ends has verified nothing, but the
-// guess may have been counted.
+// Every method returns when its context ends, with two exceptions. Once a Send
+// or Resend has reserved a mail, it is sent even if the visitor hangs up: within
+// the deadline of the context, or 30 seconds if there is none. And recording a
+// failed mail may take up to five seconds more. A Check whose context ends has
+// verified nothing, but the guess may have been counted.
 type Verifier struct {
 	core    *core
 	purpose string
@@ -64,41 +65,40 @@ func (v *Verifier) For(purpose string) *Verifier {
 // was given to For.
 func (v *Verifier) Purpose() string { return v.purpose }
 
-// Send opens a challenge and mails its code.
+// Send opens a challenge and mails its code. If the visitor holds one already
+// that can be mailed again (Request.Held), Send mails that one again.
 //
-// It returns [ErrAddress], a *[LimitError], a *[SendError], or an error that
-// comes from the store, from Options.Admit or from an invalid request. With a
-// SendError it also returns a challenge:
+// A nil error means that the challenge stands: show the page for the code. The
+// mail was accepted or may have been sent, or the challenge is a decoy, because
+// Options.Admit said no or the mail server refused the recipient; a page must
+// not show the difference, so that nobody learns which mailboxes exist.
 //
-//   - a usable one if the mail may have been sent;
-//   - a decoy, which looks real but can never be passed, after a permanent
-//     refusal. Show it as if the mail had been sent, so that nobody learns
-//     which mailboxes exist;
-//   - otherwise the zero Challenge.
+// Otherwise Send returns [ErrAddress], a *[LimitError], a *[SendError], or an
+// error that comes from the store, from Options.Admit or from an invalid
+// request. A challenge that comes with a LimitError or a SendError is one of
+// Request.Held, and it still stands, but no mail was sent now.
+//
+// A sender that can hang keeps the caller waiting, even after the visitor has
+// gone: put package relay's Queue before it.
 func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "send")
 	defer func() { end(err) }()
-	to, c, err := v.checkRequest(r)
-	if err != nil {
+	s := sending{v: v}
+	if err := s.request(r); err != nil {
 		return Challenge{}, err
 	}
-	key := v.core.keys.AddressKey(to.throttle)
-	if r.Proven || r.Device != "" && v.core.keys.CheckDevice(r.Device, key, to.deliver, v.core.clock()) {
-		c.Lane = ledger.Known
-	}
-	v.observe(ctx, otpevent.Asked, key, &c)
-	return v.openChallenge(ctx, key, to, c, nil)
+	return s.run(ctx)
 }
 
-// Resend mails the code of a challenge again: the same code if it is valid for
-// at least another minute, so that a first mail that arrives late works too. If
-// the code has expired, is exhausted or is escalated, Resend opens a new
-// challenge for the same address, purpose, locale and vars, with a new ID. It
-// works until an hour after the deadline; after that, and for a challenge that
-// was passed, it returns [ErrUnknown].
+// Resend mails the code of a challenge again: the same code if at least half of
+// its life is left, so that a first mail that arrives late works too. Later, or
+// if the code has expired or is exhausted, Resend opens a new challenge for the
+// same address, purpose, locale and vars, with a new ID; one that is still valid
+// stays so. It works until an hour after the deadline; after that, and for a
+// challenge that was passed, it returns [ErrUnknown].
 //
-// It returns what Send returns. If mailing the same code fails, the challenge
-// is unchanged and is returned with the error.
+// It returns what Send returns. If the same code could not be mailed again, the
+// challenge comes with the error and is unchanged.
 func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "resend")
 	defer func() { end(err) }()
@@ -106,57 +106,19 @@ func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err erro
 	if err != nil {
 		return Challenge{}, err
 	}
-	var (
-		to   Address
-		re   ledger.Resent
-		view Challenge
-	)
-	err = v.update(ctx, key, isUnknown, func(l *ledger.Ledger, now ledger.Ms) (action, error) {
-		var err error
-		if to, err = v.findChallenge(l, now, key, nonce); err != nil {
-			return keep, err
-		}
-		re = l.Resend(now, v.core.rules, nonce, v.purpose)
-		if re.Wait > 0 {
-			return keep, &LimitError{RetryAfter: re.Wait}
-		}
-		view = v.publicView(id, l, &re.Challenge)
-		if re.Renew {
-			return keep, nil
-		}
-		return write, nil
-	})
-	c := re.Challenge
-	if c.To != "" {
-		asked := c
-		if re.Renew {
-			asked.Nonce = [16]byte{} // a start: the new challenge does not exist yet
-		}
-		v.observe(ctx, otpevent.Asked, key, &asked)
-	}
-	if err != nil {
-		v.observeErrorMasked(ctx, key, &c, err, view.Masked)
-		return Challenge{}, err
-	}
-	if re.Renew {
-		return v.openChallenge(ctx, key, to, c, &nonce)
-	}
-	return v.deliver(ctx, delivery{key: key, to: to, challenge: &c, view: view, reserved: re.Reserved})
+	s := sending{v: v, key: key, absent: isUnknown, resent: &resent{id: id, nonce: nonce}}
+	return s.run(ctx)
 }
 
 // Check answers a guess. A nil error means that the code was correct and had
 // not been used before, and that Challenge.To is proven. Any error means that
 // nothing is proven.
 //
-// Check returns, in this order of precedence, [ErrUnknown] for an ID that was
-// never issued, [ErrMalformed] for input that is not a code at all,
-// [ErrUnknown], [ErrExpired], [ErrExhausted], [ErrEscalated], [ErrMalformed]
-// for the other kind of code (digits instead of letters, or the reverse), and
-// [ErrCode]. Only ErrCode is counted as a guess.
-//
-// ErrExpired, ErrExhausted, ErrEscalated, ErrCode and the second ErrMalformed
-// are accompanied by the current Challenge. The first ErrMalformed is decided
-// without asking the store: call [Verifier.Status] for the Challenge.
+// Check returns, in this order of precedence, [ErrUnknown], [ErrExpired],
+// [ErrExhausted], [ErrMalformed] and [ErrCode]. Only ErrCode is counted as a
+// guess. All but ErrUnknown are accompanied by the current Challenge; only an
+// ErrMalformed for input of more than 64 bytes, which is decided without asking
+// the store, is not.
 func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "check")
 	defer func() { end(err) }()
@@ -164,8 +126,7 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 	if err != nil {
 		return Challenge{}, err
 	}
-	guess := ledger.Guess{Short: normalize(v.options.Generator, code), Strong: normalize(v.core.strong, code)}
-	if guess == (ledger.Guess{}) {
+	if len(code) > maxCode { // OWASP ASVS 2.2.1
 		v.observeError(ctx, key, &ledger.Challenge{Nonce: nonce}, ErrMalformed)
 		return Challenge{}, ErrMalformed
 	}
@@ -174,16 +135,16 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 		c       ledger.Challenge
 		verdict ledger.Verdict
 		view    Challenge
-		at      ledger.Ms
+		issued  ledger.Ms
 	)
 	err = v.update(ctx, key, isUnknown, func(l *ledger.Ledger, now ledger.Ms) (action, error) {
 		var err error
-		if to, err = v.findChallenge(l, now, key, nonce); err != nil {
+		if to, c, err = v.findChallenge(l, now, key, nonce); err != nil {
 			return keep, err
 		}
-		at = now
-		verdict, c = l.Check(now, v.core.rules, nonce, v.purpose, guess)
-		view = v.publicView(id, l, &c)
+		issued = l.DeviceIssued(now)
+		verdict, c = l.Check(now, v.core.rules, nonce, v.purpose, v.readCode(&c, code))
+		view = v.publicView(id, &c, verdict)
 		if verdict == ledger.Wrong || verdict == ledger.Right {
 			return write, verdictError(verdict)
 		}
@@ -200,15 +161,14 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 		return Challenge{}, errors.New("otp: internal error: check ended without a verdict")
 	}
 	view.To, view.Vars = to, c.Vars
-	view.Device = v.core.keys.NewDevice(key, to.deliver, time.UnixMilli(at))
+	view.Device = v.core.keys.NewDevice(key, to.deliver, deviceEnd(issued))
 	v.observeMore(ctx, otpevent.Verified, key, &c, Event{Masked: view.Masked})
 	return view, nil
 }
 
 // Status reports the state of a challenge without side effects: use it when the
 // page reloads. A nil error means that a guess can be made. Status returns
-// [ErrUnknown], or [ErrExpired], [ErrExhausted] or [ErrEscalated] together with
-// the Challenge.
+// [ErrUnknown], or [ErrExpired] or [ErrExhausted] together with the Challenge.
 func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "status")
 	defer func() { end(err) }()
@@ -223,23 +183,81 @@ func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err erro
 	}
 	l.Repair(now)
 	verdict, c := l.Look(now, v.core.rules, nonce, v.purpose)
-	switch verdict {
-	case ledger.Live:
-		return v.publicView(id, l, &c), nil
-	case ledger.Expired, ledger.Exhausted, ledger.Escalated:
-		return v.publicView(id, l, &c), verdictError(verdict)
-	}
 	err = verdictError(verdict)
+	if verdict == ledger.Live || isVerdict(err) {
+		return v.publicView(id, &c, verdict), err
+	}
 	v.observeError(ctx, key, &ledger.Challenge{}, err)
 	return Challenge{}, err
+}
+
+// KnownDevice returns the first of the device tokens that was issued for this
+// address within the last 180 days, or "" if there is none. It asks no store, so
+// it does not know of [Verifier.RevokeDevices]: pass the token as
+// Request.Device, and Send decides. Use it to find the token of this address
+// among several, or to let known devices pass a brake on strangers.
+func (v *Verifier) KnownDevice(to string, tokens ...string) (token string) {
+	address, err := v.parse(to)
+	if err != nil {
+		return ""
+	}
+	now, err := v.core.now()
+	if err != nil {
+		return ""
+	}
+	key := v.core.keys.AddressKey(address.throttle)
+	for _, token := range tokens {
+		if issued := v.deviceIssued(token, key, address); issued != 0 && now < issued*1000+ledger.Of(ledger.DeviceLife) {
+			return token
+		}
+	}
+	return ""
+}
+
+// RevokeDevices makes all device tokens of an address invalid that were issued
+// until now, in all its spellings, and ends the challenges that were opened with
+// them or with Request.Proven. From then on these devices are strangers, until
+// they pass a code again. Call it when somebody signs out everywhere, loses a
+// device or changes a password. It returns [ErrAddress], or an error of the
+// store, after which the tokens may or may not have been revoked.
+func (v *Verifier) RevokeDevices(ctx context.Context, address string) (err error) {
+	ctx, end := v.core.begin(ctx, "revoke")
+	defer func() { end(err) }()
+	to, err := v.parse(address)
+	if err != nil {
+		return err
+	}
+	key := v.core.keys.AddressKey(to.throttle)
+	err = v.update(ctx, key, isNew, func(l *ledger.Ledger, now ledger.Ms) (action, error) {
+		l.RevokeDevices(now)
+		return write, nil
+	})
+	if err != nil {
+		v.observeError(ctx, key, &ledger.Challenge{}, err)
+		return err
+	}
+	v.observe(ctx, otpevent.Revoked, key, &ledger.Challenge{To: to.deliver})
+	return nil
+}
+
+// AddressHash returns the Event.AddressHash of an address, so that a program can
+// find one person's events. It returns [ErrAddress] for an address that cannot
+// be mailed.
+func (v *Verifier) AddressHash(address string) (Hash, error) {
+	to, err := v.parse(address)
+	if err != nil {
+		return Hash{}, err
+	}
+	return Hash(v.core.keys.EventHash(v.core.keys.AddressKey(to.throttle))), nil
 }
 
 // Forget erases everything stored about an address, in all its spellings and
 // for all purposes: live challenges end, and budgets start again. It also
 // erases the count of wrong guesses, so call it when an account is deleted and
-// do not offer it to users. Device tokens remain valid. It returns
-// [ErrAddress], or an error of the store, after which the data may or may not
-// have been erased.
+// do not offer it to users. Device tokens remain valid, unless they were
+// revoked: the time of a [Verifier.RevokeDevices] is all that is kept, for 180
+// days. Forget returns [ErrAddress], or an error of the store, after which the
+// data may or may not have been erased.
 func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
 	ctx, end := v.core.begin(ctx, "forget")
 	defer func() { end(err) }()
@@ -249,17 +267,30 @@ func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
 	}
 	key := v.core.keys.AddressKey(to.throttle)
 	v.core.cache.take(key)
+	l := new(ledger.Ledger)
 	exists := false
-	_, err = v.core.transact(ctx, key, nil, new(ledger.Ledger),
-		func(raw []byte, _ ledger.Ms) error { // erased even if it cannot be read
+	_, err = v.core.transact(ctx, key, nil, l,
+		func(raw []byte, now ledger.Ms) error {
 			exists = raw != nil
+			plain, lost, err := v.core.decode(key, raw)
+			if err == nil && !lost && exists {
+				err = l.Decode(plain)
+			}
+			if lost || err != nil { // erased even if it cannot be read
+				*l = *ledger.Lost(now)
+			}
 			return nil
 		},
 		func(ledger.Ms) (action, error) {
-			if exists {
+			switch {
+			case !exists:
+				l.Reset()
+				return keep, nil
+			case l.Forget():
+				return write, nil
+			default:
 				return remove, nil
 			}
-			return keep, nil
 		})
 	if err != nil {
 		v.observeError(ctx, key, &ledger.Challenge{}, err)
@@ -301,44 +332,83 @@ func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [
 
 // findChallenge finds a challenge and parses its address, before anything is
 // decided that would have to be stored.
-func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, key seal.Key, nonce [16]byte) (Address, error) {
+func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, key seal.Key, nonce [16]byte) (Address, ledger.Challenge, error) {
 	verdict, c := l.Look(now, v.core.rules, nonce, v.purpose)
 	if verdict == ledger.Unknown || verdict == ledger.ClockBack {
-		return Address{}, verdictError(verdict)
+		return Address{}, ledger.Challenge{}, verdictError(verdict)
 	}
 	to, err := v.core.parse(c.To)
 	if err != nil || to.deliver != c.To || !v.core.ownParse && v.core.keys.AddressKey(to.throttle) != key {
-		return Address{}, errors.New("otp: Options.ParseAddress: no longer returns the address that was mailed")
+		return Address{}, ledger.Challenge{}, errors.New("otp: Options.ParseAddress: no longer returns the address that was mailed")
 	}
-	return to, nil
+	return to, c, nil
 }
 
-// normalize returns the code that the generator finds in the input, or "" if it
-// cannot be one of its codes.
-func normalize(g Generator, input string) string {
-	if len(input) > maxCode { // OWASP ASVS 2.2.1
+// readCode returns the code of the challenge's kind that the input stands for,
+// or "" if there is none. A code of digits or letters is read as what it is,
+// whatever generators this verifier has now.
+func (v *Verifier) readCode(c *ledger.Challenge, input string) string {
+	var code string
+	var ok bool
+	switch c.Shape {
+	case ledger.Digits:
+		code, ok = digitCodes(len(c.Code)).Normalize(input)
+	case ledger.Letters:
+		code, ok = letterCodes(len(c.Code)).Normalize(input)
+	default:
+		code, ok = v.generator(c.Strong).Normalize(input)
+	}
+	if !ok {
 		return ""
 	}
-	if code, ok := g.Normalize(input); ok {
-		return code
-	}
-	return ""
+	return code
 }
 
-// publicView is what the visitor may see of a challenge.
-func (v *Verifier) publicView(id string, l *ledger.Ledger, c *ledger.Challenge) Challenge {
-	return Challenge{
+// generator returns the generator of short or strong codes.
+func (v *Verifier) generator(strong bool) Generator {
+	if strong {
+		return v.core.strong
+	}
+	return v.options.Generator
+}
+
+// deviceIssued returns when a device token of this address was issued, in Unix
+// seconds, or 0 if it is not one.
+func (v *Verifier) deviceIssued(token string, key seal.Key, to Address) int64 {
+	if token == "" {
+		return 0
+	}
+	end, ok := v.core.keys.DeviceEnd(token, key, to.deliver)
+	if !ok {
+		return 0
+	}
+	return end - int64(ledger.DeviceLife/time.Second)
+}
+
+// deviceEnd returns the end, in Unix seconds, of a device token that is issued at
+// the time at.
+func deviceEnd(at ledger.Ms) int64 { return time.UnixMilli(at).Add(ledger.DeviceLife).Unix() }
+
+// publicView is what the visitor may see of a challenge. It shows only what
+// follows from this challenge, never what others did.
+func (v *Verifier) publicView(id string, c *ledger.Challenge, verdict ledger.Verdict) Challenge {
+	view := Challenge{
 		ID:          id,
 		Masked:      Address{deliver: c.To}.Masked(),
 		Purpose:     c.Purpose,
 		Reference:   c.Reference,
 		Strong:      c.Strong,
-		Letters:     c.Strong && !isDigits(v.core.strong) || !c.Strong && !isDigits(v.options.Generator),
+		KnownDevice: c.Lane == ledger.Known,
+		Letters:     c.Shape != ledger.Digits,
 		SentAt:      time.UnixMilli(c.SentAt),
 		ExpiresAt:   time.UnixMilli(c.Deadline),
-		ResendAt:    time.UnixMilli(l.ResendAt(v.core.rules, c)),
+		ResendAt:    time.UnixMilli(c.ResendAt(v.core.rules)),
 		GuessesLeft: c.Left(),
 	}
+	if verdict == ledger.Exhausted { // also by this verifier's own limits
+		view.GuessesLeft = 0
+	}
+	return view
 }
 
 var errClock = errors.New("otp: Options.Now: the clock is behind the one that sent the code")
@@ -354,8 +424,6 @@ func verdictError(verdict ledger.Verdict) error {
 		return ErrExpired
 	case ledger.Exhausted:
 		return ErrExhausted
-	case ledger.Escalated:
-		return ErrEscalated
 	case ledger.Malformed:
 		return ErrMalformed
 	case ledger.Wrong:
@@ -369,42 +437,8 @@ func verdictError(verdict ledger.Verdict) error {
 func isVerdict(err error) bool {
 	//nolint:errorlint // by value, as said above
 	switch err {
-	case ErrCode, ErrMalformed, ErrExpired, ErrExhausted, ErrEscalated:
+	case ErrCode, ErrMalformed, ErrExpired, ErrExhausted:
 		return true
 	}
 	return false
-}
-
-// KnownDevice returns the first of the device tokens that was issued for this
-// address and is not too old, or "" if there is none. It asks no store, so it
-// does not know of [Verifier.RevokeDevices]: pass the token as Request.Device,
-// and Send decides.
-func (v *Verifier) KnownDevice(to string, tokens ...string) (token string) {
-	address, err := v.parse(to)
-	if err != nil {
-		return ""
-	}
-	key := v.core.keys.AddressKey(address.throttle)
-	for _, token := range tokens {
-		if v.core.keys.CheckDevice(token, key, address.deliver, v.core.clock()) {
-			return token
-		}
-	}
-	return ""
-}
-
-// RevokeDevices takes back all device tokens of an address, and ends the
-// challenges that known devices have open.
-func (v *Verifier) RevokeDevices(ctx context.Context, address string) (err error) {
-	return errors.New("otp: not yet")
-}
-
-// AddressHash returns the hash that stands for an address in events, so that a
-// program can find the events of one person.
-func (v *Verifier) AddressHash(address string) (Hash, error) {
-	to, err := v.parse(address)
-	if err != nil {
-		return Hash{}, err
-	}
-	return Hash(v.core.keys.AddressKey(to.throttle)), nil
 }

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -68,16 +70,17 @@ func TestRule7_temporaryRemoves(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Rule 7: after a permanent refusal nothing is given back, and the challenge
-// becomes a decoy.
+// R7', J10: where the recipient is refused for good nothing is given back, and
+// the challenge becomes a decoy.
 func TestRule7_permanent(t *testing.T) {
 	r := newRig(t, otp.Options{})
 	var code string
 	r.fail = func(m otp.Message) error { code = m.Code; return refusedForGood }
 	ch, err := r.Send(ctx, otp.Request{To: bob})
-	require.ErrorIs(t, err, otp.ErrSend)
+	require.NoError(t, err, "nobody learns which mailboxes exist")
 	require.Len(t, ch.ID, 64)
 	require.Equal(t, 5, ch.GuessesLeft)
+	require.Contains(t, r.kinds(), otpevent.SendFailed, "but for the operator")
 	r.fail = nil
 	got, err := r.Check(ctx, ch.ID, code) // nobody should know it, and it helps nobody
 	require.ErrorIs(t, err, otp.ErrCode)
@@ -104,12 +107,12 @@ func TestRule7_maybeSent(t *testing.T) {
 		var code string
 		r.fail = func(m otp.Message) error { code = m.Code; return said }
 		ch, err := r.Send(ctx, otp.Request{To: bob})
-		require.ErrorIs(t, err, otp.ErrSend)
-		require.ErrorIs(t, err, said)
+		require.NoError(t, err)
+		require.Len(t, ch.ID, 64)
 		var failed *otp.SendError
-		require.ErrorAs(t, err, &failed)
+		require.ErrorAs(t, r.failure(), &failed)
+		require.ErrorIs(t, failed, said)
 		require.True(t, failed.MaybeSent)
-		require.NotZero(t, ch)
 		_, err = r.Send(ctx, otp.Request{To: bob})
 		require.ErrorIs(t, err, otp.ErrLimited)
 		_, err = r.Check(ctx, ch.ID, code)
@@ -117,22 +120,82 @@ func TestRule7_maybeSent(t *testing.T) {
 	}
 }
 
-// Rule 7: a failed resend of the same code leaves the challenge as it was.
+// failure is the error of the newest event that has one.
+func (r *rig) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range slices.Backward(r.events) {
+		if e.Err != nil {
+			return e.Err
+		}
+	}
+	return nil
+}
+
+// R7', 15, J10: only a refused recipient makes a decoy. Any other failure is
+// told, and costs no send of the hour.
+func TestRule7_whoseFault(t *testing.T) {
+	for name, tt := range map[string]struct {
+		said  otp.SendError
+		decoy bool
+	}{
+		"550 5.1.1 at rcpt":         {otp.SendError{Stage: "rcpt", Class: otpevent.ClassRecipient}, true},
+		"a sender without classes":  {otp.SendError{Stage: "rcpt"}, true},
+		"a refusal at no stage":     {otp.SendError{Class: otpevent.ClassRecipient}, true},
+		"554 5.7.1 at rcpt":         {otp.SendError{Stage: "rcpt", Class: otpevent.ClassUs}, false},
+		"552 5.2.2 at rcpt":         {otp.SendError{Stage: "rcpt", Class: otpevent.ClassMailbox}, false},
+		"550 at data":               {otp.SendError{Stage: "data", Class: otpevent.ClassContent}, false},
+		"compose":                   {otp.SendError{Stage: "compose", Class: otpevent.ClassContent}, false},
+		"unknown":                   {otp.SendError{Stage: "rcpt", Class: otpevent.ClassUnknown}, false},
+		"no stage and no class":     {otp.SendError{}, false},
+		"450 4.1.1 at rcpt":         {otp.SendError{Temporary: true, Stage: "rcpt", Class: otpevent.ClassRecipient}, false},
+		"a class of the sender own": {otp.SendError{Stage: "rcpt", Class: "weather"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, otp.Options{Sends: []otp.Limit{{N: 1, Per: time.Minute}, {N: 1, Per: time.Hour}}})
+			r.fail = always(&tt.said)
+			require.Equal(t, tt.decoy, tt.said.RefusedRecipient())
+			ch, err := r.Send(ctx, otp.Request{To: bob})
+			r.fail = nil
+			r.clock.Add(time.Minute)
+			if tt.decoy {
+				require.NoError(t, err)
+				require.Len(t, ch.ID, 64)
+				_, err = r.Send(ctx, otp.Request{To: bob})
+				require.ErrorIs(t, err, otp.ErrLimited, "nothing is given back")
+				return
+			}
+			require.ErrorIs(t, err, otp.ErrSend)
+			require.Zero(t, ch)
+			r.ask(otp.Request{To: bob})
+		})
+	}
+	require.False(t, (*otp.SendError)(nil).RefusedRecipient())
+}
+
+// R7', 16: a failed resend of the same code leaves the challenge as it was, and
+// is told where the mail surely did not go out.
 func TestRule7_failedResend(t *testing.T) {
-	for name, said := range map[string]error{"temporary": refusedForNow, "permanent": refusedForGood, "maybe": perhapsSent} {
+	for name, said := range map[string]error{"temporary": refusedForNow, "us": &otp.SendError{Class: otpevent.ClassUs}, "recipient": refusedForGood, "maybe": perhapsSent} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, otp.Options{Sends: []otp.Limit{{N: 1, Per: time.Minute}, {N: 2, Per: time.Hour}}})
 			ch, code := r.ask(otp.Request{To: bob})
 			r.clock.Add(time.Minute)
 			r.fail = always(said)
 			got, err := r.Resend(ctx, ch.ID)
-			require.ErrorIs(t, err, otp.ErrSend)
 			require.Equal(t, ch.ID, got.ID)
+			require.Equal(t, 5, got.GuessesLeft)
+			givenBack := name == "temporary" || name == "us"
+			if givenBack {
+				require.ErrorIs(t, err, otp.ErrSend, `it is not "sent again"`)
+			} else {
+				require.NoError(t, err)
+			}
 			r.fail = nil
 			r.clock.Add(time.Minute)
 			_, err = r.Resend(ctx, ch.ID)
-			if name == "temporary" {
-				require.NoError(t, err, "given back")
+			if givenBack {
+				require.NoError(t, err)
 			} else {
 				require.ErrorIs(t, err, otp.ErrLimited, "spent")
 			}
@@ -152,17 +215,67 @@ func TestRule7_settlesAfterCancel(t *testing.T) {
 	r.fail = nil
 	r.ask(otp.Request{To: bob})
 
-	// A context that ended before the sender was asked: surely not sent.
-	r = newRig(t, otp.Options{Sends: []otp.Limit{{N: 1, Per: time.Hour}}, Admit: func(context.Context, otp.Address) (bool, error) { return true, nil }})
-	cctx, cancel = context.WithCancel(ctx)
-	store := &hookStore{Store: r.store, after: cancel}
-	v, err := otp.NewVerifier(store, rigSender{r}, &otp.Options{Now: r.clock.Now, Secrets: [][]byte{secret("A")}, Sends: []otp.Limit{{N: 1, Per: time.Hour}}})
+	// A deadline that passed before the sender was asked: surely not sent.
+	synctest.Test(t, func(t *testing.T) {
+		r = newRig(t, otp.Options{Sends: []otp.Limit{{N: 1, Per: time.Hour}}})
+		cctx, cancel = context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		store := &hookStore{Store: r.store, after: func() { time.Sleep(time.Second) }}
+		v, err := otp.NewVerifier(store, rigSender{r}, &otp.Options{Now: r.clock.Now, Secrets: [][]byte{secret("A")}, Sends: []otp.Limit{{N: 1, Per: time.Hour}}})
+		require.NoError(t, err)
+		_, err = v.Send(cctx, otp.Request{To: bob})
+		require.ErrorIs(t, err, otp.ErrSend)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, r.sent())
+		r.ask(otp.Request{To: bob})
+	})
+}
+
+// R7", 17, J13: a visitor who hangs up does not stop the mail that is counted
+// already. A sender that hangs ends at the caller's deadline, after 30 seconds
+// or with the code.
+func TestRule7_hangUp(t *testing.T) {
+	r := newRig(t, otp.Options{})
+	cctx, cancel := context.WithCancel(ctx)
+	v, err := otp.NewVerifier(&hookStore{Store: r.store, after: cancel}, rigSender{r}, &otp.Options{Now: r.clock.Now, Secrets: [][]byte{secret("A")}})
 	require.NoError(t, err)
-	_, err = v.Send(cctx, otp.Request{To: bob})
-	require.ErrorIs(t, err, otp.ErrSend)
-	require.ErrorIs(t, err, context.Canceled)
-	require.Zero(t, r.sent())
-	r.ask(otp.Request{To: bob})
+	ch, err := v.Send(cctx, otp.Request{To: bob})
+	require.NoError(t, err)
+	require.Equal(t, 1, r.sent())
+	_, err = r.Check(ctx, ch.ID, r.last().Code)
+	require.NoError(t, err)
+
+	type key struct{}
+	for name, tt := range map[string]struct {
+		ttl, deadline, want time.Duration
+	}{
+		"no deadline":         {10 * time.Minute, 0, 30 * time.Second},
+		"an early deadline":   {10 * time.Minute, 7 * time.Second, 7 * time.Second},
+		"a late deadline":     {10 * time.Minute, 45 * time.Second, 45 * time.Second},
+		"the end of the code": {20 * time.Second, 0, 20 * time.Second},
+		"the end before that": {20 * time.Second, 45 * time.Second, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hangs := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+					require.Equal(t, "kept", ctx.Value(key{}))
+					<-ctx.Done()
+					return &otp.SendError{Temporary: true, Err: ctx.Err()}
+				})
+				v, err := otp.NewVerifier(otp.NewMemoryStore(nil), hangs, &otp.Options{TTL: tt.ttl, Observer: discard{}})
+				require.NoError(t, err)
+				ctx, cancel := context.WithCancel(context.WithValue(ctx, key{}, "kept"))
+				if tt.deadline > 0 {
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+				}
+				defer cancel()
+				start := time.Now()
+				_, err = v.Send(ctx, otp.Request{To: bob})
+				require.ErrorIs(t, err, otp.ErrSend)
+				require.Equal(t, tt.want, time.Since(start))
+			})
+		})
+	}
 }
 
 // hookStore calls after when a swap has been made.
@@ -189,8 +302,7 @@ func TestRule7_forgottenMeanwhile(t *testing.T) {
 		v, err := otp.NewVerifier(r.store, rigSender{r}, &otp.Options{Now: r.clock.Now, Secrets: [][]byte{secret("A")}})
 		require.NoError(t, err)
 		r.Verifier = v
-		_, err = r.Send(ctx, otp.Request{To: bob})
-		require.ErrorIs(t, err, otp.ErrSend)
+		r.Send(ctx, otp.Request{To: bob})
 		require.Zero(t, r.store.(*otp.MemoryStore).Len())
 	}
 }
@@ -332,7 +444,7 @@ func TestRule10_lostRaces(t *testing.T) {
 	_, err = v.Send(ctx, otp.Request{To: bob})
 	require.ErrorContains(t, err, "lost too many races")
 	require.ErrorContains(t, v.Forget(ctx, bob), "lost too many races")
-	require.Equal(t, 3*66, store.n)
+	require.Equal(t, 3*69, store.n)
 	_, err = r.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
 }
@@ -509,7 +621,7 @@ func TestFaults(t *testing.T) {
 		},
 		"resend": func(r *rig, ctx context.Context, id, _ string) (otp.Challenge, error) { return r.Resend(ctx, id) },
 		"renew": func(r *rig, ctx context.Context, id, _ string) (otp.Challenge, error) {
-			r.clock.Add(9*time.Minute + 30*time.Second)
+			r.clock.Add(5 * time.Minute)
 			return r.Resend(ctx, id)
 		},
 		"right": func(r *rig, ctx context.Context, id, code string) (otp.Challenge, error) {
@@ -610,7 +722,7 @@ func heldTo(t *testing.T, what string, r *rig, name string, ch otp.Challenge, co
 	default: // send, resend, renew, status: what was there is there
 		require.NoError(t, statusErr, what)
 		require.Equal(t, 5, now.GuessesLeft, what)
-		if err == nil && name != "status" {
+		if err == nil && name != "status" && r.failure() == nil {
 			require.Equal(t, mails+1, r.sent(), what)
 			_, err = r.Check(ctx, got.ID, r.last().Code)
 			require.NoError(t, err, what)
@@ -626,4 +738,41 @@ func isPersons(err error) bool {
 		}
 	}
 	return otp.NeedsResend(err)
+}
+
+// The context of a mail is like any other, though its timer starts late.
+func TestSend_mailContext(t *testing.T) {
+	var kept []context.Context
+	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		require.NoError(t, ctx.Err())
+		if m.Locale == "de" { // one that waits
+			child, cancel := context.WithCancelCause(ctx)
+			cancel(errDown)
+			require.Equal(t, errDown, context.Cause(child))
+			other, cancel2 := context.WithTimeout(ctx, time.Hour)
+			defer cancel2()
+			end, ok := other.Deadline()
+			mine, _ := ctx.Deadline()
+			require.True(t, ok)
+			require.True(t, end.Equal(mine))
+			require.NoError(t, other.Err())
+			kept = append(kept, other)
+		}
+		kept = append(kept, ctx)
+		return nil
+	})
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Sends: wide})
+	require.NoError(t, err)
+	caller, cancel := context.WithCancelCause(ctx)
+	for _, locale := range []string{"", "de"} {
+		_, err = v.Send(caller, otp.Request{To: bob, Locale: locale})
+		require.NoError(t, err)
+	}
+	cancel(errDown)
+	require.Len(t, kept, 3)
+	for _, ctx := range kept { // over when Send has returned
+		<-ctx.Done()
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
+		require.NotErrorIs(t, context.Cause(ctx), errDown, "the caller's own end is not seen")
+	}
 }

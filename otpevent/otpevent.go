@@ -26,16 +26,13 @@ const (
 	Verified Kind = "verified"
 	// Wrong means that the code was wrong, which was counted.
 	Wrong Kind = "wrong"
-	// Malformed means that the input was not a code, or not of the kind that
-	// was mailed, such as digits instead of letters. It was not counted.
+	// Malformed means that the input was not a code of the kind that was
+	// mailed. It was not counted.
 	Malformed Kind = "malformed"
 	// Expired means that the guess came after the deadline.
 	Expired Kind = "expired"
 	// Exhausted means that the challenge had no guess left.
 	Exhausted Kind = "exhausted"
-	// Escalated means that somebody guessed at a short code although only
-	// strong codes, which are longer, are accepted for the address.
-	Escalated Kind = "escalated"
 	// Unknown means that the challenge does not exist, was used before or has
 	// another purpose. Resend and Status emit it too.
 	Unknown Kind = "unknown"

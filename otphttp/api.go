@@ -15,6 +15,7 @@ type challengeJSON struct {
 	Reference   string `json:"reference"`
 	Strong      bool   `json:"strong"`
 	Letters     bool   `json:"letters"`
+	KnownDevice bool   `json:"known_device"`
 	GuessesLeft int    `json:"guesses_left"`
 	ExpiresIn   int    `json:"expires_in"`
 	ResendIn    int    `json:"resend_in"`
@@ -27,6 +28,7 @@ type problemJSON struct {
 	Status     int            `json:"status"`
 	Detail     string         `json:"detail"` // in the preferred language
 	RetryAfter int            `json:"retry_after,omitempty"`
+	Scope      string         `json:"scope,omitempty"` // otp.LimitError.Scope
 	Challenge  *challengeJSON `json:"challenge,omitempty"`
 }
 
@@ -39,8 +41,8 @@ type verifiedJSON struct {
 func (x *exchange) publicView(c otp.Challenge) *challengeJSON {
 	now := x.h.opts.Now()
 	v := &challengeJSON{
-		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, GuessesLeft: c.GuessesLeft,
-		ExpiresIn: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
+		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, KnownDevice: c.KnownDevice,
+		GuessesLeft: c.GuessesLeft, ExpiresIn: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
 	}
 	if x.fromApp() {
 		v.ID = c.ID
@@ -75,7 +77,8 @@ func (x *exchange) writeProblem(c otp.Challenge, p problem) {
 	x.w.Header().Set("Content-Language", words.lang)
 	answer := problemJSON{
 		Type: problemBase + p.name, Title: p.title, Status: p.status,
-		Detail: words.plain("errors."+p.name, map[string]string{"time": clock(seconds(p.wait))}), RetryAfter: seconds(p.wait),
+		Detail:     words.plain("errors."+p.name, map[string]string{"time": clock(seconds(p.wait))}),
+		RetryAfter: seconds(p.wait), Scope: p.scope,
 	}
 	if c.ID != "" {
 		answer.Challenge = x.publicView(c)

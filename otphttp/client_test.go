@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -89,8 +90,8 @@ func TestClient_forwarded(t *testing.T) {
 	require.Equal(t, "tenant-7", clientOf(t, own, "10.0.0.1:1234", "203.0.113.1"))
 }
 
-// C12, C4: all starts of a client are counted together, whatever its headers
-// say. One /64 of IPv6 counts as one client, and so do an IPv4 address and its
+// C12, C4, J5: all starts of a client are counted together, whatever its headers
+// say. One /56 of IPv6 counts as one client, and so do an IPv4 address and its
 // IPv6-mapped form.
 func TestClient_budget(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
@@ -105,15 +106,15 @@ func TestClient_budget(t *testing.T) {
 		"rotating junk":         {proxies, func(int) string { return "10.0.0.1:1" }, func(i int) string { return fmt.Sprintf("203.0.113.%d, x%d", i, i) }, true},
 		"ports":                 {nil, func(i int) string { return fmt.Sprintf("198.51.100.1:%d", 1000+i) }, nil, true},
 		"ports behind ours":     {proxies, func(int) string { return "10.0.0.1:1" }, func(i int) string { return fmt.Sprintf("198.51.100.1:%d", 1000+i) }, true},
-		"/64":                   {nil, func(i int) string { return fmt.Sprintf("[2001:db8:1:2::%d]:1", i) }, nil, true},
-		"/64 behind ours":       {proxies, func(int) string { return "10.0.0.1:1" }, func(i int) string { return fmt.Sprintf("2001:db8:1:2:%d::", i) }, true},
+		"/56":                   {nil, func(i int) string { return fmt.Sprintf("[2001:db8:1:2%02x::%d]:1", i, i) }, nil, true},
+		"/56 behind ours":       {proxies, func(int) string { return "10.0.0.1:1" }, func(i int) string { return fmt.Sprintf("2001:db8:1:2%02x:%d::", i, i) }, true},
 		"mapped and not": {proxies, func(int) string { return "10.0.0.1:1" }, func(i int) string {
 			return []string{"198.51.100.1", "::ffff:198.51.100.1", "[::ffff:c633:6401]:80"}[i%3]
 		}, true},
 		"strangers": {proxies, func(int) string { return "10.0.0.1:1" }, func(i int) string { return fmt.Sprintf("203.0.113.%d", i) }, false},
-		"networks":  {nil, func(i int) string { return fmt.Sprintf("[2001:db8:1:%d::1]:1", i) }, nil, false},
+		"networks":  {nil, func(i int) string { return fmt.Sprintf("[2001:db8:1:%x00::1]:1", i) }, nil, false},
 	} {
-		s := newSite(t, otphttp.Options{TrustedProxies: c.trusted}, nil)
+		s := newSite(t, otphttp.Options{TrustedProxies: c.trusted}, &otp.Options{ClientStarts: []otp.Limit{{N: 10, Per: time.Minute}}})
 		limited := 0
 		for i := range 15 {
 			r := httptest.NewRequest(http.MethodPost, "/login/start", strings.NewReader(fmt.Sprintf(`{"address":"user%d@example.com"}`, i)))

@@ -2,6 +2,7 @@ package otphttp
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,20 @@ func (k kept) find(reference string) string {
 	}
 	return ""
 }
+
+// ids returns the IDs of all challenges, newest first.
+func (k kept) ids() []string {
+	var ids []string
+	for _, c := range k {
+		if _, id, ok := strings.Cut(c, "."); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// has reports whether the challenge with the ID is one of them.
+func (k kept) has(id string) bool { return slices.Contains(k.ids(), id) }
 
 // keepChallenge puts c into the browser's cookie and removes the one with an
 // old ID.

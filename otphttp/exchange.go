@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/go-mailotp/otp"
@@ -76,7 +77,10 @@ func (x *exchange) serve() {
 // request returns the request that start makes to the verifier.
 func (x *exchange) request() (otp.Request, error) {
 	o := &x.h.opts
-	request := otp.Request{Locale: x.language(), Client: x.client(), Device: x.in.device}
+	request := otp.Request{
+		Locale: x.language(), Client: x.client(), Device: x.in.device,
+		Held: slices.Concat(x.in.held, challengeCookie(x.r).ids()),
+	}
 	if request.Device == "" {
 		request.Device = deviceCookie(x.r)
 	}
@@ -98,54 +102,70 @@ func (x *exchange) request() (otp.Request, error) {
 	return request, nil
 }
 
-// refuseIfBusy gives all visitors the same answer while no mail can be
-// accepted.
-func (x *exchange) refuseIfBusy() bool {
-	if x.h.opts.Busy == nil || !x.h.opts.Busy() {
-		return false
-	}
+// busy reports whether no mail can be accepted from strangers or, if known is
+// true, from known devices.
+func (x *exchange) busy(known bool) bool { return x.h.opts.Busy != nil && x.h.opts.Busy(known) }
+
+// failBusy gives all visitors the same answer while no mail can be accepted.
+func (x *exchange) failBusy() {
 	x.fail(otp.Challenge{}, &otp.SendError{Temporary: true, Stage: "busy"})
-	return true
 }
 
 func (x *exchange) start() {
-	if x.refuseIfBusy() {
-		return
-	}
 	request, err := x.request()
 	if err != nil {
 		x.fail(otp.Challenge{}, err)
 		return
 	}
-	c, err := x.verifier.Send(x.r.Context(), request)
-	if err = x.hideDelivery(c, err); err != nil {
-		x.fail(otp.Challenge{}, err)
+	// The verifier recognizes a device without asking the store, so a flood of
+	// strangers that meets a full queue costs the store nothing.
+	if x.busy(request.Proven || x.verifier.KnownDevice(request.To, request.Device) != "") {
+		x.failBusy()
 		return
 	}
+	c, err := x.verifier.Send(x.r.Context(), request)
+	if err != nil {
+		x.failStart(c, err)
+		return
+	}
+	notice := ""
+	if challengeCookie(x.r).has(c.ID) {
+		notice = "sentAgain"
+	}
 	x.keepChallenge(c.ID, c)
-	x.sent(c, "")
+	x.sent(c, notice)
 }
 
-// hideDelivery returns nil for a failure to deliver if there is a challenge
-// nevertheless: a stranger must not learn which mailboxes exist.
-func (x *exchange) hideDelivery(c otp.Challenge, err error) error {
-	var failed *otp.SendError
-	if c.ID != "" && errors.As(err, &failed) && (failed.MaybeSent || !failed.Temporary) {
-		x.reportError(err)
-		return nil
+// failStart answers a start with an error. A visitor who sends the form again,
+// perhaps because the mail is slow, gets the challenge that this browser
+// already has with the error: then the page for its code is shown.
+func (x *exchange) failStart(c otp.Challenge, err error) {
+	p := explain(err)
+	if c.ID != "" && p.name == "limited" && x.wantsPage() && seconds(p.wait) <= seconds(c.ResendAt.Sub(x.h.opts.Now())) {
+		x.toCodePage(c.Reference, "", 0) // which shows that wait
+		return
 	}
-	return err
+	x.fail(c, err)
 }
 
 func (x *exchange) resend() {
-	if x.refuseIfBusy() {
-		return
-	}
 	id := x.challengeID()
+	if x.busy(false) {
+		// Only the challenge itself tells whether its mail would have a place
+		// among those of known devices, so look at it if there is such a place.
+		var c otp.Challenge
+		if !x.busy(true) {
+			c, _ = x.verifier.Status(x.r.Context(), id)
+		}
+		if !c.KnownDevice {
+			x.failBusy()
+			return
+		}
+	}
 	c, err := x.verifier.Resend(x.r.Context(), id)
-	if err = x.hideDelivery(c, err); err != nil {
-		if c.ID == "" {
-			c = x.currentChallenge(err)
+	if err != nil {
+		if c.ID == "" && (errors.Is(err, otp.ErrLimited) || errors.Is(err, otp.ErrSend)) {
+			c, _ = x.verifier.Status(x.r.Context(), id)
 		}
 		x.fail(c, err)
 		return
@@ -161,9 +181,6 @@ func (x *exchange) resend() {
 func (x *exchange) check() {
 	c, err := x.verifier.Check(x.r.Context(), x.challengeID(), x.in.code)
 	if err != nil {
-		if c.ID == "" { // malformed input is rejected without loading the challenge
-			c = x.currentChallenge(err)
-		}
 		x.fail(c, err)
 		return
 	}
@@ -174,16 +191,6 @@ func (x *exchange) check() {
 	if !w.written {
 		x.verified(c)
 	}
-}
-
-// currentChallenge loads the challenge for an error that came without it. It
-// returns the zero Challenge if there is none.
-func (x *exchange) currentChallenge(err error) otp.Challenge {
-	if errors.Is(err, otp.ErrMalformed) || errors.Is(err, otp.ErrLimited) || errors.Is(err, otp.ErrSend) {
-		c, _ := x.verifier.Status(x.r.Context(), x.challengeID())
-		return c
-	}
-	return otp.Challenge{}
 }
 
 func (x *exchange) status() {

@@ -32,6 +32,7 @@ type input struct {
 	reference  string
 	device     string
 	next       string
+	held       []string // IDs of challenges that the caller has
 }
 
 // requestError means that the request is invalid.
@@ -68,11 +69,12 @@ func (x *exchange) readInput() error {
 	names := map[string]*string{
 		"address": &x.in.address, "code": &x.in.code, "reference": &x.in.reference, "next": &x.in.next,
 	}
-	// A browser has both in its cookies. If a form could contain them, its
-	// author could sign visitors in to the author's account, in browsers too
-	// old to send the origin of a form.
+	// A browser has all of them in its cookies. If a form could contain them,
+	// its author could sign visitors in to the author's account, in browsers
+	// too old to send the origin of a form.
 	if x.in.json {
 		names["id"], names["device"] = &x.in.id, &x.in.device
+		x.in.held = fields["held"]
 	}
 	for name, into := range names {
 		switch values := fields[name]; len(values) {
@@ -113,8 +115,9 @@ func (x *exchange) body() ([]byte, error) {
 	return body, nil
 }
 
-// readObject reads an object of strings. Unlike Unmarshal, it rejects duplicate
-// names and does not ignore their case.
+// readObject reads an object of strings, in which only "held" is a list of
+// strings. Unlike Unmarshal, it rejects duplicate names and does not ignore
+// their case.
 func readObject(body []byte) (url.Values, error) {
 	if !utf8.Valid(body) {
 		return nil, badRequest("body is not valid UTF-8")
@@ -143,7 +146,12 @@ func readObject(body []byte) (url.Values, error) {
 			fields.Set(key, v)
 		case nil: // the same as a missing field
 		default:
-			return nil, badRequest("fields must be strings")
+			if key != "held" || v != json.Delim('[') {
+				return nil, badRequest("fields must be strings")
+			}
+			if fields[key], err = readList(dec); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if _, err := dec.Token(); err != nil {
@@ -153,4 +161,23 @@ func readObject(body []byte) (url.Values, error) {
 		return nil, badRequest("data after the JSON object")
 	}
 	return fields, nil
+}
+
+// readList reads the rest of a list of strings.
+func readList(dec *json.Decoder) (list []string, err error) {
+	for dec.More() {
+		value, err := dec.Token()
+		if err != nil {
+			return nil, badRequest("malformed JSON")
+		}
+		s, ok := value.(string)
+		if !ok {
+			return nil, badRequest(`field "held" must be a list of strings`)
+		}
+		list = append(list, s)
+	}
+	if _, err := dec.Token(); err != nil { // of the end of the list
+		return nil, badRequest("malformed JSON")
+	}
+	return list, nil
 }

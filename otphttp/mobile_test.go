@@ -25,7 +25,7 @@ func TestMobile(t *testing.T) {
 	raw, err := os.ReadFile("../docs/mobile.md")
 	require.NoError(t, err)
 	blocks := regexp.MustCompile("(?s)```http\n(.*?)```").FindAllStringSubmatch(string(raw), -1)
-	require.Len(t, blocks, 10)
+	require.Len(t, blocks, 12)
 
 	values := map[string]string{"DEVICE": "none"}
 	for i := 0; i < len(blocks); i += 2 {

@@ -47,7 +47,6 @@
 //	405 request    the path does not support this method
 //	410 expired    otp.ErrExpired
 //	410 exhausted  otp.ErrExhausted
-//	410 escalated  otp.ErrEscalated
 //	413 request    the body is longer than 4096 bytes
 //	415 request    the body is neither a form nor JSON
 //	422 address    otp.ErrAddress
@@ -62,6 +61,11 @@
 // the challenge, which shows the error with status 200, so that reloading
 // repeats nothing.
 //
+// A visitor who sends the form for the address again, for example because the
+// mail is slow, continues the challenge that the browser already has: the page
+// for its code is shown, and if the time has come, the same code is mailed
+// again.
+//
 // # Browsers and apps
 //
 // A browser keeps the challenge and the device token in cookies that scripts
@@ -75,8 +79,8 @@
 // The answers to start and resend do not show whether an address has an
 // account, whether Options.Admit of the verifier accepts it, or whether its
 // mail server rejects it. If the verifier's sender is a relay.Queue and
-// [Options.Busy] is the queue's method Full, the response time and temporary
-// failures to send do not show it either.
+// [Options.Busy] is the queue's method Full, the response time and failures to
+// send do not show it either.
 //
 // # Sessions
 //
@@ -127,14 +131,17 @@ type Options struct {
 	// Prepare may change a request before its mail is sent: set Proven, Vars or
 	// a Locale. It may also return an error, for example after a failed CAPTCHA
 	// whose answer is in r.PostForm, which also has the fields of a JSON body.
-	// To, Locale, Client and Device are already filled in. Default: no changes.
+	// To, Locale, Client, Device and Held are already filled in. Default: no
+	// changes.
 	Prepare func(r *http.Request, request *otp.Request) error
 
 	// Busy reports that no mail can be accepted now; use the method Full of a
-	// relay.Queue. start and resend call it before they look at the address or
-	// the challenge, so that all visitors get the same 503, including those who
-	// would get no mail. Default: never busy.
-	Busy func() bool
+	// relay.Queue. If known is true, it is about mail to known devices: the
+	// request has a valid device token for its address, or Prepare has set
+	// Proven. start calls Busy before it asks the verifier for a mail, and
+	// resend calls it first, so that all strangers get the same 503, including
+	// those who would get no mail. Default: never busy.
+	Busy func(known bool) bool
 
 	// ClientKey returns who is asking: an IP address, an IP:port, or a name of
 	// at most 128 bytes. Never take it from a header that the client can set.
@@ -207,10 +214,12 @@ type Options struct {
 	// show. Default: time.Now.
 	Now func() time.Time
 
-	// OnError is called with failures of the system: the store, the mail, or
-	// your functions. The error contains no code, no challenge ID and no whole
-	// address, unless an error of your functions contains one. Default:
-	// failures are not reported here; see also otp.Options.Observer.
+	// OnError is called with failures of the system that the visitor sees too:
+	// of the store, the mail, or your functions. A mail that may have been sent
+	// and a rejected recipient are not among them. The error contains no code,
+	// no challenge ID and no whole address, unless an error of your functions
+	// contains one. Default: failures are not reported here; see also
+	// otp.Options.Observer.
 	OnError func(r *http.Request, err error)
 }
 

@@ -360,7 +360,7 @@ func (x *exchange) codePage() {
 // nothing.
 func (x *exchange) failPage(c otp.Challenge, p problem) {
 	if reference := c.Reference; x.r.Method == http.MethodPost {
-		if reference == "" && p.system && challengeCookie(x.r).find(x.in.reference) != "" {
+		if reference == "" && (p.system || p.name == "malformed") && challengeCookie(x.r).find(x.in.reference) != "" {
 			reference = x.in.reference
 		}
 		if reference != "" {

@@ -21,6 +21,7 @@ type problem struct {
 	title  string
 	system bool // a failure of the system, not of the visitor
 	wait   time.Duration
+	scope  string // whose budget is spent
 }
 
 // problems has the problem of each error; the first that matches applies.
@@ -33,7 +34,6 @@ var problems = []struct {
 	{otp.ErrCode, problem{name: "wrong", status: http.StatusUnprocessableEntity, title: "Wrong code"}},
 	{otp.ErrExpired, problem{name: "expired", status: http.StatusGone, title: "Code expired"}},
 	{otp.ErrExhausted, problem{name: "exhausted", status: http.StatusGone, title: "No guesses left for this code"}},
-	{otp.ErrEscalated, problem{name: "escalated", status: http.StatusGone, title: "A longer code is needed"}},
 	{otp.ErrUnknown, problem{name: "unknown", status: http.StatusNotFound, title: "No such challenge"}},
 	{otp.ErrLimited, problem{name: "limited", status: http.StatusTooManyRequests, title: "Too many requests", wait: time.Minute}},
 	{ErrForbidden, problem{name: "forbidden", status: http.StatusForbidden, title: "Not allowed"}},
@@ -52,8 +52,11 @@ func explain(err error) problem {
 			continue
 		}
 		var limit *otp.LimitError
-		if errors.As(err, &limit) && limit.RetryAfter > 0 {
-			p.wait = limit.RetryAfter
+		if errors.As(err, &limit) {
+			p.scope = limit.Scope
+			if limit.RetryAfter > 0 {
+				p.wait = limit.RetryAfter
+			}
 		}
 		return p.problem
 	}

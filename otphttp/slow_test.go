@@ -147,21 +147,25 @@ func TestSlowSender(t *testing.T) {
 	})
 }
 
-// If a client disconnects while its mail is sent, sending stops.
+// If a client disconnects while its mail is sent, the mail goes out all the
+// same: the visitor may press the button again, or have the page still. J13
 func TestClient_disconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls atomic.Int32
 		ended := make(chan error, 1)
 		_, listener := slowSite(t, otp.SenderFunc(func(ctx context.Context, _ otp.Message) error {
-			<-ctx.Done()
+			select {
+			case <-ctx.Done():
+			case <-time.After(25 * time.Second):
+			}
 			ended <- ctx.Err()
-			return &otp.SendError{Temporary: true, Err: ctx.Err()}
+			return nil
 		}), &calls)
 		conn := listener.dial()
 		body := `{"address":"bob@example.com"}`
 		fmt.Fprintf(conn, "POST /login/start HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		synctest.Wait()
 		conn.Close()
-		require.ErrorIs(t, <-ended, context.Canceled)
+		require.NoError(t, <-ended)
 	})
 }

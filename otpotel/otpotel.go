@@ -30,12 +30,13 @@
 // # Attributes
 //
 // Events have otp.event, otp.purpose (the kind of the purpose), otp.known and
-// otp.strong. Durations have otp.operation, otp.store.operation or otp.stage.
+// otp.strong; limited ones also have otp.scope, whose budget was spent: address,
+// client or all. Durations have otp.operation, otp.store.operation or otp.stage.
 // The value of otp.sender is the name that you pass to [Telemetry.Sender]. The
 // others are:
 //
-//	otp.result of an operation  ok, address, malformed, wrong, expired, exhausted, escalated,
-//	                            unknown, limited, refused (the recipient, permanently), failed
+//	otp.result of an operation  ok, address, malformed, wrong, expired, exhausted,
+//	                            unknown, limited, failed
 //	otp.result of the store     ok, absent, lost (another call swapped first), failed
 //	otp.result of a mail        ok, temporary, refused, unknown (it may have been sent)
 //	error.type                  canceled, timeout, send, _OTHER; set for system failures
@@ -117,18 +118,27 @@ func New(opts *Options) (*Telemetry, error) {
 
 // Observe counts an event.
 func (t *Telemetry) Observe(ctx context.Context, e otp.Event) {
-	series := t.series(seriesKey{e.Kind, t.purposes.bounded(e.Purpose), e.Known, e.Strong})
+	series := t.series(seriesKey{e.Kind, t.purposes.bounded(e.Purpose), scopeOf(e.Scope), e.Known, e.Strong})
 	t.events.Add(ctx, 1, series.event...)
 	if e.Kind == otpevent.Verified {
 		t.age.Record(ctx, e.Age.Seconds(), series.age...)
 	}
 }
 
+// scopeOf returns the value of otp.scope, or nothing if an event has none.
+func scopeOf(scope string) string {
+	switch scope {
+	case "", "address", "client", "all":
+		return scope
+	}
+	return "_OTHER"
+}
+
 // seriesKey identifies a series of events.
 type seriesKey struct {
-	kind          otpevent.Kind
-	purpose       string
-	known, strong bool
+	kind           otpevent.Kind
+	purpose, scope string
+	known, strong  bool
 }
 
 // series has the attributes of an event. They are created once for each
@@ -143,11 +153,15 @@ func (t *Telemetry) series(key seriesKey) *series {
 		return s.(*series)
 	}
 	purpose := attribute.String("otp.purpose", key.purpose)
+	attrs := []attribute.KeyValue{
+		attribute.String("otp.event", string(key.kind)), purpose, attribute.Bool("otp.known", key.known), attribute.Bool("otp.strong", key.strong),
+	}
+	if key.scope != "" {
+		attrs = append(attrs, attribute.String("otp.scope", key.scope))
+	}
 	s := &series{
-		event: []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(
-			attribute.String("otp.event", string(key.kind)), purpose, attribute.Bool("otp.known", key.known), attribute.Bool("otp.strong", key.strong),
-		))},
-		age: []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(purpose))},
+		event: []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attrs...))},
+		age:   []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(purpose))},
 	}
 	t.all.Store(key, s)
 	return s

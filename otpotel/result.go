@@ -21,7 +21,6 @@ var results = []struct {
 	{otp.ErrCode, "wrong"},
 	{otp.ErrExpired, "expired"},
 	{otp.ErrExhausted, "exhausted"},
-	{otp.ErrEscalated, "escalated"},
 	{otp.ErrUnknown, "unknown"},
 	{otp.ErrLimited, "limited"},
 }

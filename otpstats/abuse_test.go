@@ -72,8 +72,8 @@ func TestAbuse(t *testing.T) {
 		wide := people.next() // asks twice for the first of five addresses, each time for another
 		five := people.several(5)
 		s.asks(hour, wide, five...)
-		for range 5 {
-			s.asks(hour.Add(time.Minute), wide, five[0])
+		for n := range 10 { // of one minute, they count once
+			s.asks(hour.Add(time.Duration(1+n/2)*time.Minute), wide, five[0])
 		}
 		narrow := people.next() // asks for four; a mail is no request
 		s.asks(hour, narrow, people.several(4)...)
@@ -99,7 +99,7 @@ func TestAbuse(t *testing.T) {
 			s.observe(otpevent.Verified, hour.Add(41*time.Minute), nobody, address)
 		}
 		s.guessed(hour.Add(40*time.Minute), nobody)
-		s.observe(otpevent.Escalated, hour.Add(-time.Hour), nobody, people.next())
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: hour.Add(-time.Hour), Purpose: "login", Strong: true, ChallengeHash: numbered('s', 1)})
 		s.guessed(hour.Add(-2*time.Hour), people.several(19)...)
 		c.Add(59 * time.Minute)
 		flush(t, s.Stats)
@@ -120,7 +120,7 @@ func TestAbuse(t *testing.T) {
 			require.Equal(t, [2]int64{3, 3}, [2]int64{a.Addresses[0].Count, a.Addresses[0].Asked})
 			require.Equal(t, []otpstats.AbuseHour{
 				{Hour: hour.Add(-2 * time.Hour), Wrong: 19, Usual: 19, Unsolved: 19},
-				{Hour: hour.Add(-time.Hour), Usual: 19, Escalated: 1},
+				{Hour: hour.Add(-time.Hour), Usual: 19, Strong: 1},
 				{Hour: hour, Wrong: 31 + unsolved, Usual: 19, Unsolved: unsolved},
 			}, a.Hours)
 		}

@@ -176,25 +176,28 @@ func (s *Stats) seedPast(ctx context.Context, now time.Time) error {
 	return s.seedUsual(ctx, scope{from: from, to: now, long: true})
 }
 
-// seedUsual computes the guesses and escalations of a usual day: the median of
-// the days, since a day with an attack is not usual.
+// seedUsual computes the shares of guesses and of strong codes on a usual day:
+// the median of the days, since a day with an attack is not usual.
 func (s *Stats) seedUsual(ctx context.Context, sc scope) error {
-	days, err := s.sums(ctx, sc, []Dimension{Day}, []int{neverRight, answered, escalated})
+	days, err := s.sums(ctx, sc, []Dimension{Day}, []int{neverRight, answered, sent, strong})
 	if err != nil {
 		return err
 	}
-	var shares, escalations []float64
+	var shares, strongShares []float64
 	w := s.watch
 	for _, day := range days {
 		if day.tally[answered] > 0 {
 			shares = append(shares, float64(day.tally[neverRight])/float64(day.tally[answered]))
-			escalations = append(escalations, float64(day.tally[escalated]))
 			w.solved += float64(day.tally[answered])
+		}
+		if day.tally[sent] > 0 {
+			strongShares = append(strongShares, float64(day.tally[strong])/float64(day.tally[sent]))
+			w.pastMails += float64(day.tally[sent])
 		}
 	}
 	share := median(shares)
 	w.unsolved, w.solved = w.solved*share, w.solved*(1-share)
-	w.pastEscalated, w.minutes = median(escalations)*float64(len(escalations)), float64(24*60*len(escalations))
+	w.pastStrong = w.pastMails * median(strongShares)
 	return nil
 }
 

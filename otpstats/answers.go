@@ -113,11 +113,11 @@ func (s *Stats) Dimensions(ctx context.Context, f Filter) (Names, error) {
 }
 
 // Abuse returns numbers about guessing and flooding. The counts of guesses and
-// escalations use the whole filter. Everything else uses only its range, and
+// strong codes use the whole filter. Everything else uses only its range, and
 // goes back no further than Options.KeepEvents.
 func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) {
 	sc := s.scope(f, Hour)
-	all, err := s.sums(ctx, sc, []Dimension{Hour}, []int{wrong, malformed, escalated})
+	all, err := s.sums(ctx, sc, []Dimension{Hour}, []int{wrong, malformed, strong})
 	if err != nil {
 		return Abuse{}, wrap("abuse", err)
 	}
@@ -135,9 +135,9 @@ func (s *Stats) Abuse(ctx context.Context, f Filter) (Abuse, error) {
 	var counts []float64
 	for _, r := range all {
 		counts = append(counts, float64(r.tally[wrong]))
-		if r.tally[wrong] > 0 || r.tally[malformed] > 0 || r.tally[escalated] > 0 {
+		if r.tally[wrong] > 0 || r.tally[malformed] > 0 || r.tally[strong] > 0 {
 			h := hour(r.time)
-			h.Wrong, h.Malformed, h.Escalated = r.tally[wrong], r.tally[malformed], r.tally[escalated]
+			h.Wrong, h.Malformed, h.Strong = r.tally[wrong], r.tally[malformed], r.tally[strong]
 		}
 	}
 	var a Abuse

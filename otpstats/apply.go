@@ -57,11 +57,30 @@ func (s *Stats) write(ctx context.Context, batch []event, number int64) error {
 }
 
 func (s *Stats) insertEvents(ctx context.Context, tx *sql.Tx, batch []event) error {
-	rows := make([][]any, 0, len(batch))
+	type minuteOf struct {
+		kind   kind
+		minute int64
+	}
+	list, places := make([]event, 0, len(batch)), map[minuteOf]int{}
 	for i := range batch {
-		if e := &batch[i]; e.kind != kindMail && e.kind != kindForgotten {
-			rows = append(rows, e.row())
+		e := &batch[i]
+		if e.each() {
+			list = append(list, *e)
 		}
+		if !e.kind.perMinute() {
+			continue
+		}
+		key := minuteOf{e.kind, e.time / 60000}
+		if place, known := places[key]; known {
+			list[place].times += e.times
+			continue
+		}
+		places[key] = len(list)
+		list = append(list, event{kind: e.kind, time: e.time, times: e.times})
+	}
+	rows := make([][]any, len(list))
+	for i := range list {
+		rows[i] = list[i].row()
 	}
 	return s.insert(ctx, tx, "INSERT INTO {p}events ("+eventColumns+")", rows, "")
 }
@@ -146,15 +165,21 @@ func (s *Stats) apply(ch *change, e *event) {
 	case kindMail:
 		s.applyMail(ch, e)
 	case kindAsked:
-		t[asked], t[resendAsked] = b2i(e.challenge == otp.Hash{}), b2i(e.challenge != otp.Hash{})
-		ch.rollup.add(e.time, e.values(), &t, 1)
+		t[asked], t[resendAsked] = b2i(!e.resend), b2i(e.resend)
+		ch.rollup.add(e.time, e.values(), &t, e.times)
 	case kindLimited:
-		t[limited] = 1
-		ch.rollup.add(e.time, e.values(), &t, 1)
+		t[limited], t[limitedClient], t[limitedAll] = 1, b2i(e.scope == ofClient), b2i(e.scope == ofAll)
+		ch.rollup.add(e.time, e.values(), &t, e.times)
+	case kindUnknown:
+		t[unknownID] = 1
+		ch.rollup.add(e.time, e.values(), &t, e.times)
+	case kindRevoked:
+		t[revoked] = 1
+		ch.rollup.add(e.time, e.values(), &t, e.times)
 	case kindFailed, kindClockBack, kindUnknownKey:
 		t[failures] = 1
-		ch.rollup.add(e.time, e.values(), &t, 1)
-	case kindSent, kindDecoy, kindSendFailed, kindRefused, kindSendLeft, kindVerified, kindWrong, kindMalformed, kindExpired, kindExhausted, kindEscalated:
+		ch.rollup.add(e.time, e.values(), &t, e.times)
+	case kindSent, kindDecoy, kindSendFailed, kindRefused, kindSendLeft, kindVerified, kindWrong, kindMalformed, kindExpired, kindExhausted:
 		c, known := ch.challenges[e.challenge]
 		if !known {
 			c = &challenge{id: e.challenge, opened: e.opened(), address: e.address, values: e.values(), age: -1}

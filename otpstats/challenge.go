@@ -17,14 +17,16 @@ type challenge struct {
 	opened  int64 // Unix milliseconds
 	address otp.Hash
 	values
-	mails, lost, again, decoys, failed           int64
-	wrong, malformed, expired, exhausted, strong int64
-	age                                          int64 // milliseconds until verified; -1 if it is not
-	ended                                        int64 // 1 once it expired; late events are still added
+	mails, lost, again, decoys, failed   int64
+	wrong, malformed, expired, exhausted int64
+	strong                               int64 // 1 if its code is a strong one
+	age                                  int64 // milliseconds until verified; -1 if it is not
+	ended                                int64 // 1 once it expired; late events are still added
 }
 
 // apply adds one event to the challenge.
 func (c *challenge) apply(e *event) {
+	c.strong = max(c.strong, b2i(e.strong))
 	switch e.kind {
 	case kindSent:
 		c.mails++
@@ -42,13 +44,11 @@ func (c *challenge) apply(e *event) {
 	case kindWrong:
 		c.wrong++
 	case kindMalformed:
-		c.malformed++
+		c.malformed += e.times
 	case kindExpired:
-		c.expired++
+		c.expired += e.times
 	case kindExhausted:
-		c.exhausted++
-	case kindEscalated:
-		c.strong++
+		c.exhausted += e.times
 	}
 }
 
@@ -57,10 +57,10 @@ func (c *challenge) tally() (t tally) {
 	right := c.age >= 0
 	mailed := c.mails > 0 || right // a mail that failed may have gone out nevertheless
 	t[resends], t[failedMails] = c.again, c.failed+c.lost
-	t[wrong], t[malformed], t[expired], t[exhausted], t[escalated] = c.wrong, c.malformed, c.expired, c.exhausted, c.strong
+	t[wrong], t[malformed], t[expired], t[exhausted] = c.wrong, c.malformed, c.expired, c.exhausted
 	t[decoys] = b2i(c.decoys > 0)
-	t[sent] = b2i(mailed)
-	typed := c.wrong > 0 || c.malformed > 0 || c.strong > 0
+	t[sent], t[strong] = b2i(mailed), b2i(mailed && c.strong > 0)
+	typed := c.wrong > 0 || c.malformed > 0
 	t[answered] = b2i(mailed && (right || typed))
 	if right {
 		t[verified] = 1

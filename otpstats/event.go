@@ -30,7 +30,7 @@ const (
 	kindMalformed
 	kindExpired
 	kindExhausted
-	kindEscalated
+	_ // a guess at a short code that was not accepted any more
 	kindUnknown
 	kindClockBack
 	kindUnknownKey
@@ -40,7 +40,30 @@ const (
 	kindLeft      // an otpevent.Failed whose caller canceled its context
 	kindSendLeft  // an otpevent.SendFailed whose caller did
 	kindRefused   // an otpevent.SendFailed that is the recipient's fault
+	kindCrowded
+	kindEvicted
+	kindRevoked
+	kindLost // not an otpevent: events that found the queue full
 )
+
+// scopeOf is an otp.Event.Scope: whose budget was spent.
+type scopeOf uint8
+
+const (
+	ofAddress scopeOf = iota // or unknown
+	ofClient
+	ofAll
+)
+
+func scopeOfText(text string) scopeOf {
+	switch text {
+	case "client":
+		return ofClient
+	case "all":
+		return ofAll
+	}
+	return ofAddress
+}
 
 // failureOf separates the failures of the system from those that people cause.
 func failureOf(k kind, err error) kind {
@@ -79,8 +102,6 @@ func kindOf(k otpevent.Kind) kind {
 		return kindExpired
 	case otpevent.Exhausted:
 		return kindExhausted
-	case otpevent.Escalated:
-		return kindEscalated
 	case otpevent.Unknown:
 		return kindUnknown
 	case otpevent.ClockBack:
@@ -89,6 +110,12 @@ func kindOf(k otpevent.Kind) kind {
 		return kindUnknownKey
 	case otpevent.Failed:
 		return kindFailed
+	case otpevent.Crowded:
+		return kindCrowded
+	case otpevent.Evicted:
+		return kindEvicted
+	case otpevent.Revoked:
+		return kindRevoked
 	case otpevent.Forgotten:
 		return kindForgotten
 	}
@@ -103,24 +130,26 @@ type event struct {
 	time                       int64 // Unix milliseconds
 	age                        int64 // milliseconds
 	wrongs                     int64
+	times                      int64    // how many events it stands for; see sums
+	scope                      scopeOf  // not in the table of events
 	address, client, challenge otp.Hash // once normalized, under Options.Key
 	purpose, domain, app       string
 	language                   string // a locale until normalized
 
-	// Of Mail and EventSent; not in the table of events.
+	// Of Mail and otpevent.Sent; not in the table of events.
 	mailID   string   // the ID of the mail until normalized
 	mail     otp.Hash // its hash after that
 	provider string
 	outcome  otp.Outcome
 }
 
-const eventColumns = "time, kind, resend, strong, decoy, purpose, language, domain, app, address, client, challenge, age, wrongs"
+const eventColumns = "time, kind, resend, strong, decoy, purpose, language, domain, app, address, client, challenge, age, wrongs, times"
 
 // row is the event in the order of eventColumns.
 func (e *event) row() []any {
 	return []any{
 		e.time, int64(e.kind), b2i(e.resend), b2i(e.strong), b2i(e.decoy), e.purpose, e.language, e.domain, e.app,
-		blob(e.address), blob(e.client), blob(e.challenge), e.age, e.wrongs,
+		blob(e.address), blob(e.client), blob(e.challenge), e.age, e.wrongs, max(1, e.times),
 	}
 }
 
@@ -128,7 +157,7 @@ func (e *event) row() []any {
 func scanEvent(rows *sql.Rows) (e event, id int64, err error) {
 	var k, resend, strong, decoy int64
 	var address, client, challenge sql.RawBytes
-	err = rows.Scan(&id, &e.time, &k, &resend, &strong, &decoy, &e.purpose, &e.language, &e.domain, &e.app, &address, &client, &challenge, &e.age, &e.wrongs)
+	err = rows.Scan(&id, &e.time, &k, &resend, &strong, &decoy, &e.purpose, &e.language, &e.domain, &e.app, &address, &client, &challenge, &e.age, &e.wrongs, &e.times)
 	e.kind, e.resend, e.strong, e.decoy = kind(k), resend > 0, strong > 0, decoy > 0
 	e.address, e.client, e.challenge = hashOf(address), hashOf(client), hashOf(challenge)
 	return e, id, err

@@ -4,8 +4,8 @@ package otpstats
 // done, and those whose caller left before the end.
 type workMinute struct{ minute, failed, done, left int64 }
 
-// worked counts an event for the rule for failures.
-func (w *watch) worked(k kind, minute int64) {
+// worked counts events for the rule for failures.
+func (w *watch) worked(k kind, minute, times int64) {
 	m := &w.work[minute%span]
 	if minute < m.minute {
 		return
@@ -15,11 +15,11 @@ func (w *watch) worked(k kind, minute int64) {
 	}
 	switch k {
 	case kindSent, kindDecoy, kindWrong, kindVerified:
-		m.done++
+		m.done += times
 	case kindSendFailed, kindFailed, kindClockBack, kindUnknownKey:
-		m.failed++
+		m.failed += times
 	case kindLeft, kindSendLeft:
-		m.left++
+		m.left += times
 	}
 }
 

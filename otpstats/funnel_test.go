@@ -49,6 +49,15 @@ func naive(all []happening) []counted {
 			list = append(list, c)
 		case h.Kind == otpevent.Limited:
 			c.n.Limited = 1
+			switch h.Scope {
+			case "client":
+				c.n.LimitedClient = 1
+			case "all":
+				c.n.LimitedAll = 1
+			}
+			list = append(list, c)
+		case h.Kind == otpevent.Unknown:
+			c.n.Unknown = 1
 			list = append(list, c)
 		default:
 			if groups[h.ChallengeHash] == nil {
@@ -86,7 +95,10 @@ func naive(all []happening) []counted {
 		c.n.FailedMails = count(otpevent.SendFailed) + lost
 		c.n.Verified = right
 		c.n.Wrong, c.n.Malformed, c.n.Expired = count(otpevent.Wrong), count(otpevent.Malformed), count(otpevent.Expired)
-		c.n.Exhausted, c.n.Escalated = count(otpevent.Exhausted), count(otpevent.Escalated)
+		c.n.Exhausted = count(otpevent.Exhausted)
+		if c.n.Sent == 1 && g[0].Strong {
+			c.n.Strong = 1
+		}
 		for _, h := range g {
 			if h.Resend {
 				c.n.Resends++
@@ -97,12 +109,12 @@ func naive(all []happening) []counted {
 		}
 		if c.n.Sent == 1 {
 			c.n.Over = 1
-			if right > 0 || c.n.Wrong+c.n.Malformed+c.n.Escalated > 0 {
+			if right > 0 || c.n.Wrong+c.n.Malformed > 0 {
 				c.n.Answered = 1
 			}
 			switch {
 			case right > 0:
-			case c.n.Wrong+c.n.Malformed+c.n.Escalated > 0:
+			case c.n.Wrong+c.n.Malformed > 0:
 				c.n.NeverRight = 1
 			case lost >= mails:
 				c.n.NoMail = 1
@@ -126,9 +138,10 @@ func base(locale string) string {
 func plus(a, b otpstats.Counts) otpstats.Counts {
 	return otpstats.Counts{
 		Asked: a.Asked + b.Asked, ResendAsked: a.ResendAsked + b.ResendAsked, Limited: a.Limited + b.Limited, Sent: a.Sent + b.Sent,
+		LimitedClient: a.LimitedClient + b.LimitedClient, LimitedAll: a.LimitedAll + b.LimitedAll, Strong: a.Strong + b.Strong, Unknown: a.Unknown + b.Unknown,
 		Resends: a.Resends + b.Resends, Decoys: a.Decoys + b.Decoys, FailedMails: a.FailedMails + b.FailedMails, FailedTries: a.FailedTries + b.FailedTries,
 		Answered: a.Answered + b.Answered, Verified: a.Verified + b.Verified, Wrong: a.Wrong + b.Wrong, Malformed: a.Malformed + b.Malformed,
-		Expired: a.Expired + b.Expired, Exhausted: a.Exhausted + b.Exhausted, Escalated: a.Escalated + b.Escalated, Over: a.Over + b.Over,
+		Expired: a.Expired + b.Expired, Exhausted: a.Exhausted + b.Exhausted, Over: a.Over + b.Over,
 		NoMail: a.NoMail + b.NoMail, NoAnswer: a.NoAnswer + b.NoAnswer, NeverRight: a.NeverRight + b.NeverRight,
 	}
 }

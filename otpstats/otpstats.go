@@ -15,8 +15,11 @@
 //
 // # Costs
 //
-// Observe copies an event into a bounded queue and returns. If the queue is
-// full, the event is dropped and counted. One goroutine writes events in
+// Observe copies an event into a bounded queue and returns. What strangers can
+// cause as often as they like, such as input that is not a code or requests
+// beyond a rate limit, is only added up in memory: it costs no row each and
+// cannot fill the queue. If the queue is full nevertheless, the event is dropped
+// and counted, which is an anomaly: [EventsLost]. One goroutine writes in
 // batches, so a database that is slow or down never slows or fails a check.
 //
 // # Privacy
@@ -75,7 +78,8 @@ type Options struct {
 	Now func() time.Time
 
 	// Queue is the number of events that can wait to be written, at about 300
-	// bytes each. 0 means 16384; a negative number is an error.
+	// bytes each, and also the number of different sums in memory. 0 means
+	// 16384; a negative number is an error.
 	Queue int
 
 	// Batch is the maximum number of events written in one transaction. 0

@@ -52,12 +52,12 @@ func TestRestart_past(t *testing.T) {
 	month := now.AddDate(0, 0, -28)
 	for _, at := range []time.Time{month.AddDate(0, 0, -1), month.AddDate(0, 0, 1), now} {
 		s.add(t, at, values{domain: "a.example"}, map[int]int64{
-			sent: 100, answered: 90, neverRight: 10, escalated: 3, verified: 80, ageColumn: 30, ageColumn + quickBuckets - 1: 20, ageColumn + quickBuckets: 30,
+			sent: 100, strong: 3, answered: 90, neverRight: 10, verified: 80, ageColumn: 30, ageColumn + quickBuckets - 1: 20, ageColumn + quickBuckets: 30,
 		})
 	}
 	s.add(t, now, values{domain: Other}, map[int]int64{sent: 1000, answered: 50, neverRight: 40, ageColumn: 10})
 	require.NoError(t, s.Close(t.Context()))
-	require.Zero(t, s.watch.minutes)
+	require.Zero(t, s.watch.pastMails)
 
 	w := openStats(t, d, c, Options{}).watch
 	require.Len(t, w.domains, 1)
@@ -66,8 +66,8 @@ func TestRestart_past(t *testing.T) {
 	share := (10.0/90 + 50.0/140) / 2 // of the median of the two days
 	require.InDelta(t, 230*share, w.unsolved, 1e-9)
 	require.InDelta(t, 230*(1-share), w.solved, 1e-9)
-	require.Equal(t, 6.0, w.pastEscalated)
-	require.Equal(t, 2*24*60.0, w.minutes)
+	require.Equal(t, 1200.0, w.pastMails)
+	require.InDelta(t, 1200*(3.0/100+3.0/1100)/2, w.pastStrong, 1e-9)
 }
 
 // An attack is found that began before a restart, also where more was written meanwhile than is read at once.
@@ -92,7 +92,7 @@ func TestRestart_attack(t *testing.T) {
 		s = openStats(t, d, c, opts)
 	}
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: c.Now()})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: c.Now()})
 	}
 	guess(10)
 	look(5 * time.Minute)
@@ -108,7 +108,7 @@ func TestRestart_attack(t *testing.T) {
 	look(time.Hour)
 	restart()
 	for range 6000 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Limited, Time: c.Now()})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: c.Now()})
 	}
 	guess(20)
 	look(time.Minute)
@@ -127,13 +127,13 @@ func TestRestart_once(t *testing.T) {
 	d, c := sqltest.SQLite(t), newClock()
 	s := openStats(t, d, c, Options{})
 	for range 10 {
-		s.Observe(t.Context(), otp.Event{Kind: otpevent.Escalated, Time: c.Now(), ChallengeHash: otp.Hash{1}})
+		s.Observe(t.Context(), otp.Event{Kind: otpevent.Sent, Time: c.Now(), ChallengeHash: otp.Hash{1}, Strong: true})
 	}
 	require.NoError(t, s.Close(t.Context()))
 	c.Add(2 * time.Hour)
 	s = openStats(t, d, c, Options{})
 	require.NoError(t, s.Flush(t.Context()))
-	require.Zero(t, s.watch.escalated)
+	require.Zero(t, s.watch.strong)
 	require.EqualValues(t, 10, s.watch.last)
 }
 

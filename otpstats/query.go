@@ -56,8 +56,18 @@ type Counts struct {
 	// Limited is the number of calls that a rate limit rejected: no mail was
 	// sent.
 	Limited int64
+	// LimitedClient is the part of Limited that is due to the budget of
+	// Request.Client.
+	LimitedClient int64
+	// LimitedAll is the part of Limited that is due to the budget of all
+	// strangers, otp.Options.StrangerStarts.
+	LimitedAll int64
 	// Sent is the number of challenges with a mail that the sender accepted.
 	Sent int64
+	// Strong is the part of Sent with a strong code: a longer code, which is
+	// mailed after too many wrong guesses at the address or too many codes that
+	// were asked for and not used.
+	Strong int64
 	// Resends is the number of further mails of these challenges.
 	Resends int64
 	// Decoys is the number of decoys opened: challenges that look real but send
@@ -84,9 +94,11 @@ type Counts struct {
 	Expired int64
 	// Exhausted is the number of guesses after the last allowed one.
 	Exhausted int64
-	// Escalated is the number of guesses at a short code when only strong codes
-	// were accepted.
-	Escalated int64
+	// Unknown is the number of calls with the ID of a challenge that does not
+	// exist, was used before or has another purpose.
+	Unknown int64
+	// Revoked is the number of calls of RevokeDevices.
+	Revoked int64
 	// Over is the number of mailed challenges that ended: they were passed, or
 	// given up after Options.Over. NoMail, NoAnswer and NeverRight are parts of
 	// it.
@@ -174,9 +186,9 @@ type AbuseHour struct {
 	Usual float64
 	// Unsolved is the number of addresses with only wrong guesses in the hour.
 	Unsolved int64
-	// Escalated is the number of guesses that were rejected because only strong
-	// codes were accepted.
-	Escalated int64
+	// Strong is the number of challenges opened in the hour with a strong code,
+	// which is mailed after too many wrong guesses at the address.
+	Strong int64
 	// Malformed is the number of inputs that do not look like a code. Digits
 	// typed where a strong code was mailed come from somebody who guesses.
 	Malformed int64
@@ -193,9 +205,11 @@ type Spread struct {
 	// Subject is the stored hash of the client or address. It is the same in
 	// every hour. See Stats.ClientSubject and AddressSubject.
 	Subject string
-	// Count is the number of different addresses or clients.
+	// Count is the number of different addresses or clients, of which at most
+	// twice the limit of the rule count in each minute; see [SpreadRule].
 	Count int64
-	// Asked is the number of calls.
+	// Asked is the number of calls; those of one client for one address count
+	// at most once a minute.
 	Asked int64
 }
 

@@ -22,13 +22,26 @@ const (
 	ClientSpread AnomalyKind = "client_spread"
 	// AddressSpread means that many clients ask for one address.
 	AddressSpread AnomalyKind = "address_spread"
-	// EscalationSpike means many guesses at addresses that accept only strong
-	// codes after too many wrong guesses.
-	EscalationSpike AnomalyKind = "escalation_spike"
+	// StrongCodes means that many more mails than usual carry a strong code: a
+	// longer code, which is mailed to addresses that had too many wrong guesses
+	// or unused codes.
+	StrongCodes AnomalyKind = "strong_codes"
 	// Failing means that the sender accepts no mail, or that calls fail because
 	// of the system: the store, Options.Admit, the generator, clocks or keys. A
 	// relay.Queue accepts every mail, so look at its reports as well.
 	Failing AnomalyKind = "failing"
+	// Crowded means that strangers have used three quarters of what
+	// otp.Options.StrangerStarts allows, or its default over a MemoryStore. When
+	// all of it is used, people on new devices are refused.
+	Crowded AnomalyKind = "crowded"
+	// Evicted means that a full MemoryStore dropped values that were written
+	// less than a day ago: counts of wrong guesses or codes were forgotten.
+	Evicted AnomalyKind = "evicted"
+	// EventsLost means that Options.Queue was full and events were dropped, so
+	// the numbers of that time are too small. It concerns mails, correct and
+	// wrong codes and the reports of Stats.Mail: everything that strangers can
+	// cause without limit is added up in memory instead.
+	EventsLost AnomalyKind = "events_lost"
 )
 
 // Anomaly is something unusual that has begun, and may have ended.
@@ -43,10 +56,11 @@ type Anomaly struct {
 	// Until is when the anomaly ended. It is zero while it lasts.
 	Until time.Time `json:"until,omitzero"`
 	// Count is what the rule counted at detection: mails sent, addresses
-	// without a correct code, addresses, clients, escalations or failures.
+	// without a correct code, addresses, clients, strong codes, failures or
+	// events.
 	Count int64 `json:"count"`
-	// Seen is the unusual number: the share of codes verified or calls failed,
-	// from 0 to 1, or else Count.
+	// Seen is the unusual number: the share of codes verified, codes that are
+	// strong or calls failed, from 0 to 1, or else Count.
 	Seen float64 `json:"seen"`
 	// Usual is what Seen usually is, or its limit.
 	Usual float64 `json:"usual"`
@@ -63,12 +77,15 @@ type Rules struct {
 	// minutes; less than a minute or more than a day is an error.
 	Calm time.Duration
 
-	Delivery    DeliveryRule // for DeliveryFalling
-	Guessing    GuessingRule // for DistributedGuessing
-	Clients     SpreadRule   // for ClientSpread
-	Addresses   SpreadRule   // for AddressSpread
-	Escalations SpikeRule    // for EscalationSpike
-	Failures    FailureRule  // for Failing
+	Delivery  DeliveryRule // for DeliveryFalling
+	Guessing  GuessingRule // for DistributedGuessing
+	Clients   SpreadRule   // for ClientSpread
+	Addresses SpreadRule   // for AddressSpread
+	Strong    StrongRule   // for StrongCodes
+	Failures  FailureRule  // for Failing
+	Crowded   CountRule    // for Crowded; its Window is an hour by default
+	Evicted   CountRule    // for Evicted
+	Lost      CountRule    // for EventsLost
 }
 
 // DeliveryRule compares, for each domain, the share of mailed codes that were
@@ -107,18 +124,28 @@ type GuessingRule struct {
 
 // SpreadRule counts the different addresses that one client asked for, or the
 // different clients that asked for one address, in Window. Pairs with a correct
-// code do not count: people in one office share a client, for example.
+// code do not count: people in one office share a client, for example. Of each
+// minute, the first 2*Limit addresses of a client count, and the first 2*Limit
+// clients of an address: more would tell nothing, and cost a row each.
 type SpreadRule struct {
 	Off    bool          // disables the rule
 	Limit  int64         // the number that is unusual. 0 means 20 addresses or 8 clients
 	Window time.Duration // 0 means an hour
 }
 
-// SpikeRule counts escalations in Window.
-type SpikeRule struct {
+// StrongRule compares the share of strong codes among the codes that were
+// mailed in Window with that share in the past.
+type StrongRule struct {
 	Off    bool          // disables the rule
-	Min    int64         // minimum number of escalations. 0 means 20
-	Factor float64       // how many times the usual number is unusual. 0 means 5
+	Min    int64         // minimum number of strong codes. 0 means 20
+	Factor float64       // how many times the usual share is unusual. 0 means 5
+	Window time.Duration // 0 means 10 minutes
+}
+
+// CountRule counts events in Window that should not happen at all.
+type CountRule struct {
+	Off    bool          // disables the rule
+	Min    int64         // minimum number of events. 0 means 1
 	Window time.Duration // 0 means 10 minutes
 }
 
@@ -164,12 +191,18 @@ func (r Rules) filled() (Rules, error) {
 	duration("Clients.Window", &r.Clients.Window, time.Hour, time.Hour)
 	count("Addresses.Limit", &r.Addresses.Limit, 8)
 	duration("Addresses.Window", &r.Addresses.Window, time.Hour, time.Hour)
-	count("Escalations.Min", &r.Escalations.Min, 20)
-	factor("Escalations.Factor", &r.Escalations.Factor, 5)
-	duration("Escalations.Window", &r.Escalations.Window, 10*time.Minute, time.Hour)
+	count("Strong.Min", &r.Strong.Min, 20)
+	factor("Strong.Factor", &r.Strong.Factor, 5)
+	duration("Strong.Window", &r.Strong.Window, 10*time.Minute, time.Hour)
 	count("Failures.Min", &r.Failures.Min, 10)
 	factor("Failures.Share", &r.Failures.Share, 0.2)
 	duration("Failures.Window", &r.Failures.Window, 10*time.Minute, time.Hour)
+	count("Crowded.Min", &r.Crowded.Min, 1)
+	duration("Crowded.Window", &r.Crowded.Window, time.Hour, time.Hour) // it happens at most once an hour
+	count("Evicted.Min", &r.Evicted.Min, 1)
+	duration("Evicted.Window", &r.Evicted.Window, 10*time.Minute, time.Hour)
+	count("Lost.Min", &r.Lost.Min, 1)
+	duration("Lost.Window", &r.Lost.Window, 10*time.Minute, time.Hour)
 	if r.Delivery.Drop >= 1 {
 		errs = append(errs, fmt.Errorf("otpstats: Options.Rules.Delivery.Drop: %v, want less than 1", r.Delivery.Drop))
 	}

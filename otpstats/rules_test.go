@@ -30,7 +30,7 @@ func newScene(t *testing.T, rules Rules) *scene {
 func (s *scene) see(minute int64, n int, k kind, e event) {
 	for range n {
 		e := e
-		e.kind, e.time = k, minute*60_000
+		e.kind, e.time, e.times = k, minute*60_000, 1
 		if e.address == (otp.Hash{}) {
 			e.address = s.hash()
 		}
@@ -168,7 +168,7 @@ func TestRules_attackLasts(t *testing.T) {
 			s.see(minute, each, kindWrong, event{wrongs: 1})
 			s.see(minute, 1, kindVerified, event{})
 		},
-		"escalations": func(s *scene, minute int64, each int) { s.see(minute, each, kindEscalated, event{}) },
+		"strong codes": func(s *scene, minute int64, each int) { s.see(minute, each, kindSent, event{strong: true}) },
 	} {
 		s := newScene(t, Rules{})
 		for minute := int64(1001); minute < 1400; minute++ {
@@ -187,46 +187,106 @@ func TestRules_attackLasts(t *testing.T) {
 	}
 }
 
-// The borders of escalations: how many, in how long, and above how many times the usual.
-func TestRules_escalations(t *testing.T) {
+// The borders of strong codes: how many, in how long, and above how many times
+// their usual share of all mails.
+func TestRules_strong(t *testing.T) {
 	for name, test := range map[string]struct {
-		rule  SpikeRule
-		past  float64 // escalations a minute
-		first int     // at minute 1001
-		next  int     // at later
+		rule  StrongRule
+		past  float64 // the usual share
+		first int     // strong ones at minute 1001
+		mails int     // others at minute 1001
+		next  int     // strong ones at later
 		later int64
 		told  bool
 	}{
-		"one less":      {first: 19},
-		"as many":       {first: 20, told: true},
-		"own number":    {rule: SpikeRule{Min: 5}, first: 5, told: true},
-		"in the window": {first: 19, next: 1, later: 1010, told: true},
-		"out of it":     {first: 19, next: 1, later: 1011},
-		"one minute":    {rule: SpikeRule{Window: time.Minute}, first: 20, told: true},
-		"usual":         {past: 1, first: 45},
-		"unusual":       {past: 1, first: 55, told: true},
-		"own factor":    {rule: SpikeRule{Factor: 2}, past: 1, first: 25, told: true},
-		"off":           {rule: SpikeRule{Off: true}, first: 100},
+		"one less":       {first: 19},
+		"as many":        {first: 20, told: true},
+		"own number":     {rule: StrongRule{Min: 5}, first: 5, told: true},
+		"in the window":  {first: 19, next: 1, later: 1010, told: true},
+		"out of it":      {first: 19, next: 1, later: 1011},
+		"one minute":     {rule: StrongRule{Window: time.Minute}, first: 20, told: true},
+		"large share":    {first: 30, mails: 570, told: true},
+		"small share":    {first: 30, mails: 571},
+		"usual":          {past: .1, first: 49, mails: 51},
+		"unusual":        {past: .1, first: 50, mails: 50, told: true},
+		"own factor":     {rule: StrongRule{Factor: 2}, past: .1, first: 40, mails: 60, told: true},
+		"by chance":      {rule: StrongRule{Factor: 1.5}, past: .1, first: 28, mails: 72},
+		"hardly by that": {rule: StrongRule{Factor: 1.5}, past: .1, first: 29, mails: 71, told: true},
+		"off":            {rule: StrongRule{Off: true}, first: 100},
 	} {
-		s := newScene(t, Rules{Escalations: test.rule})
-		s.minutes, s.pastEscalated = 1e6, test.past*1e6
-		s.see(1001, test.first, kindEscalated, event{})
-		s.see(test.later, test.next, kindEscalated, event{})
+		s := newScene(t, Rules{Strong: test.rule})
+		if test.past > 0 {
+			s.pastMails, s.pastStrong = 1e6, test.past*1e6
+		}
+		s.see(1001, test.first, kindSent, event{strong: true})
+		s.see(1001, test.mails, kindSent, event{})
+		s.see(test.later, test.next, kindSent, event{strong: true})
 		began, _ := s.anomalies(1100)
 		require.Equal(t, test.told, len(began) == 1, name)
+		if test.told {
+			a := s.news[0].Anomaly
+			require.Equal(t, StrongCodes, a.Kind, name)
+			require.EqualValues(t, test.first+test.next, a.Count, name)
+			require.InDelta(t, float64(a.Count)/float64(int(a.Count)+test.mails), a.Seen, 1e-9, name)
+		}
 	}
 	usual := newScene(t, Rules{})
 	for minute := range int64(24 * 60) {
-		usual.see(1001+minute, 1, kindEscalated, event{})
+		usual.see(1001+minute, 1, kindSent, event{strong: true})
+		usual.see(1001+minute, 9, kindSent, event{})
 	}
-	usual.see(2441, 30, kindEscalated, event{})
+	require.InDelta(t, .1, (usual.pastStrong+1)/(usual.pastMails+100), .01)
+	usual.see(2441, 30, kindSent, event{strong: true})
+	usual.see(2441, 70, kindSent, event{})
 	began, _ := usual.anomalies(2500)
 	require.Empty(t, began)
 	again := newScene(t, Rules{})
-	again.see(1001, 20, kindEscalated, event{})
-	again.see(1001+2*span, 20, kindEscalated, event{})
+	again.see(1001, 20, kindSent, event{strong: true})
+	again.see(1001+2*span, 20, kindSent, event{strong: true})
 	began, _ = again.anomalies(1200)
 	require.Equal(t, []int64{1002, 1002 + 2*span}, began)
+	resent := newScene(t, Rules{})
+	resent.see(1001, 50, kindSent, event{strong: true, resend: true})
+	began, _ = resent.anomalies(1100)
+	require.Empty(t, began, "the same code again says nothing new")
+}
+
+// What should not happen at all is an anomaly at once, and once while it lasts.
+func TestRules_counted(t *testing.T) {
+	for kind, test := range map[kind]struct {
+		name   AnomalyKind
+		window int64
+		rules  func(CountRule) Rules
+	}{
+		kindLost:    {EventsLost, 10, func(r CountRule) Rules { return Rules{Lost: r} }},
+		kindCrowded: {Crowded, 60, func(r CountRule) Rules { return Rules{Crowded: r} }},
+		kindEvicted: {Evicted, 10, func(r CountRule) Rules { return Rules{Evicted: r} }},
+	} {
+		s := newScene(t, Rules{})
+		s.see(1001, 1, kind, event{})
+		began, ended := s.anomalies(1200)
+		require.Equal(t, []int64{1002}, began, test.name)
+		require.Equal(t, []int64{1001 + test.window + 30}, ended, test.name)
+		require.Equal(t, Anomaly{Kind: test.name, Since: s.news[0].Since, Count: 1, Seen: 1, Usual: 1}, s.news[0].Anomaly)
+
+		s = newScene(t, Rules{})
+		s.see(1001, 3, kind, event{})
+		s.see(1061, 1, kind, event{})
+		began, _ = s.anomalies(1200)
+		if test.name == Crowded { // which is emitted once an hour
+			require.Len(t, began, 1)
+		} else {
+			require.Len(t, began, 2)
+			require.EqualValues(t, 3, s.news[0].Count)
+		}
+
+		for rule, told := range map[CountRule]bool{{Min: 5}: false, {Min: 4}: true, {Off: true}: false, {Window: time.Minute}: true} {
+			s = newScene(t, test.rules(rule))
+			s.see(1001, 4, kind, event{})
+			began, _ = s.anomalies(1100)
+			require.Equal(t, told, len(began) == 1, "%s: %+v", test.name, rule)
+		}
+	}
 }
 
 // Which mails without an answer tell of their domain.
@@ -316,7 +376,7 @@ func guessedAt(s *scene, minute int64, times int) {
 
 // seeOpened shows an event, of the age that it has, of a challenge opened in a minute.
 func (s *scene) seeOpened(minute int64, k kind, e event) {
-	e.kind, e.time = k, minute*60_000+e.age
+	e.kind, e.time, e.times = k, minute*60_000+e.age, 1
 	s.feed(&e)
 }
 

@@ -113,7 +113,7 @@ func (q sqlText) schema() []string {
 	statements := []string{
 		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL, strong integer NOT NULL, decoy integer NOT NULL,\n" +
 			"\tpurpose text NOT NULL, language text NOT NULL, domain text NOT NULL, app text NOT NULL,\n" +
-			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL)",
+			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL, times integer NOT NULL)",
 		"CREATE INDEX IF NOT EXISTS {i}events_time ON {t}events (time)",
 		"CREATE INDEX IF NOT EXISTS {i}events_address ON {t}events (address)",
 		"CREATE TABLE IF NOT EXISTS {p}challenges (id {hash} PRIMARY KEY, opened {long} NOT NULL, address {hash},\n\t" + dimensions + ",\n" +

@@ -30,6 +30,7 @@ type Stats struct {
 	watch *watch
 
 	queue    chan event
+	added    *sums
 	overflow overflow
 	calls    chan call
 	dropped  atomic.Int64
@@ -47,6 +48,7 @@ type Stats struct {
 	tended  int64 // the minute of clock in which tend last did its full work
 	pruned  int64 // the hour of the last Prune
 	setBack bool  // the clock was set back, and the watch must be seeded again
+	noted   int64 // how many of dropped are in the table of events
 }
 
 // call is work for the writer between two batches.
@@ -100,7 +102,7 @@ func Open(ctx context.Context, db *sql.DB, d Dialect, opts *Options) (*Stats, er
 		}
 		return nil, wrap("open", err)
 	}
-	s.queue = make(chan event, s.opts.Queue)
+	s.queue, s.added = make(chan event, s.opts.Queue), newSums(&s.opts)
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run()
 	return s, nil
@@ -170,6 +172,7 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 	}
 	queued := event{
 		kind: k, resend: e.Resend, strong: e.Strong, decoy: e.Decoy, time: e.Time.UnixMilli(), age: e.Age.Milliseconds(), wrongs: int64(e.WrongGuesses),
+		times: 1, scope: scopeOfText(e.Scope),
 		address: e.AddressHash, client: e.ClientHash, challenge: e.ChallengeHash,
 		purpose: bounded(e.Purpose), language: bounded(e.Locale), domain: e.Domain, mailID: e.Message,
 	}
@@ -192,7 +195,7 @@ func (s *Stats) Mail(message, provider string, outcome otp.Outcome) {
 		return
 	}
 	s.enqueue(&event{
-		kind: kindMail, time: s.opts.Now().UnixMilli(), mailID: message,
+		kind: kindMail, time: s.opts.Now().UnixMilli(), times: 1, mailID: message,
 		provider: bounded(provider), outcome: otp.Outcome(bounded(string(outcome))),
 	})
 }
@@ -200,6 +203,10 @@ func (s *Stats) Mail(message, provider string, outcome otp.Outcome) {
 func (s *Stats) enqueue(e *event) {
 	if s.closed.Load() {
 		s.dropped.Add(1)
+		return
+	}
+	if e.kind.addedUp() {
+		s.added.add(*e)
 		return
 	}
 	select {
@@ -237,7 +244,8 @@ func (o *overflow) take() (list []event) {
 }
 
 // Dropped returns how many events were lost since Open because the queue was
-// full or Close ran out of time.
+// full or Close ran out of time. Events of the first kind are an anomaly, too:
+// [EventsLost].
 func (s *Stats) Dropped() int64 { return s.dropped.Load() }
 
 // Flush waits until everything observed before the call is written and the

@@ -64,12 +64,12 @@ func TestObserve_fullQueue(t *testing.T) {
 	_, err = tx.Exec(`DELETE FROM otp_stats_events`)
 	require.NoError(t, err)
 	for n := range 100 {
-		ask(n, time.Now(), "a.example")[0].tell(s)
+		ask(n, time.Now(), "a.example")[1].tell(s)
 	}
 	require.GreaterOrEqual(t, s.Dropped(), int64(89))
 	require.NoError(t, tx.Rollback())
 	flush(t, s)
-	require.Equal(t, 100-s.Dropped(), total(t, s, otpstats.Filter{}).Asked)
+	require.Equal(t, 100-s.Dropped(), total(t, s, otpstats.Filter{}).Sent)
 }
 
 // What is closed has written all, takes no more, and can be closed again.

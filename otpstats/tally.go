@@ -11,7 +11,10 @@ const (
 	asked = iota
 	resendAsked
 	limited
+	limitedClient
+	limitedAll
 	sent
+	strong
 	resends
 	decoys
 	failedMails
@@ -23,7 +26,8 @@ const (
 	malformed
 	expired
 	exhausted
-	escalated
+	unknownID
+	revoked
 	over
 	noMail
 	noAnswer
@@ -45,8 +49,8 @@ type tally [tallyColumns]int64
 // columnNames are the names in the table.
 var columnNames = func() (names [tallyColumns]string) {
 	copy(names[:], []string{
-		"asked", "resend_asked", "limited", "sent", "resends", "decoys", "failed_mails", "failed_tries", "failures", "answered", "verified",
-		"wrong", "malformed", "expired", "exhausted", "escalated", "over", "no_mail", "no_answer", "never_right",
+		"asked", "resend_asked", "limited", "limited_client", "limited_all", "sent", "strong", "resends", "decoys", "failed_mails", "failed_tries", "failures", "answered", "verified",
+		"wrong", "malformed", "expired", "exhausted", "unknown", "revoked", "over", "no_mail", "no_answer", "never_right",
 	})
 	for i := range ageBuckets {
 		names[ageColumn+i] = fmt.Sprintf("age_%d", i)
@@ -68,9 +72,10 @@ func (t *tally) add(other *tally, factor int64) {
 
 func (t *tally) counts() Counts {
 	return Counts{
-		Asked: t[asked], ResendAsked: t[resendAsked], Limited: t[limited], Sent: t[sent], Resends: t[resends], Decoys: t[decoys],
+		Asked: t[asked], ResendAsked: t[resendAsked], Limited: t[limited], LimitedClient: t[limitedClient], LimitedAll: t[limitedAll],
+		Sent: t[sent], Strong: t[strong], Resends: t[resends], Decoys: t[decoys],
 		FailedMails: t[failedMails], FailedTries: t[failedTries], Failures: t[failures], Answered: t[answered], Verified: t[verified], Wrong: t[wrong],
-		Malformed: t[malformed], Expired: t[expired], Exhausted: t[exhausted], Escalated: t[escalated], Over: t[over],
+		Malformed: t[malformed], Expired: t[expired], Exhausted: t[exhausted], Unknown: t[unknownID], Revoked: t[revoked], Over: t[over],
 		NoMail: t[noMail], NoAnswer: t[noAnswer], NeverRight: t[neverRight],
 	}
 }

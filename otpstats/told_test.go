@@ -85,7 +85,8 @@ func TestObserve_malformed(t *testing.T) {
 		of := func(domain string) otpstats.Counts { return total(t, s, otpstats.Filter{Domain: domain}) }
 		require.Equal(t, otpstats.Counts{Asked: 1, Sent: 1, Answered: 1, Malformed: 1}, of("a.example"))
 		nonsense.ChallengeHash = numbered('q', 2)
-		nonsense.tell(s) // before its challenge is known here
+		nonsense.tell(s)
+		flush(t, s) // before its challenge is known here
 		ask(2, c.Now(), "b.example")[1].tell(s)
 		flush(t, s)
 		require.Equal(t, otpstats.Counts{Sent: 1}, of("b.example"))

@@ -77,10 +77,13 @@ func (m *maker) challenge(at time.Time) {
 	}
 	add(otpevent.Asked, at, nil)
 	if m.IntN(12) == 0 {
-		add(otpevent.Limited, at, nil)
+		add(otpevent.Limited, at, func(x *happening) { x.Scope = m.one("address", "client", "all", "") })
+		if m.IntN(3) == 0 {
+			add(otpevent.Unknown, at, nil)
+		}
 		return
 	}
-	h.ChallengeHash = m.hash()
+	h.ChallengeHash, h.Strong = m.hash(), m.IntN(6) == 0
 	id := fmt.Sprint("mail", m.n)
 	switch m.IntN(14) {
 	case 0:
@@ -127,7 +130,7 @@ func (m *maker) challenge(at time.Time) {
 	for i := range wrongs {
 		add(otpevent.Wrong, step(40), func(x *happening) { x.WrongGuesses = i + 1 })
 	}
-	kind := otpevent.Kind(m.one("verified", "verified", "verified", "verified", "verified", "expired", "exhausted", "escalated", "malformed", ""))
+	kind := otpevent.Kind(m.one("verified", "verified", "verified", "verified", "verified", "expired", "exhausted", "malformed", ""))
 	if kind != "" {
 		add(kind, step(300), func(x *happening) { x.WrongGuesses = wrongs })
 	}

@@ -31,8 +31,9 @@ type watch struct {
 	addresses spreads
 
 	work                   [span]workMinute
-	escalated              [span]minuteCount
-	pastEscalated, minutes float64 // escalations in that many minutes of the past
+	mails, strong          counter // challenges that were mailed, and those with a strong code
+	lost, crowded, evicted counter
+	pastMails, pastStrong  float64
 	unsolved, solved       float64 // addresses in the windows of the past
 }
 
@@ -53,7 +54,28 @@ type news struct {
 	Anomaly
 }
 
-type minuteCount struct{ minute, count int64 }
+// counter counts the events of each minute.
+type counter [span]struct{ minute, count int64 }
+
+func (c *counter) add(minute, times int64) {
+	m := &c[minute%span]
+	if minute > m.minute {
+		m.minute, m.count = minute, 0
+	}
+	if minute == m.minute {
+		m.count += times
+	}
+}
+
+// sum returns the number of events from one minute to another, both included.
+func (c *counter) sum(from, to int64) (n int64) {
+	for _, m := range c {
+		if m.minute >= from && m.minute <= to {
+			n += m.count
+		}
+	}
+	return n
+}
 
 // person is an address: the minutes of its last wrong and its last correct
 // code.
@@ -75,13 +97,18 @@ func newWatch(rules Rules) *watch {
 // feed adds one event.
 func (w *watch) feed(e *event) {
 	minute, opened := e.time/60000, e.opened()/60000
-	w.worked(e.kind, minute)
+	w.worked(e.kind, minute, e.times)
 	switch e.kind {
 	case kindAsked:
 		w.clients.add(e.client, e.address, minute, w.rules.Clients.Limit)
 		w.addresses.add(e.address, e.client, minute, w.rules.Addresses.Limit)
 	case kindSent:
-		if !e.resend && w.expectsAnswer(e) {
+		if e.resend {
+			break
+		}
+		w.mails.add(minute, 1)
+		w.strong.add(minute, b2i(e.strong))
+		if w.expectsAnswer(e) {
 			w.mailed(e.domain, opened, func(b *mailedMinute) { b.sent++ })
 		}
 	case kindWrong:
@@ -102,13 +129,12 @@ func (w *watch) feed(e *event) {
 		// People who answer are not a flood: an office shares a client.
 		delete(w.clients[e.client], e.address)
 		delete(w.addresses[e.address], e.client)
-	case kindEscalated:
-		if c := &w.escalated[minute%span]; minute >= c.minute {
-			if c.minute != minute {
-				*c = minuteCount{minute: minute}
-			}
-			c.count++
-		}
+	case kindLost:
+		w.lost.add(minute, e.times)
+	case kindCrowded:
+		w.crowded.add(minute, e.times)
+	case kindEvicted:
+		w.evicted.add(minute, e.times)
 	}
 }
 
@@ -173,12 +199,15 @@ func (w *watch) evaluate() {
 	if !w.rules.Guessing.Off {
 		w.guessing()
 	}
-	if !w.rules.Escalations.Off {
-		w.escalations()
+	if !w.rules.Strong.Off {
+		w.strongCodes()
 	}
 	if !w.rules.Failures.Off {
 		w.failing()
 	}
+	w.counted(EventsLost, &w.lost, w.rules.Lost)
+	w.counted(Crowded, &w.crowded, w.rules.Crowded)
+	w.counted(Evicted, &w.evicted, w.rules.Evicted)
 	w.spread(ClientSpread, w.clients, w.rules.Clients)
 	w.spread(AddressSpread, w.addresses, w.rules.Addresses)
 	for key, a := range w.active {
@@ -286,30 +315,43 @@ func (w *watch) guessing() {
 	w.judge(key, verdict, Anomaly{Count: int64(unsolved), Seen: unsolved, Usual: usual})
 }
 
-// escalations is the rule for guesses at addresses that accept only strong
-// codes.
-func (w *watch) escalations() {
-	r := w.rules.Escalations
-	var n, now float64
-	for _, c := range w.escalated {
-		if c.minute >= w.minute-minutesOf(r.Window) && c.minute <= w.minute {
-			n += float64(c.count)
-		}
-		if c.minute == w.minute-1 {
-			now = float64(c.count)
-		}
-	}
-	usual := w.pastEscalated / (w.minutes + 60) * float64(minutesOf(r.Window))
+// strongCodes is the rule for strong codes, which are mailed to addresses that
+// were guessed at.
+func (w *watch) strongCodes() {
+	r := w.rules.Strong
+	from := w.minute - minutesOf(r.Window)
+	strong, mails := float64(w.strong.sum(from, w.minute)), float64(w.mails.sum(from, w.minute))
+	// Start as if one of a hundred mails had had a strong code.
+	usual := (w.pastStrong + 1) / (w.pastMails + 100)
+	share, expected := strong/max(1, mails), usual*mails
 	verdict := quiet
 	switch {
-	case n >= float64(r.Min) && n >= r.Factor*usual:
+	case strong >= float64(r.Min) && share >= r.Factor*usual && strong-expected >= 6*math.Sqrt(expected):
 		verdict = fires
-	case n >= float64(r.Min)/2 && n >= r.Factor/2*usual:
+	case strong >= float64(r.Min)/2 && share >= r.Factor/2*usual:
 		verdict = loud
 	}
-	key := subject{EscalationSpike, ""}
+	key := subject{StrongCodes, ""}
 	if w.active[key] == nil && verdict != fires {
-		w.pastEscalated, w.minutes = w.pastEscalated*perMinute+now, w.minutes*perMinute+1
+		last := w.minute - 1 // complete
+		w.pastStrong = w.pastStrong*perMinute + float64(w.strong.sum(last, last))
+		w.pastMails = w.pastMails*perMinute + float64(w.mails.sum(last, last))
 	}
-	w.judge(key, verdict, Anomaly{Count: int64(n), Seen: n, Usual: usual})
+	w.judge(key, verdict, Anomaly{Count: int64(strong), Seen: share, Usual: usual})
+}
+
+// counted is the rule for events that should not happen at all.
+func (w *watch) counted(kind AnomalyKind, c *counter, r CountRule) {
+	if r.Off {
+		return
+	}
+	n := c.sum(w.minute-minutesOf(r.Window), w.minute)
+	verdict := quiet
+	switch {
+	case n >= r.Min:
+		verdict = fires
+	case n >= (r.Min+1)/2:
+		verdict = loud
+	}
+	w.judge(subject{kind, ""}, verdict, Anomaly{Count: n, Seen: float64(n), Usual: float64(r.Min)})
 }

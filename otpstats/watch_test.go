@@ -43,7 +43,7 @@ func (m *month) hash() (h otp.Hash) {
 func (m *month) at(t time.Time, k kind, e event) {
 	e.kind = k
 	e.age = max(0, t.UnixMilli()-e.time)
-	e.time = t.UnixMilli()
+	e.time, e.times = t.UnixMilli(), 1
 	m.events = append(m.events, e)
 }
 
@@ -154,7 +154,7 @@ func TestRules_incidents(t *testing.T) {
 	}
 }
 
-// One client with many addresses, one address with many clients, and escalations.
+// One client with many addresses, one address with many clients, and strong codes.
 func TestRules_floods(t *testing.T) {
 	t.Parallel()
 	m := newMonth(30)
@@ -167,11 +167,11 @@ func TestRules_floods(t *testing.T) {
 		when = when.Add(4 * time.Hour)
 		m.at(when, kindAsked, event{time: when.UnixMilli(), domain: "mail.example", client: m.hash(), address: address})
 		when = when.Add(4 * time.Hour)
-		m.at(when, kindEscalated, event{time: when.UnixMilli(), domain: "mail.example", address: m.hash()})
+		m.at(when, kindSent, event{time: when.UnixMilli(), domain: "mail.example", address: m.hash(), strong: true})
 	}
 	found := m.watched(t)
 	require.Len(t, found, 3, "%+v", found)
-	require.Equal(t, []AnomalyKind{ClientSpread, AddressSpread, EscalationSpike}, []AnomalyKind{found[0].Kind, found[1].Kind, found[2].Kind})
+	require.Equal(t, []AnomalyKind{ClientSpread, AddressSpread, StrongCodes}, []AnomalyKind{found[0].Kind, found[1].Kind, found[2].Kind})
 	require.Equal(t, client.String(), found[0].Subject)
 	require.Equal(t, address.String(), found[1].Subject)
 	for i, a := range found {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -31,7 +32,7 @@ func (s *Stats) run() {
 		case <-s.closing:
 			s.drain(batch)
 			s.reportError(s.tend(s.life))
-			s.dropped.Add(int64(len(s.queue)))
+			s.dropped.Add(int64(len(s.queue)) + times(s.added.take()))
 			return
 		}
 	}
@@ -69,9 +70,7 @@ func (s *Stats) drain(batch []event) []event {
 			batch = s.store(batch)
 		}
 	}
-	if len(batch) > 0 {
-		batch = s.store(batch)
-	}
+	batch = s.store(batch)
 	if s.clock > now+skew.Milliseconds() {
 		s.clock, s.setBack = now, true
 	}
@@ -85,10 +84,26 @@ const (
 	lastPause  = 30 * time.Second
 )
 
-// store writes a batch, retrying until it succeeds, and returns an empty one.
+// store writes a batch and what was added up since the last one, and returns an
+// empty batch. Nothing in a batch is written before what was added up earlier:
+// people who answer would be written before they asked.
+func (s *Stats) store(batch []event) []event {
+	sums := s.added.take()
+	if n := s.dropped.Load(); n > s.noted {
+		sums = append(sums, event{kind: kindLost, time: s.opts.Now().UnixMilli(), times: n - s.noted})
+		s.noted = n
+	}
+	for some := range slices.Chunk(merge(batch, sums), s.opts.Batch) {
+		s.storeSome(some)
+	}
+	clear(batch)
+	return batch[:0]
+}
+
+// storeSome writes at most Options.Batch events, retrying until it succeeds.
 // Meanwhile the queue fills: that is all the memory that a database which is
 // down can cost.
-func (s *Stats) store(batch []event) []event {
+func (s *Stats) storeSome(batch []event) {
 	s.normalizeBatch(batch)
 	s.batches++
 	closing := s.closing
@@ -98,7 +113,7 @@ func (s *Stats) store(batch []event) []event {
 			break
 		}
 		if s.life.Err() != nil {
-			s.dropped.Add(int64(len(batch)))
+			s.dropped.Add(times(batch))
 			break
 		}
 		s.reportError(wrap("write", err))
@@ -112,8 +127,6 @@ func (s *Stats) store(batch []event) []event {
 	for i := range batch {
 		s.clock = max(s.clock, batch[i].time)
 	}
-	clear(batch)
-	return batch[:0]
 }
 
 // tend does the periodic work, by the clock of the events.

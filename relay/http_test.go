@@ -18,6 +18,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/otphttp"
+	"github.com/go-mailotp/otp/otptest"
 	"github.com/go-mailotp/otp/relay"
 )
 
@@ -108,26 +109,16 @@ func TestHTTP_atOnce(t *testing.T) {
 	require.Len(t, answers, 1)
 }
 
-// C3: while the queue is full, a handler before it that refuses starts and
-// resends for all keeps the answers alike, as the documentation of otphttp
-// says.
+// C3: while the queue is full, Options.Busy refuses starts and resends alike,
+// whether there is an account or not.
 func TestHTTP_fullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q, _ := newQueue(t, mailServers["hangs"], relay.QueueOptions{Size: 2})
-		login := newLogin(t, q, otp.Options{})
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if q.Len() >= 2 && (strings.HasSuffix(r.URL.Path, "/start") || strings.HasSuffix(r.URL.Path, "/resend")) {
-				w.Header().Set("Retry-After", "60")
-				http.Error(w, "busy", http.StatusServiceUnavailable)
-				return
-			}
-			login.ServeHTTP(w, r)
-		})
+		q, _ := newQueue(t, mailServers["hangs"], relay.QueueOptions{Size: 10})
+		defer giveUp(t, q)
+		h := newBusyLogin(t, q, otp.NewMemoryStore(nil))
 		_, known := ask(h, "start", anObject, `{"address":"yes@example.com"}`, "")
 		_, decoy := ask(h, "start", anObject, `{"address":"no@example.com"}`, "")
-		ask(h, "start", anObject, `{"address":"full@example.com"}`, "")
-		synctest.Wait()
-		require.Equal(t, 2, q.Len())
+		fillWithStrangers(t, q)
 		one, _ := ask(h, "start", anObject, `{"address":"yes2@example.com"}`, "")
 		two, _ := ask(h, "start", anObject, `{"address":"no2@example.com"}`, "")
 		require.Equal(t, one, two)
@@ -135,10 +126,110 @@ func TestHTTP_fullQueue(t *testing.T) {
 		one, _ = ask(h, "resend", anObject, `{"id":"`+known+`"}`, "")
 		two, _ = ask(h, "resend", anObject, `{"id":"`+decoy+`"}`, "")
 		require.Equal(t, one, two)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		q.Close(ctx)
+		require.Contains(t, one, "503")
 	})
+}
+
+// J3: while strangers fill the queue, the owner signs in with the device token
+// of an earlier sign-in, both with an app and with a browser, and can have the
+// mail sent again. An invalid token counts as a stranger's, as does one for
+// another address. Until the queue takes the mail, all of this costs the store
+// nothing.
+func TestHTTP_fullQueueKnownDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inbox := &otptest.Inbox{}
+		hangs := false
+		q, _ := newQueue(t, otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+			if hangs && !m.Known {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return inbox.Send(ctx, m)
+		}), relay.QueueOptions{Size: 20})
+		defer giveUp(t, q)
+		trips := &counter{Store: otp.NewMemoryStore(nil)}
+		h := newBusyLogin(t, q, trips)
+		signIn := func(address, device string) (token string) {
+			answer, id := ask(h, "start", anObject, `{"address":"`+address+`","device":"`+device+`"}`, "")
+			require.Contains(t, answer, "202\n")
+			time.Sleep(time.Minute) // until a worker gives up the mail that hangs
+			answer, _ = ask(h, "check", anObject, `{"id":"`+id+`","code":"`+inbox.Code(address)+`"}`, "")
+			require.Contains(t, answer, "200\n")
+			token = regexp.MustCompile(`"device":"([^"]+)"`).FindStringSubmatch(answer)[1]
+			require.NotEmpty(t, token)
+			return token
+		}
+		owner, other := signIn("yes@example.com", ""), signIn("yes2@example.com", "")
+
+		hangs = true
+		fillWithStrangers(t, q)
+		trips.n = 0
+		for _, token := range []string{"", "x", other, owner[:len(owner)-1], strings.ToUpper(owner)} {
+			answer, _ := ask(h, "start", anObject, `{"address":"yes@example.com","device":"`+token+`"}`, "")
+			require.Contains(t, answer, "503\n", token)
+			answer, _ = ask(h, "start", aForm, "address=yes@example.com", "__Host-otp-device="+token)
+			require.Contains(t, answer, "503\n", token)
+		}
+		require.Zero(t, trips.n)
+
+		_, cookie := ask(h, "start", aForm, "address=yes@example.com", "__Host-otp-device="+owner)
+		require.Contains(t, cookie, "__Host-otp=")
+		require.Equal(t, 2, trips.n)
+		time.Sleep(time.Minute)
+		answer, _ := ask(h, "resend", aForm, "", cookie)
+		require.Contains(t, answer, "say=sentAgain")
+		time.Sleep(time.Minute)
+		signIn("yes@example.com", owner)
+	})
+}
+
+// newBusyLogin is newLogin with Options.Busy.
+func newBusyLogin(t testing.TB, q *relay.Queue, store otp.Store) http.Handler {
+	verifier, err := otp.NewVerifier(store, q, &otp.Options{
+		Secrets: [][]byte{[]byte("0123456789abcdef0123456789abcdef")},
+		Admit:   func(_ context.Context, a otp.Address) (bool, error) { return !strings.HasPrefix(a.String(), "no"), nil },
+	})
+	require.NoError(t, err)
+	login, err := otphttp.New(verifier, &otphttp.Options{
+		OnVerified: func(http.ResponseWriter, *http.Request, otp.Challenge) {},
+		Busy:       q.Full,
+	})
+	require.NoError(t, err)
+	return login
+}
+
+// fillWithStrangers fills all places for strangers.
+func fillWithStrangers(t testing.TB, q *relay.Queue) {
+	for i := 0; ; i++ {
+		if err := q.Send(t.Context(), message(t, i)); err != nil {
+			require.ErrorIs(t, err, relay.ErrFull)
+			require.True(t, q.Full(false))
+			return
+		}
+	}
+}
+
+// giveUp closes the queue without waiting for its mails.
+func giveUp(t testing.TB, q *relay.Queue) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	q.Close(ctx)
+}
+
+// counter counts the trips to a store.
+type counter struct {
+	otp.Store
+	n int
+}
+
+func (c *counter) Load(ctx context.Context, key string) ([]byte, error) {
+	c.n++
+	return c.Store.Load(ctx, key)
+}
+
+func (c *counter) CompareAndSwap(ctx context.Context, key string, old, new []byte, ttl time.Duration) (bool, error) {
+	c.n++
+	return c.Store.CompareAndSwap(ctx, key, old, new, ttl)
 }
 
 // Times of answers, compared: printed, not asserted, since a busy machine says

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 // The errors of [Queue.Send]. It returns them wrapped in an *otp.SendError
 // whose stage is "queue".
 var (
-	// ErrFull means that the queue already holds QueueOptions.Size mails.
+	// ErrFull means that the queue has no place for this mail: it already holds
+	// QueueOptions.Size mails or, for a mail to a stranger, four fifths of that.
 	ErrFull = errors.New("relay: the queue is full")
 	// ErrClosed means that [Queue.Close] has been called.
 	ErrClosed = errors.New("relay: the queue is closed")
@@ -29,7 +31,9 @@ var (
 // NewQueue returns an error if a number is negative.
 type QueueOptions struct {
 	// Size is the number of mails that the queue can hold, including those that
-	// are being sent and those that wait to be retried. Default: 1000.
+	// are being sent and those that wait to be retried. A fifth of the places,
+	// rounded down, is kept for known devices ([otp.Message.Known]), so that
+	// they can sign in while strangers fill the rest. Default: 1000.
 	Size int
 
 	// Workers is the number of mails that are sent at the same time. With more
@@ -91,7 +95,7 @@ type Queue struct {
 	end    context.CancelFunc
 
 	mu      sync.Mutex
-	ready   []*item
+	ready   [2][]*item            // of known devices and of strangers
 	waiting map[*item]*time.Timer // mails that will be retried
 	held    int                   // number of mails ready, waiting and being sent
 	workers int                   // number of running workers
@@ -160,7 +164,7 @@ func (q *Queue) Send(ctx context.Context, m otp.Message) error {
 	switch {
 	case q.closed:
 		return &otp.SendError{Temporary: true, Stage: "queue", Err: ErrClosed}
-	case q.held >= q.opts.Size:
+	case q.held >= q.places(m.Known):
 		return &otp.SendError{Temporary: true, Stage: "queue", Err: ErrFull}
 	}
 	q.held++
@@ -168,10 +172,22 @@ func (q *Queue) Send(ctx context.Context, m otp.Message) error {
 	return nil
 }
 
+// places is how many mails the queue may hold when it accepts another one.
+func (q *Queue) places(known bool) int {
+	if known {
+		return q.opts.Size
+	}
+	return q.opts.Size - q.opts.Size/5
+}
+
 // push makes an item ready and starts a worker if fewer than the maximum run.
 // The caller holds q.mu.
 func (q *Queue) push(it *item) {
-	q.ready = append(q.ready, it)
+	of := 1
+	if it.message.Known {
+		of = 0
+	}
+	q.ready[of] = append(q.ready[of], it)
 	if q.workers < q.opts.Workers {
 		q.workers++
 		go q.work()
@@ -181,18 +197,31 @@ func (q *Queue) push(it *item) {
 // work sends ready mails until there are none.
 func (q *Queue) work() {
 	for {
-		q.mu.Lock()
-		if len(q.ready) == 0 {
-			q.workers--
-			q.mu.Unlock()
+		it := q.next()
+		if it == nil {
 			return
 		}
-		it := q.ready[0]
-		q.ready[0] = nil
-		q.ready = q.ready[1:]
-		q.mu.Unlock()
 		q.attempt(it)
 	}
+}
+
+// next takes the mail that is ready and has waited longest. Mails of known
+// devices go first: behind the mails of a flood, their codes could expire. If
+// no mail is ready, next returns nil, and the worker must end.
+func (q *Queue) next() *item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, ready := range q.ready {
+		if len(ready) == 0 {
+			continue
+		}
+		it := ready[0]
+		ready[0] = nil
+		q.ready[i] = ready[1:]
+		return it
+	}
+	q.workers--
+	return nil
 }
 
 // attempt calls the sender once, then finishes the mail or schedules a retry.
@@ -322,8 +351,8 @@ func (q *Queue) Close(ctx context.Context) error {
 	}
 	q.mu.Lock()
 	q.end()
-	rest := q.ready
-	q.ready = nil
+	rest := slices.Concat(q.ready[:]...)
+	q.ready = [2][]*item{}
 	for it, timer := range q.waiting {
 		timer.Stop()
 		delete(q.waiting, it)
@@ -350,13 +379,17 @@ func (q *Queue) Len() int {
 	return q.held
 }
 
-// Full reports whether less than a tenth of Size is free, or nothing if Size is
-// below ten. Call it before you process a request for a code, and reject every
-// such request while it returns true. Do not rely on [ErrFull] for that: it
-// occurs only for addresses that would get mail, so it reveals which addresses
-// have an account. The reserved tenth is for the requests that are already
-// being processed.
-func (q *Queue) Full() bool { return q.Len() >= q.opts.Size-q.opts.Size/10 }
+// Full reports whether requests for a code must be rejected now. It returns
+// true when less than a tenth of Size is left of the places for known devices
+// (if known is true) or for strangers; that tenth is for the requests that are
+// already being processed. With a Size below ten nothing is kept for them.
+//
+// Call Full before you process a request, and reject every such request while
+// it returns true. Do not rely on [ErrFull] for that: it occurs only for
+// addresses that would get mail, so it reveals which addresses have an account.
+// A request counts as known if otp.Request.Proven is set or if
+// otp.Verifier.KnownDevice recognizes its device token.
+func (q *Queue) Full(known bool) bool { return q.Len() >= q.places(known)-q.opts.Size/10 }
 
 // String returns the number of mails in the queue and its size.
 func (q *Queue) String() string { return fmt.Sprintf("Queue{Len: %d, Size: %d}", q.Len(), q.opts.Size) }

@@ -33,7 +33,9 @@ func TestQueue_returnsAtOnce(t *testing.T) {
 		q, told := newQueue(t, slow, relay.QueueOptions{Size: 10, Workers: 2})
 		began := time.Now()
 		for i := range 10 {
-			require.NoError(t, q.Send(t.Context(), message(t, i)))
+			m := message(t, i)
+			m.Known = true
+			require.NoError(t, q.Send(t.Context(), m))
 		}
 		require.Equal(t, 10, q.Len())
 		var failed *otp.SendError
@@ -52,23 +54,56 @@ func TestQueue_returnsAtOnce(t *testing.T) {
 	})
 }
 
-// C3: it says so while it still takes mails, to refuse known and unknown alike.
+// C3: it says so while it still takes mails, to refuse people with and without
+// an account alike. J3: a fifth of the places is for known devices.
 func TestQueue_full(t *testing.T) {
-	for size, from := range map[int]int{1: 1, 9: 9, 10: 9, 40: 36} {
+	for size, want := range map[int]struct{ strangersFull, strangers, knownFull int }{
+		1: {1, 1, 1}, 4: {4, 4, 4}, 5: {4, 4, 5}, 9: {8, 8, 9}, 10: {7, 8, 9}, 40: {28, 32, 36},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			open := make(chan struct{})
 			stuck := &book{answer: func(int, context.Context, otp.Message) (bool, error) { <-open; return true, nil }}
 			q, _ := newQueue(t, stuck, relay.QueueOptions{Size: size})
 			for i := range size {
-				require.Equal(t, i >= from, q.Full(), "%d of %d", i, size)
-				require.NoError(t, q.Send(t.Context(), message(t, i)))
+				require.Equal(t, i >= want.strangersFull, q.Full(false), "%d of %d", i, size)
+				require.Equal(t, i >= want.knownFull, q.Full(true), "%d of %d", i, size)
+				m := message(t, i)
+				if i >= want.strangers {
+					require.ErrorIs(t, q.Send(t.Context(), m), relay.ErrFull, "%d of %d", i, size)
+					m.Known = true
+				}
+				require.NoError(t, q.Send(t.Context(), m))
 			}
-			require.True(t, q.Full())
+			require.True(t, q.Full(false) && q.Full(true))
+			last := message(t, size)
+			last.Known = true
+			require.ErrorIs(t, q.Send(t.Context(), last), relay.ErrFull)
 			close(open)
 			require.NoError(t, q.Close(t.Context()))
-			require.False(t, q.Full())
+			require.False(t, q.Full(false) || q.Full(true))
 		})
 	}
+}
+
+// J3: the mail of a known device does not wait behind a flood of strangers'
+// mails, in which its code could expire. Among themselves, all keep their order.
+func TestQueue_knownFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		slow := otp.SenderFunc(func(_ context.Context, m otp.Message) error {
+			order = append(order, m.ID)
+			time.Sleep(time.Second)
+			return nil
+		})
+		q, _ := newQueue(t, slow, relay.QueueOptions{Size: 20, Workers: 1})
+		for i := range 6 {
+			m := message(t, i)
+			m.Known = i == 2 || i == 4
+			require.NoError(t, q.Send(t.Context(), m))
+		}
+		require.NoError(t, q.Close(t.Context()))
+		require.Equal(t, []string{"mail2", "mail4", "mail0", "mail1", "mail3", "mail5"}, order)
+	})
 }
 
 func TestQueue_outcomes(t *testing.T) {

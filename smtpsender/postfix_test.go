@@ -15,8 +15,10 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/servers"
 	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpmail"
 	"github.com/go-mailotp/otp/smtpsender"
 )
@@ -127,11 +129,46 @@ func TestSender_postfixRefuses(t *testing.T) { // G9
 			wrongPassword(t, newSender(t, addr, opts))
 		}
 	})
+	t.Run("not the recipient", func(t *testing.T) { // J10
+		plain := smtpsender.Options{TLS: smtpsender.InsecureLoopback}
+		for name, c := range map[string]struct{ addr, from, to, text string }{
+			"relay":  {p.Clear, from, "inbox@elsewhere.example", "Relay access denied"},
+			"client": {p.TLS, from, "inbox@otp.test", "Client host rejected"},
+			"sender": {p.Clear, "nobody@otp.test", "inbox@otp.test", "Sender address rejected"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				opts := plain
+				if c.addr == p.TLS {
+					opts = smtpsender.Options{TLSConfig: p.Client} // no login
+				}
+				s, err := smtpsender.New(c.addr, c.from, &opts)
+				require.NoError(t, err)
+				t.Cleanup(func() { s.Close() })
+				challenge, err := sendCode(t, s, c.to)
+				e := sendError(t, err)
+				require.Zero(t, challenge)
+				require.Equal(t, "rcpt", e.Stage)
+				require.Equal(t, otpevent.ClassUs, e.Class)
+				require.False(t, e.Temporary || e.MaybeSent || e.RefusedRecipient())
+				require.ErrorContains(t, e, c.text)
+			})
+		}
+		challenge, err := sendCode(t, newSender(t, p.Clear, plain), "nobody@otp.test")
+		require.NoError(t, err)
+		require.NotZero(t, challenge, "a decoy")
+	})
 	t.Run("unknown authority", func(t *testing.T) { // G2
 		opts.TLS, opts.TLSConfig = smtpsender.ImplicitTLS, nil
 		e := sendError(t, newSender(t, p.TLS, opts).Send(t.Context(), newMessage(t, "inbox@otp.test")))
 		require.Equal(t, "tls", e.Stage)
 	})
+}
+
+// sendCode sends a code with a verifier of its own.
+func sendCode(t *testing.T, s otp.Sender, to string) (otp.Challenge, error) {
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), s, nil)
+	require.NoError(t, err)
+	return v.Send(t.Context(), otp.Request{To: to})
 }
 
 // refusedAndReused sends to nobody, which is refused for good, and then to
@@ -140,7 +177,8 @@ func refusedAndReused(t *testing.T, s *smtpsender.Sender, reply string) {
 	t.Helper()
 	e := sendError(t, s.Send(t.Context(), newMessage(t, "nobody@otp.test")))
 	require.Equal(t, "rcpt", e.Stage)
-	require.False(t, e.Temporary || e.MaybeSent)
+	require.Equal(t, otpevent.ClassRecipient, e.Class)
+	require.True(t, e.RefusedRecipient())
 	var said *smtp.SMTPError
 	require.ErrorAs(t, e, &said)
 	code := said.EnhancedCode
@@ -157,6 +195,7 @@ func wrongPassword(t *testing.T, s *smtpsender.Sender) {
 		require.Equal(t, "auth", e.Stage)
 		require.True(t, e.Temporary, "it says nothing about the recipient")
 		require.False(t, e.MaybeSent)
+		require.Equal(t, otpevent.ClassUs, e.Class)
 		var said *smtp.SMTPError
 		require.ErrorAs(t, err, &said)
 		require.Equal(t, 535, said.Code)

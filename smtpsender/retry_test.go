@@ -45,6 +45,8 @@ func TestSender_replies(t *testing.T) { // G9
 				aboutMail := c.stage == "mail" || c.stage == "rcpt" || c.stage == "data"
 				require.Equal(t, reply[0] != '5' || !aboutMail, e.Temporary)
 				require.Equal(t, !c.beforeData && reply[0] != '4' && reply[0] != '5', e.MaybeSent)
+				require.NotEmpty(t, e.Class)
+				require.False(t, e.RefusedRecipient())
 				attempts := 1
 				if c.beforeData && reply[0] != '5' {
 					attempts = 3

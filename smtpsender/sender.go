@@ -29,6 +29,7 @@ import (
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/internal/smtpclient"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpmail"
 )
 
@@ -116,6 +117,12 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 //     the mail and before the server's answer.
 //   - Stage is one of compose, sign, connect, tls, hello, auth, mail, rcpt and
 //     data.
+//   - Class is always set. A permanent rejection has the class
+//     [otpevent.ClassRecipient] if the reply says that this mailbox does not
+//     exist (the enhanced codes 5.1.0 to 5.1.6, 5.1.10 and 5.2.1, or 550, 551
+//     and 553 to RCPT without an enhanced code), [otpevent.ClassMailbox] if the
+//     mailbox is full (5.2.2), and [otpevent.ClassUs] otherwise, for example if
+//     the server does not relay for us. Only the first one makes a decoy.
 //   - A reply of the server is in the chain as a *smtp.SMTPError of
 //     github.com/emersion/go-smtp, without the code and the whole address.
 //
@@ -129,7 +136,7 @@ func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 	defer cancel()
 	mail, err := s.composer.Compose(ctx, m)
 	if err != nil {
-		return err
+		return composeError(err)
 	}
 	env := smtpclient.Envelope{
 		From: mail.From.Address, To: mail.To,
@@ -201,7 +208,19 @@ func sendError(err error, m otp.Message) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &otp.SendError{Temporary: !e.Permanent, MaybeSent: e.MaybeSent, Stage: e.Stage, Err: clean(e.Err, m)}
+	return &otp.SendError{Temporary: !e.Permanent, MaybeSent: e.MaybeSent, Stage: e.Stage, Class: e.Class(), Err: clean(e.Err, m)}
+}
+
+// composeError adds the class to an error of the composer. That there is no
+// mail says nothing about the recipient.
+func composeError(err error) error {
+	var e *otp.SendError
+	if !errors.As(err, &e) {
+		return err
+	}
+	ours := *e
+	ours.Class = otpevent.ClassUs
+	return &ours
 }
 
 // clean makes err safe to log, whatever the server said, and keeps the errors

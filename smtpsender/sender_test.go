@@ -21,6 +21,7 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 	"github.com/go-mailotp/otp/letter"
+	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpmail"
 	"github.com/go-mailotp/otp/otptest"
 	"github.com/go-mailotp/otp/smtpsender"
@@ -244,6 +245,7 @@ func TestSender_UTF8(t *testing.T) { // E9
 		require.False(t, e.Temporary)
 		require.False(t, e.MaybeSent)
 		require.Equal(t, "mail", e.Stage)
+		require.Equal(t, otpevent.ClassUs, e.Class)
 		require.ErrorContains(t, e, "SMTPUTF8")
 		require.Zero(t, server.Count("MAIL")+server.Count("RCPT"))
 		require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
@@ -315,7 +317,8 @@ func TestSender_letterThatLostTheCode(t *testing.T) {
 			m = broken
 			e := sendError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
 			require.Equal(t, "compose", e.Stage)
-			require.False(t, e.Temporary || e.MaybeSent)
+			require.Equal(t, otpevent.ClassUs, e.Class) // J10
+			require.False(t, e.Temporary || e.MaybeSent || e.RefusedRecipient())
 			require.Zero(t, server.Conns())
 		})
 	}

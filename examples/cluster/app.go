@@ -33,11 +33,17 @@ func newApp(node int, store otp.Store, secret []byte) (http.Handler, error) {
 
 const challengeCookie = "challenge"
 
-// send mails a code and stores the challenge's ID in a cookie.
+// send mails a code and stores the challenge's ID in a cookie. An error comes
+// with a challenge if the visitor has asked before and it is too early to mail
+// the same code again.
 func (a *app) send(w http.ResponseWriter, r *http.Request) {
-	challenge, err := a.verifier.Send(r.Context(), otp.Request{To: r.PostFormValue("email"), Client: client(r)})
+	challenge, err := a.verifier.Send(r.Context(), otp.Request{
+		To:     r.PostFormValue("email"),
+		Client: client(r),
+		Held:   []string{challengeID(r)},
+	})
 	if err != nil {
-		a.fail(w, page{}, err)
+		a.fail(w, page{Challenge: challenge}, err)
 		return
 	}
 	http.SetCookie(w, &http.Cookie{
@@ -49,19 +55,21 @@ func (a *app) send(w http.ResponseWriter, r *http.Request) {
 
 // check may run in a different process than send.
 func (a *app) check(w http.ResponseWriter, r *http.Request) {
-	var id string
-	if cookie, err := r.Cookie(challengeCookie); err == nil {
-		id = cookie.Value
-	}
-	challenge, err := a.verifier.Check(r.Context(), id, r.PostFormValue("code"))
-	if errors.Is(err, otp.ErrMalformed) && challenge.ID == "" {
-		challenge, _ = a.verifier.Status(r.Context(), id)
-	}
+	challenge, err := a.verifier.Check(r.Context(), challengeID(r), r.PostFormValue("code"))
 	if err != nil {
 		a.fail(w, page{Challenge: challenge}, err)
 		return
 	}
 	a.show(w, http.StatusOK, page{Proven: challenge.To.String()})
+}
+
+// challengeID returns the ID in the visitor's cookie, or "".
+func challengeID(r *http.Request) string {
+	cookie, err := r.Cookie(challengeCookie)
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
 }
 
 // fail shows an error to the visitor.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 func main() {
@@ -38,7 +39,15 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{ParseAddress: ParsePhone})
+	var failed *otp.SendError // by the last message
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{
+		ParseAddress: ParsePhone,
+		Observer: otp.ObserverFunc(func(_ context.Context, e otp.Event) {
+			if e.Kind == otpevent.SendFailed {
+				errors.As(e.Err, &failed)
+			}
+		}),
+	})
 	if err != nil {
 		return err
 	}
@@ -67,7 +76,10 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "typed %s: %s is proven\n", code, answer.To.String())
-	_, err = verifier.Send(ctx, otp.Request{To: "+44.7700.900.123"})
+	if _, err = verifier.Send(ctx, otp.Request{To: "+44 7700 900124"}); err != nil {
+		return err
+	}
+	_, err = verifier.Send(ctx, otp.Request{To: "+44.7700.900.124"})
 	fmt.Fprintf(out, "the same number in another spelling: %v\n", err)
 
 	for i, fault := range []struct {
@@ -77,20 +89,19 @@ func run(ctx context.Context, out io.Writer) error {
 	}{
 		{"an overloaded provider", http.StatusServiceUnavailable, false},
 		{"a number that does not exist", http.StatusUnprocessableEntity, false},
-		{"a provider that does not answer", 0, true},
+		{"a provider that disappears", 0, true},
 	} {
 		far.behave(fault.status, fault.stalled)
-		request, cancel := context.WithCancel(ctx)
 		if fault.stalled {
-			go func() { <-far.waiting; cancel() }() // the visitor leaves
+			go func() { <-far.waiting; server.Close() }()
 		}
-		_, err := verifier.Send(request, otp.Request{To: fmt.Sprintf("+44 7700 90020%d", i)})
-		cancel()
-		var failed *otp.SendError
-		if !errors.As(err, &failed) {
+		failed = nil
+		_, err := verifier.Send(ctx, otp.Request{To: fmt.Sprintf("+44 7700 90020%d", i)})
+		if failed == nil {
 			return fmt.Errorf("%s: %w", fault.what, err)
 		}
-		fmt.Fprintf(out, "%s: %v; temporary: %t, may have been sent: %t\n", fault.what, failed, failed.Temporary, failed.MaybeSent)
+		fmt.Fprintf(out, "%s: %v; temporary: %t, may have been sent: %t; Send returns an error: %t\n",
+			fault.what, failed, failed.Temporary, failed.MaybeSent, err != nil)
 	}
 	return nil
 }

@@ -217,9 +217,9 @@ func TestRun(t *testing.T) {
 	require.NoError(t, run(t.Context(), &out), out.String())
 	for _, want := range []string{
 		"07700 900123: otp: invalid address", "sent to ***23", "guesses left: 4", "+447700900123 is proven", "in another spelling: otp: too many requests",
-		"overloaded provider: otp: sending failed (answer): the provider returned status 503; temporary: true, may have been sent: false",
-		"does not exist: otp: sending failed (rcpt): the provider returned status 422; temporary: false, may have been sent: false",
-		"temporary: true, may have been sent: true",
+		"overloaded provider: otp: sending failed (answer): the provider returned status 503; temporary: true, may have been sent: false; Send returns an error: true",
+		"does not exist: otp: sending failed (rcpt): the provider returned status 422; temporary: false, may have been sent: false; Send returns an error: false",
+		"temporary: true, may have been sent: true; Send returns an error: false",
 	} {
 		require.Contains(t, out.String(), want)
 	}

@@ -25,23 +25,20 @@ func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 	if cookie, err := r.Cookie(deviceCookie); err == nil {
 		request.Device = cookie.Value
 	}
+	// A user who signs in again, perhaps because the mail is slow, continues
+	// the challenge of this session.
+	request.Held = []string{a.session(r).code}
 	challenge, err := a.verifier.Send(r.Context(), request)
-	if errors.Is(err, otp.ErrLimited) {
-		// A user who signs in again within the minute has a code that is still
-		// valid.
-		if s := a.session(r); s.pending == user {
-			challenge, _ = a.verifier.Status(r.Context(), s.code)
-		}
-	}
-	if err != nil && challenge.ID == "" {
+	if challenge.ID == "" {
 		problem, status := explain(w, err)
 		show(w, status, "login", problem)
 		return
 	}
-	if err != nil { // the mail may have been sent, or there is no such mailbox
-		log.Print(err)
-	}
 	a.renew(w, r, session{pending: user, code: challenge.ID})
+	if err != nil { // the code is still valid, but it is too early for another mail
+		a.showCode(w, r, challenge, err)
+		return
+	}
 	http.Redirect(w, r, "/code", http.StatusSeeOther)
 }
 
@@ -57,7 +54,7 @@ func (a *app) checkCode(w http.ResponseWriter, r *http.Request) {
 	s := a.session(r)
 	challenge, err := a.verifier.Check(r.Context(), s.code, r.PostFormValue("code"))
 	if err != nil {
-		if challenge.ID == "" { // malformed input is rejected without loading the challenge
+		if challenge.ID == "" { // input of more than 64 bytes is rejected without loading the challenge
 			challenge, _ = a.verifier.Status(r.Context(), s.code)
 		}
 		a.showCode(w, r, challenge, err)
@@ -84,8 +81,6 @@ func (a *app) resend(w http.ResponseWriter, r *http.Request) {
 	}
 	if challenge.ID == "" {
 		challenge, _ = a.verifier.Status(r.Context(), s.code)
-	} else if challenge.ID != s.code { // a new challenge, whose mail may have been sent
-		a.renew(w, r, session{pending: s.pending, code: challenge.ID})
 	}
 	a.showCode(w, r, challenge, err)
 }

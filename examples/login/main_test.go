@@ -110,8 +110,10 @@ func TestLogin(t *testing.T) {
 	status, body = v.post("/resend")
 	require.Equal(t, http.StatusTooManyRequests, status)
 	require.Contains(t, body, "a***@example.com")
-	_, body = v.post("/login", "email", alice, "password", password) // within the minute
+	status, body = v.post("/login", "email", alice, "password", password) // within the minute
+	require.Equal(t, http.StatusTooManyRequests, status)
 	require.Contains(t, body, mail.Reference, "the code that was sent still works")
+	require.Contains(t, body, `autocomplete="one-time-code"`)
 	require.Equal(t, 1, inbox.Len())
 
 	stranger := visit() // B14: the code is useless in another session
@@ -137,7 +139,11 @@ func TestLogin(t *testing.T) {
 	_, body = v.post("/login", "email", alice, "password", password)
 	require.Contains(t, body, "a***@example.com")
 	require.Equal(t, 2, inbox.Len())
+	// So has the first stranger, since the code before was passed.
 	_, body = stranger.post("/login", "email", alice, "password", password)
+	require.Contains(t, body, "a***@example.com")
+	require.Equal(t, 3, inbox.Len())
+	_, body = visit().post("/login", "email", alice, "password", password)
 	require.Contains(t, body, "Too many mails")
 }
 

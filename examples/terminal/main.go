@@ -100,9 +100,6 @@ func askAddress(ctx context.Context, t *terminal, verifier *otp.Verifier) (otp.C
 			return challenge, nil
 		case errors.Is(err, otp.ErrAddress):
 			t.say("That does not work: %s.", reason(err))
-		case challenge.ID != "": // the mail may have gone out, or was refused for good
-			t.say("The mail may not arrive (%s).", reason(err))
-			return challenge, nil
 		case errors.Is(err, otp.ErrSend), errors.Is(err, otp.ErrLimited):
 			t.say("No mail was sent (%s).", reason(err))
 		default:

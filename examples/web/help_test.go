@@ -187,7 +187,7 @@ func (g *rig) fill(open chan struct{}) {
 	to, err := otp.ParseEmail("stuck@example.com")
 	require.NoError(g.t, err)
 	g.gate.Store(&open)
-	for !g.app.queue.Full() {
+	for !g.app.queue.Full(false) {
 		require.NoError(g.t, g.app.queue.Send(g.t.Context(), otp.Message{To: to, Code: "042137", ExpiresAt: time.Now().Add(time.Hour)}))
 	}
 }

@@ -241,10 +241,11 @@ func headerText(h http.Header) string {
 	return b.String()
 }
 
-// C3: a full queue refuses all visitors alike.
+// C3: a full queue refuses all strangers alike. J3: it has a place for a known
+// device.
 func TestFullQueue(t *testing.T) {
 	g := start(t)
-	g.member(alice)
+	member := g.member(alice)
 	g.clock.Add(time.Minute)
 	open := make(chan struct{})
 	t.Cleanup(func() { close(open) })
@@ -254,6 +255,7 @@ func TestFullQueue(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, page.StatusCode)
 		require.Equal(t, "60", page.Header.Get("Retry-After"))
 	}
+	require.Equal(t, "/login/code", member.post("/login/start", "address", alice).path)
 }
 
 // C8: forms on other sites change nothing.

@@ -5,18 +5,32 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 )
 
 // The first byte of each encoding.
 const (
-	versionLedger = 1
-	versionClient = 2
+	versionLedger1 = 1 // read, no longer written
+	versionClient1 = 2 // read, no longer written
+	versionLedger  = 3
+	versionClient  = 4
 )
 
+// The flags of a challenge. Its shape is in the bits from shapeBits on.
 const (
-	flagStrong = 1 << iota
-	flagDecoy
-	flagClient
+	flagStrong     = 1 << 0
+	flagDecoy      = 1 << 1
+	flagClient     = 1 << 2
+	flags1         = 1<<3 - 1 // those of version 1
+	flagTurnedAway = 1 << 3
+	flagDevice     = 1 << 4
+	shapeBits      = 5
+)
+
+// The flags of a ledger and of a send.
+const (
+	flagStrongUntil, flagDevicesFrom = 1, 2
+	flagRefunded, flagPassed         = 1, 2
 )
 
 // maxTime keeps sums of times far from overflow. Half of it is in the year
@@ -27,11 +41,19 @@ var errCodec = errors.New("otp: store: a stored entry is malformed")
 
 // Append appends the ledger's encoding to b.
 func (l *Ledger) Append(b []byte) []byte {
-	b = append(b, versionLedger)
-	if l.StrongUntil == nil {
-		b = append(b, 0)
-	} else {
-		b = binary.AppendVarint(append(b, 1), *l.StrongUntil)
+	var flags byte
+	if l.StrongUntil != nil {
+		flags |= flagStrongUntil
+	}
+	if l.DevicesFrom != 0 {
+		flags |= flagDevicesFrom
+	}
+	b = append(b, versionLedger, flags)
+	if l.StrongUntil != nil {
+		b = binary.AppendVarint(b, *l.StrongUntil)
+	}
+	if l.DevicesFrom != 0 {
+		b = binary.AppendVarint(b, l.DevicesFrom)
 	}
 	for i := range l.lanes {
 		b = l.lanes[i].append(b)
@@ -43,8 +65,14 @@ func (a *lane) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(a.sends)))
 	last := Ms(0)
 	for i, s := range a.sends {
-		b = appendTime(b, i, last, s.at)
-		b = appendBool(b, s.refunded)
+		var flags byte
+		if s.refunded {
+			flags |= flagRefunded
+		}
+		if s.passed {
+			flags |= flagPassed
+		}
+		b = append(appendTime(b, i, last, s.at), flags)
 		last = s.at
 	}
 	b = appendTimes(b, a.wrong)
@@ -56,7 +84,7 @@ func (a *lane) append(b []byte) []byte {
 }
 
 func (c *Challenge) append(b []byte) []byte {
-	var flags byte
+	flags := byte(c.Shape) << shapeBits
 	if c.Strong {
 		flags |= flagStrong
 	}
@@ -66,6 +94,12 @@ func (c *Challenge) append(b []byte) []byte {
 	if c.Client != [16]byte{} {
 		flags |= flagClient
 	}
+	if c.TurnedAway {
+		flags |= flagTurnedAway
+	}
+	if c.Device != 0 {
+		flags |= flagDevice
+	}
 	b = append(b, flags, byte(c.Guesses), byte(c.Wrong))
 	b = append(b, c.Nonce[:]...)
 	if flags&flagClient != 0 {
@@ -73,6 +107,10 @@ func (c *Challenge) append(b []byte) []byte {
 	}
 	b = binary.AppendVarint(b, c.SentAt)
 	b = binary.AppendUvarint(b, uint64(c.Deadline-c.SentAt))
+	b = binary.AppendVarint(b, c.MailedAt-c.SentAt) // below 0 after a clock repair
+	if flags&flagDevice != 0 {
+		b = binary.AppendVarint(b, c.Device)
+	}
 	for _, s := range []string{c.To, c.Purpose, c.Locale, c.Reference, c.Code} {
 		b = appendString(b, s)
 	}
@@ -98,7 +136,8 @@ func (a *lane) size() int {
 
 // size returns an upper bound of the encoded length of the challenge.
 func (c *Challenge) size() int {
-	n := 3 + 16 + 16 + 10 + 6 + 5*2 + len(c.To) + len(c.Purpose) + len(c.Locale) + len(c.Reference) + len(c.Code) + 2
+	// The locale may be replaced by a longer one.
+	n := 3 + 16 + 16 + 10 + 6 + 10 + 6 + 5*2 + len(c.To) + len(c.Purpose) + maxLocale + len(c.Reference) + len(c.Code) + 2
 	for k, v := range c.Vars {
 		n += 2 + len(k) + 2 + len(v)
 	}
@@ -110,12 +149,22 @@ func (c *Challenge) size() int {
 func (l *Ledger) Decode(b []byte) error {
 	l.Reset()
 	d := &decoder{rest: b}
-	if d.byte() != versionLedger {
+	switch d.byte() {
+	case versionLedger:
+	case versionLedger1:
+		d.v1 = true
+	default:
 		return errCodec
 	}
-	if d.bool() {
+	flags := d.byte()
+	d.bad = d.bad || flags > flagStrongUntil|flagDevicesFrom || d.v1 && flags > flagStrongUntil
+	if flags&flagStrongUntil != 0 {
 		until := d.time()
 		l.StrongUntil = &until
+	}
+	if flags&flagDevicesFrom != 0 {
+		l.DevicesFrom = d.time()
+		d.bad = d.bad || l.DevicesFrom == 0
 	}
 	for i := range l.lanes {
 		d.lane(&l.lanes[i], Lane(i))
@@ -128,22 +177,61 @@ func (l *Ledger) Decode(b []byte) error {
 
 // Append appends the client's encoding to b.
 func (c *Client) Append(b []byte) []byte {
-	return appendTimes(append(b, versionClient), c.starts)
+	return appendBuckets(appendBuckets(append(b, versionClient), c.fine), c.coarse)
+}
+
+func appendBuckets(b []byte, list []starts) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	last := Ms(0)
+	for i, have := range list {
+		b = binary.AppendUvarint(appendTime(b, i, last, have.begin), uint64(have.n))
+		last = have.begin
+	}
+	return b
 }
 
 // Decode reads what [Client.Append] wrote.
 func (c *Client) Decode(b []byte) error {
+	*c = Client{}
 	d := &decoder{rest: b}
-	if d.byte() != versionClient {
+	switch d.byte() {
+	case versionClient:
+		c.fine, c.coarse = d.buckets(fineWidth), d.buckets(coarseWidth)
+	case versionClient1:
+		for _, at := range d.times(nil) {
+			c.fine = addBucket(c.fine, starts{floorTo(at, Of(fineWidth)), 1})
+			c.coarse = addBucket(c.coarse, starts{floorTo(at, Of(coarseWidth)), 1})
+		}
+	default:
 		return errCodec
 	}
-	starts := d.times(nil)
 	if !d.end() {
+		*c = Client{}
 		return errCodec
 	}
-	c.starts = starts
 	return nil
 }
+
+// buckets reads buckets of the given width, in order and none of them empty.
+func (d *decoder) buckets(width time.Duration) []starts {
+	list := items([]starts(nil), d.count())
+	for i := range list {
+		have := &list[i]
+		if i == 0 {
+			have.begin = d.time()
+		} else {
+			have.begin = d.after(list[i-1].begin)
+			d.bad = d.bad || have.begin == list[i-1].begin
+		}
+		n := d.uvarint()
+		d.bad = d.bad || n < 1 || n > maxStarts || floorTo(have.begin, Of(width)) != have.begin
+		have.n = int(n)
+	}
+	return list
+}
+
+// maxStarts is more than a bucket can hold, and keeps sums far from overflow.
+const maxStarts = 1 << 30
 
 func appendTimes(b []byte, times []Ms) []byte {
 	b = binary.AppendUvarint(b, uint64(len(times)))
@@ -168,18 +256,12 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
 // decoder reads an encoding. After an error it returns zeros, and end reports
 // the error.
 type decoder struct {
 	rest []byte
 	bad  bool
+	v1   bool // the ledger was written by version 1
 }
 
 func (d *decoder) end() bool { return !d.bad && len(d.rest) == 0 }
@@ -199,12 +281,6 @@ func (d *decoder) byte() byte {
 		return b[0]
 	}
 	return 0
-}
-
-func (d *decoder) bool() bool {
-	b := d.byte()
-	d.bad = d.bad || b > 1
-	return b == 1
 }
 
 func (d *decoder) uvarint() uint64 {
@@ -297,7 +373,9 @@ func (d *decoder) lane(a *lane, n Lane) {
 		} else {
 			a.sends[i].at = d.after(a.sends[i-1].at)
 		}
-		a.sends[i].refunded = d.bool()
+		flags := d.byte()
+		d.bad = d.bad || flags > flagRefunded|flagPassed || d.v1 && flags > flagRefunded
+		a.sends[i].refunded, a.sends[i].passed = flags&flagRefunded != 0, flags&flagPassed != 0
 	}
 	a.wrong = d.times(a.wrong)
 	a.challenges = items(a.challenges, d.count())
@@ -311,8 +389,9 @@ func (d *decoder) lane(a *lane, n Lane) {
 
 func (d *decoder) challenge(c *Challenge) {
 	flags := d.byte()
-	d.bad = d.bad || flags >= flagClient<<1
-	c.Strong, c.Decoy = flags&flagStrong != 0, flags&flagDecoy != 0
+	c.Shape = Shape(flags >> shapeBits)
+	d.bad = d.bad || c.Shape >= shapes || d.v1 && flags > flags1
+	c.Strong, c.Decoy, c.TurnedAway = flags&flagStrong != 0, flags&flagDecoy != 0, flags&flagTurnedAway != 0
 	c.Guesses, c.Wrong = int(d.byte()), int(d.byte())
 	c.Nonce = d.id()
 	if flags&flagClient != 0 {
@@ -320,6 +399,14 @@ func (d *decoder) challenge(c *Challenge) {
 	}
 	c.SentAt = d.time()
 	c.Deadline = d.after(c.SentAt)
+	if c.MailedAt = c.SentAt; !d.v1 {
+		c.MailedAt += d.time()
+		d.bad = d.bad || c.MailedAt > maxTime || c.MailedAt < -maxTime
+	}
+	if flags&flagDevice != 0 {
+		c.Device = d.time()
+		d.bad = d.bad || c.Device == 0
+	}
 	d.strings(&c.To, &c.Purpose, &c.Locale, &c.Reference, &c.Code)
 	n := d.count()
 	if n > 0 {

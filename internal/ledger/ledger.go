@@ -23,27 +23,51 @@ func ValidTime(now Ms) bool { return now > -maxTime/2 && now < maxTime/2 }
 // Of converts a duration to milliseconds.
 func Of(d time.Duration) Ms { return d.Milliseconds() }
 
+// The longest spans that a limit can have.
+const (
+	LongestSends  = 24 * time.Hour
+	LongestWrong  = 30 * 24 * time.Hour
+	LongestStarts = time.Hour
+)
+
 // How long events are remembered, whatever the limits of a verifier are, so
 // that verifiers with different limits do not prune each other's counts.
 const (
-	KeepSends  = 24 * time.Hour
-	KeepWrong  = 30 * 24 * time.Hour
-	KeepStarts = time.Hour
+	// ClockSlack is how far the clocks of two verifiers may differ.
+	ClockSlack = time.Minute
+
+	keepSends   = LongestSends + LongestSends/sendSteps
+	keepWrong   = LongestWrong + ClockSlack
+	keepDevices = DeviceLife + ClockSlack
+
+	// DeviceLife is how long a device token is valid.
+	DeviceLife = 180 * 24 * time.Hour
 
 	// Afterlife is how long after its deadline a challenge can be resent.
 	Afterlife = time.Hour
 
-	// ClockSlack is how far the clocks of two verifiers may differ.
-	ClockSlack = time.Minute
+	// longLife is the life of a code beyond which it may reserve only half of a
+	// lane's guesses: a code that is valid for a day would otherwise keep
+	// sign-ins at strong codes for a day.
+	longLife = time.Hour
 
-	// RenewBefore is how long a code must still be valid to be mailed again.
-	RenewBefore = time.Minute
+	// leastGuesses is how many guesses a short code has at least, where Options
+	// and limits allow as many: with one, a single typo would end it.
+	leastGuesses = 2
+
+	// A send leaves a window longer than a minute only at multiples of a twelfth
+	// of it, so that the time at which service begins again tells nobody when
+	// somebody else asked.
+	sendSteps = 12
+	// roomStep is sendSteps for a lane that is full of challenges.
+	roomStep = 5 * time.Minute
 
 	refundWindow = time.Hour
 	refundsMax   = 3
-	// A refunded send still counts in windows that are at most this long, so
-	// that a failing server is not called in a tight loop.
-	refundCounts = time.Minute
+	// A window of up to a minute is short: a refunded send counts in it, so that
+	// a failing server is not called in a tight loop, and a passed one does not,
+	// since whoever passed has answered its mail.
+	shortWindow = time.Minute
 
 	margin = time.Minute // added to the life of the contents
 )
@@ -54,6 +78,7 @@ const (
 	MaxEvents = 100 // of each list, and therefore the largest N of a limit
 	maxLive   = 12
 	maxLane   = 8<<10 - 64 // bytes, leaving room for header and seal
+	maxLocale = 35         // bytes
 )
 
 // Limit allows N events in any span of length Per.
@@ -77,27 +102,103 @@ const (
 	lanes
 )
 
+// Shape is the kind of generator that made a code.
+type Shape uint8
+
+// The shapes. Codes of Digits and Letters are read back without the generator
+// that made them, so that verifiers with different options read each other's.
+const (
+	Custom Shape = iota
+	Digits
+	Letters
+	shapes
+)
+
 // Challenge is one code mailed for one visitor.
 type Challenge struct {
-	Nonce     [16]byte // the random part of its ID
-	Lane      Lane     // implied by where it is kept
-	To        string   // delivery form
-	Purpose   string
-	Locale    string
-	Reference string
-	Code      string
-	Vars      map[string]string
-	Client    [16]byte // who asked; zero if the request names no client
-	Strong    bool
-	Decoy     bool // can never be passed
-	SentAt    Ms   // when it was opened
-	Deadline  Ms   // at this time it has expired
-	Guesses   int  // allowed
-	Wrong     int  // used up
+	Nonce      [16]byte // the random part of its ID
+	Lane       Lane     // implied by where it is kept
+	To         string   // delivery form
+	Purpose    string
+	Locale     string
+	Reference  string
+	Code       string
+	Vars       map[string]string
+	Client     [16]byte // who asked; zero if the request names no client
+	Device     int64    // Unix seconds when the device token of the request was issued; 0 for none
+	Shape      Shape
+	Strong     bool
+	Decoy      bool // can never be passed
+	TurnedAway bool // a decoy because Admit said so
+	SentAt     Ms   // when it was opened
+	MailedAt   Ms   // when its newest mail was reserved
+	Deadline   Ms   // at this time it has expired
+	Guesses    int  // allowed
+	Wrong      int  // used up
 }
 
 // Left returns how many guesses remain.
 func (c *Challenge) Left() int { return max(0, c.Guesses-c.Wrong) }
+
+// open reports whether some verifier, whose clock may differ, still accepts
+// guesses at c. Such a challenge holds its guesses and is never dropped. One
+// that was sent by a clock far ahead is not open.
+func (c *Challenge) open(now Ms) bool {
+	return c.Left() > 0 && now < c.Deadline+Of(ClockSlack) && c.SentAt <= now+Of(ClockSlack)
+}
+
+// DeviceKnown reports whether a device token that was issued at the given time,
+// in Unix seconds, is accepted at now.
+func (l *Ledger) DeviceKnown(now Ms, issued int64) bool {
+	return now < issued*1000+Of(DeviceLife) && (l.DevicesFrom == 0 || issued*1000 >= l.DevicesFrom)
+}
+
+// DeviceIssued returns when a token that is issued at now is said to be issued.
+func (l *Ledger) DeviceIssued(now Ms) Ms {
+	if l.DevicesFrom == 0 {
+		return now
+	}
+	return max(now, l.DevicesFrom)
+}
+
+// RevokeDevices makes all device tokens invalid that were issued until now, by
+// any clock, and ends the challenges that they opened. Tokens that were issued
+// just after an earlier call say that they are of its time, so that is passed.
+func (l *Ledger) RevokeDevices(now Ms) {
+	from := devicesFrom(now)
+	if l.DevicesFrom != 0 {
+		from = max(from, l.DevicesFrom+1000)
+	}
+	l.DevicesFrom = from
+	a := &l.lanes[Known]
+	clear(a.challenges)
+	a.challenges = a.challenges[:0]
+}
+
+// devicesFrom returns the whole second, in which tokens count, after everything
+// that a clock may say now.
+func devicesFrom(now Ms) Ms { return floorTo(now+Of(ClockSlack), 1000) + 1000 }
+
+// Forget erases everything but the revocation of device tokens, and reports
+// whether there is one.
+func (l *Ledger) Forget() (devicesRevoked bool) {
+	from := l.DevicesFrom
+	l.Reset()
+	l.DevicesFrom = from
+	return from != 0
+}
+
+// floorTo returns the latest multiple of step that is not after t.
+func floorTo(t, step Ms) Ms {
+	rest := t % step
+	if rest < 0 {
+		rest += step
+	}
+	return t - rest
+}
+
+// ceilTo returns the earliest multiple of step that is not before t.
+func ceilTo(t, step Ms) Ms { return floorTo(t+step-1, step) }
 
 // Ledger is everything that is remembered about one throttle key, which is the
 // folded form of an address.
@@ -106,6 +207,10 @@ type Ledger struct {
 	// after a ledger was lost together with the secret under which it was
 	// sealed.
 	StrongUntil *Ms
+
+	// DevicesFrom, if not zero, is the time from which on device tokens are
+	// accepted: older ones were revoked.
+	DevicesFrom Ms
 
 	lanes [lanes]lane
 }
@@ -116,14 +221,21 @@ type lane struct {
 	challenges []Challenge
 }
 
+// send is one reserved mail. A refunded one surely did not go out; a passed one
+// was answered. One that is both counts nowhere.
 type send struct {
-	at       Ms
-	refunded bool
+	at               Ms
+	refunded, passed bool
+}
+
+// counts reports whether s counts in windows of this length.
+func (s send) counts(per time.Duration) bool {
+	return (!s.refunded || per <= shortWindow) && (!s.passed || per > shortWindow)
 }
 
 // Reset empties the ledger but keeps its memory for reuse.
 func (l *Ledger) Reset() {
-	l.StrongUntil = nil
+	l.StrongUntil, l.DevicesFrom = nil, 0
 	for i := range l.lanes {
 		a := &l.lanes[i]
 		clear(a.challenges[:cap(a.challenges)]) // they hold codes
@@ -133,10 +245,11 @@ func (l *Ledger) Reset() {
 
 // Lost returns the ledger that replaces one that cannot be opened. Nobody knows
 // how many guesses were made, so short codes are not mailed until any guess
-// made before now is out of every window.
+// made before now is out of every window; and nobody knows whether devices were
+// revoked, so all are.
 func Lost(now Ms) *Ledger {
-	until := now + Of(KeepWrong)
-	return &Ledger{StrongUntil: &until}
+	until := now + Of(keepWrong)
+	return &Ledger{StrongUntil: &until, DevicesFrom: devicesFrom(now)}
 }
 
 // Repair prepares the ledger for decisions at now. It removes what is out of
@@ -148,12 +261,18 @@ func Lost(now Ms) *Ledger {
 // the other.
 func (l *Ledger) Repair(now Ms) (repaired bool) {
 	if l.StrongUntil != nil {
-		if latest := now + Of(KeepWrong); *l.StrongUntil > latest {
+		if latest := now + Of(keepWrong+ClockSlack); *l.StrongUntil > latest {
 			*l.StrongUntil, repaired = latest, true
 		}
 		if *l.StrongUntil <= now {
 			l.StrongUntil = nil
 		}
+	}
+	if latest := devicesFrom(now); l.DevicesFrom > latest+Of(ClockSlack) {
+		l.DevicesFrom, repaired = latest, true
+	}
+	if now >= l.DevicesFrom+Of(keepDevices) {
+		l.DevicesFrom = 0
 	}
 	for i := range l.lanes {
 		a := &l.lanes[i]
@@ -169,11 +288,16 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 			if s.refunded {
 				return now-s.at < Of(refundWindow)
 			}
-			return now-s.at < Of(KeepSends)
+			return now-s.at < Of(keepSends)
 		})
 		repaired = clampTo(a.wrong, now) || repaired
-		a.wrong = prune(a.wrong, func(at Ms) bool { return now-at < Of(KeepWrong) })
+		a.wrong = prune(a.wrong, func(at Ms) bool { return now-at < Of(keepWrong) })
 		a.challenges = prune(a.challenges, func(c Challenge) bool { return now < c.Deadline+Of(Afterlife) })
+		for j := range a.challenges {
+			if c := &a.challenges[j]; c.MailedAt > now+Of(ClockSlack) {
+				c.MailedAt, repaired = now, true
+			}
+		}
 	}
 	return repaired
 }
@@ -214,58 +338,70 @@ func (l *Ledger) TTL(now Ms) time.Duration {
 			if s.refunded {
 				end = max(end, s.at+Of(refundWindow))
 			} else {
-				end = max(end, s.at+Of(KeepSends))
+				end = max(end, s.at+Of(keepSends))
 			}
 		}
 		if n := len(a.wrong); n > 0 {
-			end = max(end, a.wrong[n-1]+Of(KeepWrong))
+			end = max(end, a.wrong[n-1]+Of(keepWrong))
 		}
-		for _, c := range a.challenges {
-			end = max(end, c.Deadline+Of(Afterlife))
+		for i := range a.challenges {
+			end = max(end, a.challenges[i].Deadline+Of(Afterlife))
 		}
 	}
 	// A challenge opened by a clock that runs ahead must not keep the ledger
 	// longer.
-	return time.Duration(min(end-now, Of(KeepWrong)))*time.Millisecond + margin
-}
-
-// freeAt returns when every limit allows the next event; a time at or before
-// now means that it is allowed now. Events are oldest first.
-func freeAt(events []Ms, limits []Limit) (at Ms, limited bool) {
-	for _, lim := range limits {
-		if n := len(events); n >= lim.N {
-			if t := events[n-lim.N] + Of(lim.Per); !limited || t > at {
-				at, limited = t, true
-			}
-		}
+	end = min(end, now+Of(keepWrong+ClockSlack))
+	if l.DevicesFrom != 0 {
+		end = max(end, l.DevicesFrom+Of(keepDevices))
 	}
-	return at, limited
+	return span(end-now) + margin
 }
 
-// sendFreeAt is freeAt for sends. Refunded sends count in short windows only.
-func (a *lane) sendFreeAt(limits []Limit) (at Ms, limited bool) {
+// release returns when a send leaves a window.
+func release(at Ms, per time.Duration) Ms {
+	if per <= shortWindow {
+		return at + Of(per)
+	}
+	return ceilTo(at+Of(per), Of(per)/sendSteps)
+}
+
+// sendWait returns how long the limits forbid another send, 0 for not at all. It
+// is told in whole minutes, since the mails of others are in the way, unless the
+// newest mail of own, if that is not nil, is all that is.
+func (a *lane) sendWait(now Ms, limits []Limit, own *Challenge) time.Duration {
+	end, others := now, false
 	for _, lim := range limits {
 		n := lim.N
-		for i := len(a.sends) - 1; i >= 0 && n > 0; i-- {
+		for i := len(a.sends) - 1; i >= 0; i-- {
 			s := a.sends[i]
-			if s.refunded && lim.Per > refundCounts {
+			if !s.counts(lim.Per) {
 				continue
 			}
 			if n--; n > 0 {
 				continue
 			}
-			if t := s.at + Of(lim.Per); !limited || t > at {
-				at, limited = t, true
+			if at := release(s.at, lim.Per); at > now {
+				end = max(end, at)
+				others = others || own == nil || lim.N > 1 || s.at != own.MailedAt
 			}
+			break
 		}
 	}
-	return at, limited
+	if others {
+		return wholeMinutes(span(end - now))
+	}
+	return span(end - now)
 }
 
-// spent reports whether the budget of wrong short guesses is used up.
+// spent reports whether as many wrong guesses at short codes were made as the
+// limits allow.
 func (a *lane) spent(now Ms, limits []Limit) bool {
-	at, limited := freeAt(a.wrong, limits)
-	return limited && at > now
+	for _, lim := range limits {
+		if n := len(a.wrong); n >= lim.N && now-a.wrong[n-lim.N] < Of(lim.Per) {
+			return true
+		}
+	}
+	return false
 }
 
 // addSend records a send, keeps only the newest ones, and returns the time that
@@ -293,7 +429,7 @@ func (a *lane) addSend(now Ms) (at Ms) {
 	return now
 }
 
-// appendEvent is addSend for other events.
+// appendEvent is addSend for wrong guesses.
 func appendEvent(events []Ms, now Ms) []Ms {
 	if n := len(events); n > 0 {
 		now = max(now, events[n-1])
@@ -301,29 +437,5 @@ func appendEvent(events []Ms, now Ms) []Ms {
 	events = append(events, now)
 	return events[max(0, len(events)-MaxEvents):]
 }
-
-// Client is everything that is remembered about a client: the times when it
-// opened challenges.
-type Client struct{ starts []Ms }
-
-// Repair is [Ledger.Repair] for a client.
-func (c *Client) Repair(now Ms) (repaired bool) {
-	repaired = clampTo(c.starts, now)
-	c.starts = prune(c.starts, func(at Ms) bool { return now-at < Of(KeepStarts) })
-	return repaired
-}
-
-// Start counts the opening of a challenge, or returns how long to wait until
-// one is allowed.
-func (c *Client) Start(now Ms, limits []Limit) (wait time.Duration, ok bool) {
-	if at, limited := freeAt(c.starts, limits); limited && at > now {
-		return span(at - now), false
-	}
-	c.starts = appendEvent(c.starts, now)
-	return 0, true
-}
-
-// TTL returns how long a store must keep the client after it was written.
-func (c *Client) TTL(Ms) time.Duration { return KeepStarts + margin }
 
 func span(ms Ms) time.Duration { return time.Duration(ms) * time.Millisecond }

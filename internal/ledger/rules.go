@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"crypto/subtle"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -16,16 +18,11 @@ const (
 	ClockBack         // the clock is before SentAt: not verified
 	Expired
 	Exhausted
-	Escalated
-	Malformed // looks like the other kind of code; not counted
+	Malformed // not a code of the kind that was mailed; not counted
 	Wrong     // counted
 	Live      // only from Look: a guess can be made
 	Right     // only from Check: the challenge has been removed
 )
-
-// Guess is what was typed, as normalized by the two generators. A field is
-// empty if the input cannot be a code of that generator.
-type Guess struct{ Short, Strong string }
 
 // find returns the lane and the index of the challenge with this nonce and
 // purpose.
@@ -51,14 +48,45 @@ func (l *Ledger) state(now Ms, r Rules, a *lane, c *Challenge) Verdict {
 		return Expired
 	case c.Wrong >= c.Guesses:
 		return Exhausted
-	case !c.Strong && l.strongOnly(now, r, a):
-		return Escalated
+	case !c.Strong && a.spent(now, r.Wrong):
+		// Where all verifiers have the same limits this never happens, since the
+		// guesses were reserved. It holds each verifier to its own limits where
+		// they differ.
+		return Exhausted
 	}
 	return Live
 }
 
-func (l *Ledger) strongOnly(now Ms, r Rules, a *lane) bool {
-	return l.StrongUntil != nil && *l.StrongUntil > now || a.spent(now, r.Wrong)
+// Reserve decides the next code of a lane, whose life will be ttl: strong, or
+// short with how many guesses. A short challenge reserves its guesses when it is
+// opened, so that nobody else can use them up and a live code keeps working
+// whatever others guess. It gets half of what is free, so that the next ones get
+// some too: with the defaults 5, 3, 2, and then strong codes.
+func (l *Ledger) Reserve(now Ms, r Rules, n Lane, guesses int, ttl time.Duration) (strong bool, allowed int) {
+	a := &l.lanes[n]
+	free, least := MaxEvents, MaxEvents
+	for _, lim := range r.Wrong {
+		left := lim.N
+		for _, at := range a.wrong {
+			if now-at < Of(lim.Per+ClockSlack) {
+				left--
+			}
+		}
+		free, least = min(free, left), min(least, lim.N)
+	}
+	for i := range a.challenges {
+		if c := &a.challenges[i]; !c.Strong && c.open(now) {
+			free -= c.Left()
+		}
+	}
+	if ttl > longLife {
+		free, least = free-least/2, least-least/2
+	}
+	least = min(leastGuesses, guesses, least)
+	if free < least || l.StrongUntil != nil && *l.StrongUntil > now {
+		return true, guesses
+	}
+	return false, min(guesses, max(least, free-free/2))
 }
 
 // Look returns the state of a challenge and a copy of it.
@@ -70,11 +98,12 @@ func (l *Ledger) Look(now Ms, r Rules, nonce [16]byte, purpose string) (Verdict,
 	return l.state(now, r, a, &a.challenges[i]), a.challenges[i]
 }
 
-// Check decides on a guess. Wrong and Right change the ledger, and the caller
+// Check decides on a guess: the code that was typed, or "" if the input is no
+// code of the challenge's kind. Wrong and Right change the ledger, and the caller
 // must store the change before it returns them to anybody, because of parallel
 // guesses (RFC 4226 7.3). The returned challenge is a copy of its state after
 // the guess.
-func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose string, g Guess) (Verdict, Challenge) {
+func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose, typed string) (Verdict, Challenge) {
 	a, i, ok := l.find(now, nonce, purpose)
 	if !ok {
 		return Unknown, Challenge{}
@@ -82,10 +111,6 @@ func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose string, g Guess)
 	c := &a.challenges[i]
 	if v := l.state(now, r, a, c); v != Live {
 		return v, *c
-	}
-	typed := g.Short
-	if c.Strong {
-		typed = g.Strong
 	}
 	if typed == "" {
 		return Malformed, *c
@@ -103,7 +128,39 @@ func (l *Ledger) Check(now Ms, r Rules, nonce [16]byte, purpose string, g Guess)
 	}
 	used := *c
 	a.challenges = append(a.challenges[:i], a.challenges[i+1:]...)
+	a.markPassed(used.MailedAt)
+	if !used.Strong {
+		a.forgive(&used)
+	}
 	return Right, used
+}
+
+// markPassed marks the mail that was answered.
+func (a *lane) markPassed(mailedAt Ms) {
+	for i := len(a.sends) - 1; i >= 0; i-- {
+		if s := &a.sends[i]; s.at == mailedAt && !s.passed {
+			s.passed = true
+			return
+		}
+	}
+}
+
+// forgive drops the wrong guesses of a challenge that was passed: whoever passed
+// it was its owner, so they were typos (NIST SP 800-63B 3.2.2). It drops the
+// oldest that can be these, so that a guess of somebody else in between is
+// counted for longer, never shorter.
+func (a *lane) forgive(c *Challenge) {
+	from := len(a.wrong)
+	for from > 0 && a.wrong[from-1] >= c.SentAt {
+		from--
+	}
+	a.wrong = slices.Delete(a.wrong, from, min(from+c.Wrong, len(a.wrong)))
+}
+
+// MailsAgain reports whether a resend of c at now mails the same code: it is
+// live, and at least half of its life is left.
+func (l *Ledger) MailsAgain(now Ms, r Rules, c *Challenge) bool {
+	return l.state(now, r, &l.lanes[c.Lane], c) == Live && 2*(c.Deadline-now) >= c.Deadline-c.SentAt
 }
 
 // Resend decides whether the code of a challenge can be mailed again. If Renew
@@ -116,76 +173,101 @@ func (l *Ledger) Resend(now Ms, r Rules, nonce [16]byte, purpose string) (re Res
 	if !ok {
 		return Resent{Verdict: Unknown}
 	}
-	re.Challenge = a.challenges[i]
-	re.Verdict = l.state(now, r, a, &re.Challenge)
+	c := &a.challenges[i]
+	re.Verdict = l.state(now, r, a, c)
+	re.Challenge = *c
 	if re.Verdict == ClockBack {
 		return re
 	}
-	if at, limited := a.sendFreeAt(r.Sends); limited && at > now {
-		re.Wait = span(at - now)
+	if re.Renew = !l.MailsAgain(now, r, c); re.Renew {
 		return re
 	}
-	re.Renew = re.Verdict != Live || re.Challenge.Deadline-now < Of(RenewBefore)
-	if !re.Renew {
-		re.Reserved = a.addSend(now)
+	if re.Wait = a.sendWait(now, r.Sends, c); re.Wait > 0 {
+		return re
 	}
+	c.MailedAt = a.addSend(now)
+	re.Challenge = *c
 	return re
 }
 
 // Resent is what [Ledger.Resend] decided.
 type Resent struct {
 	Verdict   Verdict
-	Challenge Challenge     // a copy
+	Challenge Challenge     // a copy; MailedAt is the time of the reserved send, for Refund
 	Renew     bool          // a new challenge must be opened in its place
 	Wait      time.Duration // if positive: how long to wait
-	Reserved  Ms            // the time of the reserved send, for Refund
 }
 
-// StrongNext reports whether the next code of the lane must be a strong one.
-func (l *Ledger) StrongNext(now Ms, r Rules, n Lane) bool {
-	return l.strongOnly(now, r, &l.lanes[n])
+// Held returns the challenge of want's lane that a visitor who asks for want, and
+// holds the challenges with these nonces, can go on with: the one with the latest
+// deadline of those that were opened for the same and would be mailed again.
+func (l *Ledger) Held(now Ms, r Rules, want *Challenge, nonces [][16]byte) (held Challenge, ok bool) {
+	a := &l.lanes[want.Lane]
+	for _, nonce := range nonces {
+		i := a.index(nonce)
+		if i < 0 {
+			continue
+		}
+		c := &a.challenges[i]
+		if l.MailsAgain(now, r, c) && c.To == want.To && c.Purpose == want.Purpose &&
+			maps.Equal(c.Vars, want.Vars) && (!ok || c.Deadline > held.Deadline) {
+			held, ok = *c, true
+		}
+	}
+	return held, ok
 }
 
-// Open adds a challenge to its lane and reserves a send at the time at, or
-// returns how long to wait. If the challenge is already there, because an
-// earlier swap was made but its reply was lost, Open copies it to c and adds
-// nothing: two challenges with the same ID could be passed twice.
-func (l *Ledger) Open(now Ms, r Rules, c *Challenge) (at Ms, wait time.Duration) {
+// SetLocale changes the language of a challenge.
+func (l *Ledger) SetLocale(c *Challenge, locale string) {
+	a := &l.lanes[c.Lane]
+	if i := a.index(c.Nonce); i >= 0 {
+		a.challenges[i].Locale, c.Locale = locale, locale
+	}
+}
+
+// Open adds a challenge to its lane and reserves a send, whose time becomes
+// c.MailedAt, or returns how long to wait. If the challenge is already there,
+// because an earlier swap was made but its reply was lost, Open copies it to c
+// and adds nothing: two challenges with the same ID could be passed twice. own is
+// the challenge that c replaces, or nil.
+func (l *Ledger) Open(now Ms, r Rules, c, own *Challenge) (wait time.Duration) {
 	a := &l.lanes[c.Lane]
 	if i := a.index(c.Nonce); i >= 0 {
 		*c = a.challenges[i]
-		return c.SentAt, 0
+		return 0
 	}
-	if at, limited := a.sendFreeAt(r.Sends); limited && at > now {
-		return 0, span(at - now)
+	if wait := a.sendWait(now, r.Sends, own); wait > 0 {
+		return wait
 	}
-	if wait := l.makeRoom(now, r, a, c); wait > 0 {
-		return 0, wait
+	if wait := a.makeRoom(now, c); wait > 0 {
+		return wait
 	}
+	c.MailedAt = a.addSend(now)
 	a.challenges = append(a.challenges, *c)
-	return a.addSend(now), 0
+	return 0
 }
 
-// makeRoom drops challenges that can no longer be passed, oldest first, until c
-// fits. It never drops a live one. If c does not fit, it returns how long to
-// wait and drops nothing, because the ledger is written after a clock repair
-// even if the request is rejected.
-func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Duration) {
-	alive, size := 0, a.size()+c.size()
+// makeRoom drops challenges at which nobody can guess any more, oldest first,
+// until c fits. It never drops an open one. If c does not fit, it returns how
+// long to wait and drops nothing, because the ledger is written after a clock
+// repair even if the request is rejected.
+func (a *lane) makeRoom(now Ms, c *Challenge) (wait time.Duration) {
+	open, size := 0, a.size()+c.size()
 	least, next := size, c.Deadline
 	for i := range a.challenges {
-		if have := &a.challenges[i]; l.state(now, r, a, have) == Live {
-			alive++
-			next = min(next, have.Deadline)
+		if have := &a.challenges[i]; have.open(now) {
+			if open++; open == 1 || have.Deadline < next {
+				next = have.Deadline
+			}
 		} else {
 			least -= have.size()
 		}
 	}
-	if alive >= maxLive || least > maxLane {
-		return span(next - now)
+	if open >= maxLive || least > maxLane {
+		return span(ceilTo(next+Of(ClockSlack), Of(roomStep)) - now)
 	}
 	a.challenges = prune(a.challenges, func(have Challenge) bool {
-		if size <= maxLane || l.state(now, r, a, &have) == Live {
+		if size <= maxLane || have.open(now) {
 			return true
 		}
 		size -= have.size()
@@ -194,27 +276,29 @@ func (l *Ledger) makeRoom(now Ms, r Rules, a *lane, c *Challenge) (wait time.Dur
 	return 0
 }
 
-// ResendAt returns when the limits allow another send in the lane, which may be
-// in the past.
-func (l *Ledger) ResendAt(r Rules, c *Challenge) Ms {
-	at, limited := l.lanes[c.Lane].sendFreeAt(r.Sends)
-	if !limited {
-		return c.SentAt
+// ResendAt returns when the challenge's own newest mail allows another one,
+// which may be in the past. It does not depend on what others did.
+func (c *Challenge) ResendAt(r Rules) Ms {
+	at := c.MailedAt
+	for _, lim := range r.Sends {
+		if lim.N == 1 {
+			at = max(at, release(c.MailedAt, lim.Per))
+		}
 	}
 	return at
 }
 
-// Refund refunds the send that was reserved at the time at, unless three sends
-// were refunded in the last hour. If opened is true, it also removes the
-// challenge, because its mail was certainly not sent.
-func (l *Ledger) Refund(now, at Ms, c *Challenge, opened bool) {
+// Refund refunds the newest send of the challenge, unless three sends were
+// refunded in the last hour. If opened is true, it also removes the challenge,
+// because its mail was certainly not sent.
+func (l *Ledger) Refund(now Ms, c *Challenge, opened bool) {
 	a := &l.lanes[c.Lane]
 	refunds, pick := 0, -1
 	for i, s := range a.sends {
 		if s.refunded && now-s.at < Of(refundWindow) {
 			refunds++
 		}
-		if s.at <= at { // the newest one: a clock repair may have moved it back
+		if s.at <= c.MailedAt { // the newest one: a clock repair may have moved it back
 			pick = i
 		}
 	}

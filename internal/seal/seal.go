@@ -59,6 +59,7 @@ type Keyring struct {
 	names     *macPool // ledger names
 	ids       *macPool // challenge IDs
 	devices   *macPool // device tokens
+	events    *macPool // what stands for a ledger in an event
 }
 
 // New makes a keyring. index is the secret that does not rotate, under which
@@ -96,6 +97,7 @@ func New(secrets [][]byte, index []byte, namespace string) (*Keyring, error) {
 	r.names = newMACPool(derive(index, "otp name v1", 32))
 	r.ids = newMACPool(derive(index, "otp challenge v1", 32))
 	r.devices = newMACPool(derive(index, "otp device v1", 32))
+	r.events = newMACPool(derive(index, "otp event v1", 32))
 	return r, nil
 }
 
@@ -130,6 +132,18 @@ func (r *Keyring) name(kind, value string) (k Key) {
 	sum := r.names.sum(kind, r.namespace, value)
 	copy(k[:], sum[:])
 	return k
+}
+
+// EventHash returns what stands for the ledger k in an event. It is not k, so
+// that whoever reads events does not learn which entry of a store to change; k
+// also begins every challenge ID.
+func (r *Keyring) EventHash(k Key) (h [16]byte) {
+	if k == (Key{}) {
+		return h
+	}
+	sum := r.events.sum(string(k[:]))
+	copy(h[:], sum[:])
+	return h
 }
 
 // Seal encrypts plain for the ledger named k. No two results are ever equal.

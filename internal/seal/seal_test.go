@@ -35,7 +35,8 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, "a ledger", string(plain))
 	_, _, ok := r.ParseID(goldenID)
 	require.True(t, ok)
-	require.True(t, r.CheckDevice(goldenDevice, k, "bob@example.com", start))
+	_, ok = r.DeviceEnd(goldenDevice, k, "bob@example.com")
+	require.True(t, ok)
 }
 
 func TestSealOpen(t *testing.T) {
@@ -135,24 +136,40 @@ func TestID(t *testing.T) {
 func TestDevice(t *testing.T) {
 	r := ring(t, "ns", secretA)
 	k := r.AddressKey("bob")
-	token := r.NewDevice(k, "bob@example.com", start)
+	end := start.Unix()
+	token := r.NewDevice(k, "bob@example.com", end)
 	require.Len(t, token, deviceText)
-	require.NotEqual(t, token, r.NewDevice(k, "bob@example.com", start))
-	require.True(t, r.CheckDevice(token, k, "bob@example.com", start.Add(DeviceLife-time.Second)))
-	require.False(t, r.CheckDevice(token, k, "bob@example.com", start.Add(DeviceLife)))
-	require.False(t, r.CheckDevice(token, k, "Bob@example.com", start))
-	require.False(t, r.CheckDevice(token, r.AddressKey("eve"), "bob@example.com", start))
-	require.False(t, ring(t, "other", secretA).CheckDevice(token, k, "bob@example.com", start))
+	require.NotEqual(t, token, r.NewDevice(k, "bob@example.com", end))
+	got, ok := r.DeviceEnd(token, k, "bob@example.com")
+	require.True(t, ok)
+	require.Equal(t, end, got)
+	opens := func(r *Keyring, token string, k Key, deliver string) bool {
+		_, ok := r.DeviceEnd(token, k, deliver)
+		return ok
+	}
+	require.False(t, opens(r, token, k, "Bob@example.com"))
+	require.False(t, opens(r, token, r.AddressKey("eve"), "bob@example.com"))
+	require.False(t, opens(ring(t, "other", secretA), token, k, "bob@example.com"))
 	for i := range token {
 		for _, c := range "AQz9_" {
 			if forged := token[:i] + string(c) + token[i+1:]; forged != token {
-				require.False(t, r.CheckDevice(forged, k, "bob@example.com", start))
+				require.False(t, opens(r, forged, k, "bob@example.com"))
 			}
 		}
 	}
 	id, _ := r.NewID(k)
-	require.False(t, r.CheckDevice(id[:deviceText], k, "bob@example.com", start))
-	require.False(t, r.CheckDevice("", k, "bob@example.com", start))
+	require.False(t, opens(r, id[:deviceText], k, "bob@example.com"))
+	require.False(t, opens(r, "", k, "bob@example.com"))
+}
+
+// J8: what stands for an address in an event is not its key in the store.
+func TestEventHash(t *testing.T) {
+	r := ring(t, "ns", secretA)
+	k := r.AddressKey("bob")
+	require.NotEqual(t, [16]byte(k), r.EventHash(k))
+	require.Equal(t, r.EventHash(k), ring(t, "ns", secretA).EventHash(k))
+	require.NotEqual(t, r.EventHash(k), r.EventHash(r.AddressKey("eve")))
+	require.Zero(t, r.EventHash(Key{}))
 }
 
 func FuzzTokens(f *testing.F) {
@@ -167,7 +184,7 @@ func FuzzTokens(f *testing.F) {
 		if _, _, ok := r.ParseID(s); ok && s != goldenID {
 			t.Errorf("forged ID %q", s)
 		}
-		if r.CheckDevice(s, k, "bob@example.com", start) && s != goldenDevice {
+		if _, ok := r.DeviceEnd(s, k, "bob@example.com"); ok && s != goldenDevice {
 			t.Errorf("forged token %q", s)
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"encoding/base64"
 	"encoding/binary"
-	"time"
 )
 
 const (
@@ -15,9 +14,6 @@ const (
 
 	deviceLen  = 8 + 16 + macLen // end, random, MAC
 	deviceText = 54              // deviceLen in base64url
-
-	// DeviceLife is how long a device token is valid.
-	DeviceLife = 180 * 24 * time.Hour
 )
 
 var encoding = base64.RawURLEncoding.Strict()
@@ -51,9 +47,10 @@ func (r *Keyring) ParseID(id string) (k Key, nonce [16]byte, ok bool) {
 }
 
 // NewDevice makes a device token, which proves that the device that holds it
-// has passed a code that was mailed to deliver and counted in the ledger k.
-func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
-	buf := binary.BigEndian.AppendUint64(make([]byte, 0, deviceLen), uint64(now.Add(DeviceLife).Unix()))
+// has passed a code that was mailed to deliver and counted in the ledger k. It
+// ends at the time end, in Unix seconds.
+func (r *Keyring) NewDevice(k Key, deliver string, end int64) string {
+	buf := binary.BigEndian.AppendUint64(make([]byte, 0, deviceLen), uint64(end))
 	buf = buf[:24]
 	random(buf[8:])
 	var text [deviceText]byte
@@ -61,12 +58,14 @@ func (r *Keyring) NewDevice(k Key, deliver string, now time.Time) string {
 	return string(text[:])
 }
 
-// CheckDevice reports whether token was made by NewDevice for the same ledger
-// and delivery address and has not expired.
-func (r *Keyring) CheckDevice(token string, k Key, deliver string, now time.Time) bool {
+// DeviceEnd returns the end of a token that was made by NewDevice for the same
+// ledger and delivery address. It does not know whether the token has ended.
+func (r *Keyring) DeviceEnd(token string, k Key, deliver string) (end int64, ok bool) {
 	var buf [deviceLen]byte
-	return unpack(buf[:], token, deviceText) && hmac.Equal(r.deviceMAC(k, deliver, buf[:24]), buf[24:]) &&
-		now.Unix() < int64(binary.BigEndian.Uint64(buf[:]))
+	if !unpack(buf[:], token, deviceText) || !hmac.Equal(r.deviceMAC(k, deliver, buf[:24]), buf[24:]) {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(buf[:])), true
 }
 
 func (r *Keyring) deviceMAC(k Key, deliver string, head []byte) []byte {

@@ -195,6 +195,7 @@ func add(sum *otpstats.Counts, c otpstats.Counts) {
 	sum.Asked += c.Asked
 	sum.ResendAsked += c.ResendAsked
 	sum.Limited += c.Limited
+	sum.LimitedAll += c.LimitedAll
 	sum.Sent += c.Sent
 	sum.Resends += c.Resends
 	sum.FailedMails += c.FailedMails
@@ -239,7 +240,11 @@ func (b *board) overTime(q *query) error {
 	failed := "mails not sent"
 	if asking {
 		funnel.Series = append(funnel.Series, column("Asked", points, func(c otpstats.Counts) int64 { return c.Asked }))
-		b.Tiles = append(b.Tiles, tile{"Asked", number(sum.Asked), percent(share(sum.Limited, sum.Asked+sum.ResendAsked, 1), "were limited")})
+		limited := percent(share(sum.Limited, sum.Asked+sum.ResendAsked, 1), "were limited")
+		if sum.LimitedAll > 0 {
+			limited += fmt.Sprintf(", %s by the limit for all strangers", number(sum.LimitedAll))
+		}
+		b.Tiles = append(b.Tiles, tile{"Asked", number(sum.Asked), limited})
 		failed += fmt.Sprintf("; %s calls failed", number(sum.Failures))
 	} else {
 		funnel.Title, funnel.Note = "From mailed to verified", "How many of the codes mailed by this provider were answered, and answered correctly."

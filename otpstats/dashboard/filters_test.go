@@ -72,8 +72,9 @@ func TestDashboard_provider(t *testing.T) {
 		}
 		stats.Observe(t.Context(), e)
 		if n < 5 {
-			e.Kind, e.ChallengeHash = otpevent.Limited, otp.Hash{}
-			stats.Observe(t.Context(), e)
+			limited := e
+			limited.Kind, limited.Scope = otpevent.Limited, []string{"address", "client", "all"}[n/2]
+			stats.Observe(t.Context(), limited)
 		}
 		if n >= 4 {
 			continue
@@ -89,7 +90,7 @@ func TestDashboard_provider(t *testing.T) {
 	require.NoError(t, err)
 	_, body := get(board, "/?range=24h")
 	require.Contains(t, body, "<dt>Asked</dt>")
-	require.Contains(t, body, "50.0 % were limited")
+	require.Contains(t, body, "50.0 % were limited, 1 by the limit for all strangers<")
 	require.Contains(t, body, "no mail")
 	_, text := get(board, "/?range=24h&csv=providers")
 	require.Equal(t, "Provider,Verified of mailed,Mailed,Failed tries\nnorth,0,4,0\nsouth,,0,4\n", text)
@@ -126,7 +127,7 @@ func TestDashboard_spreads(t *testing.T) {
 	_, text = get(board, "/?csv=addresses")
 	require.Equal(t, [][]string{{"Address", "Hour (UTC)", "Clients", "Asked"}, {stats.AddressSubject(address), "2026-11-20 07:00", "9", "9"}}, table(t, text))
 	_, text = get(board, "/?csv=wrong")
-	require.Contains(t, text, "Time (UTC),Wrong codes,Not a code,Addresses without a correct code,Rejected\n")
+	require.Contains(t, text, "Time (UTC),Wrong codes,Not a code,Addresses without a correct code,Strong codes\n")
 	require.Contains(t, text, "2026-11-20 07:00,0,9,0,0\n")
 	_, body := get(board, "/")
 	require.Contains(t, body, `<th scope="row">`+stats.ClientSubject(client)+`</th><td>2026-11-20 07:00</td><td>9</td>`)

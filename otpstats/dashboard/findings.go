@@ -24,24 +24,30 @@ const (
 var kinds = map[otpstats.AnomalyKind]struct{ what, advice, chart string }{
 	otpstats.DeliveryFalling:     {"Codes to %s are not coming back.", lookAt, "domains-time"},
 	otpstats.DistributedGuessing: {"Somebody is guessing at many addresses.", keepOut, "wrong"},
-	otpstats.EscalationSpike:     {"Many guesses at addresses that had too many wrong guesses before.", keepOut, "wrong"},
+	otpstats.StrongCodes:         {"Unusually many mails carry a strong code: their addresses had too many wrong guesses or unused codes.", keepOut, "wrong"},
 	otpstats.ClientSpread:        {"One client (%s) is asking for many addresses.", "Limit or block it. Stats.ClientSubject computes this name from the client's hash.", "clients"},
 	otpstats.AddressSpread: {
 		"Many clients are asking for one address (%s).",
 		"Somebody is flooding this mailbox. Known devices of its owner are not affected. Ask for a CAPTCHA before Send.", "addresses",
 	},
 	otpstats.Failing: {"Codes cannot be sent or checked.", "Check the log for the events send_failed, failed, clock_back and unknown_key.", "failures"},
+	otpstats.Crowded: {
+		"Strangers have used three quarters of the codes that they may ask for.",
+		"Once all are used, people on new devices are refused; known devices are not. Ask for a CAPTCHA before Send. If these are your users, raise otp.Options.StrangerStarts.", "funnel",
+	},
+	otpstats.Evicted: {
+		"The memory store is full and has dropped young entries.",
+		"Codes or counts of wrong guesses were forgotten. Raise otp.MemoryOptions.MaxEntries, or use a store on disk. If this is a flood, ask for a CAPTCHA before Send.", "funnel",
+	},
+	otpstats.EventsLost: {
+		"Events were lost.",
+		"The numbers of that time are too small. Check the errors that otpstats.Options.OnError received, or increase Options.Queue.", "funnel",
+	},
 }
 
 // findings lists what needs attention: first what lasts, then what has ended,
 // the latest first.
 func (b *board) findings(q *query) error {
-	if n := q.Dropped(); n > 0 {
-		b.Findings = append(b.Findings, finding{
-			What: "Events were lost.", Detail: fmt.Sprintf("%s since the start: the database is slow or down, or the queue is too short.", number(n)),
-			Advice: "Check the errors that otpstats.Options.OnError received, or increase Options.Queue.",
-		})
-	}
 	anomalies, err := q.Anomalies(q.ctx, q.filter)
 	if err != nil {
 		return err
@@ -77,10 +83,16 @@ func (b *board) finding(a otpstats.Anomaly) finding {
 	case otpstats.AddressSpread:
 		f.What = fmt.Sprintf(f.What, a.Subject)
 		f.Detail += fmt.Sprintf(": %s clients at detection.", number(a.Count))
-	case otpstats.EscalationSpike:
-		f.Detail += fmt.Sprintf(": %s rejected guesses at detection, usually %.0f.", number(a.Count), a.Usual)
+	case otpstats.StrongCodes:
+		f.Detail += fmt.Sprintf(": %s strong codes at detection, %.1f %% of all mails, usually %.1f %%.", number(a.Count), a.Seen*100, a.Usual*100)
 	case otpstats.Failing:
 		f.Detail += fmt.Sprintf(": %s failures at detection, %.0f %% of all calls; the limit is %.0f %%.", number(a.Count), a.Seen*100, a.Usual*100)
+	case otpstats.Crowded:
+		f.Detail += "."
+	case otpstats.Evicted:
+		f.Detail += fmt.Sprintf(": %s entries at detection.", number(a.Count))
+	case otpstats.EventsLost:
+		f.Detail += fmt.Sprintf(": %s events at detection. The database is slow or down, or the queue is too short.", number(a.Count))
 	}
 	f.Link = b.around(a.Since, domain, kind.chart)
 	return f

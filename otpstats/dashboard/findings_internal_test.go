@@ -24,9 +24,9 @@ func TestFinding(t *testing.T) {
 			What: "Somebody is guessing at many addresses.", Advice: keepOut,
 			Detail: "Detected 16 Nov 09:47, not ended: 27 addresses without a correct code at detection.",
 		},
-		otpstats.EscalationSpike: {
-			What: "Many guesses at addresses that had too many wrong guesses before.", Advice: keepOut,
-			Detail: "Detected 16 Nov 09:47, not ended: 27 rejected guesses at detection, usually 1.",
+		otpstats.StrongCodes: {
+			What: "Unusually many mails carry a strong code: their addresses had too many wrong guesses or unused codes.", Advice: keepOut,
+			Detail: "Detected 16 Nov 09:47, not ended: 27 strong codes at detection, 25.0 % of all mails, usually 80.0 %.",
 		},
 		otpstats.ClientSpread: {
 			What:   "One client (subject) is asking for many addresses.",
@@ -42,6 +42,21 @@ func TestFinding(t *testing.T) {
 			What:   "Codes cannot be sent or checked.",
 			Detail: "Detected 16 Nov 09:47, not ended: 27 failures at detection, 25 % of all calls; the limit is 80 %.",
 			Advice: "Check the log for the events send_failed, failed, clock_back and unknown_key.",
+		},
+		otpstats.Crowded: {
+			What:   "Strangers have used three quarters of the codes that they may ask for.",
+			Detail: "Detected 16 Nov 09:47, not ended.",
+			Advice: "Once all are used, people on new devices are refused; known devices are not. Ask for a CAPTCHA before Send. If these are your users, raise otp.Options.StrangerStarts.",
+		},
+		otpstats.Evicted: {
+			What:   "The memory store is full and has dropped young entries.",
+			Detail: "Detected 16 Nov 09:47, not ended: 27 entries at detection.",
+			Advice: "Codes or counts of wrong guesses were forgotten. Raise otp.MemoryOptions.MaxEntries, or use a store on disk. If this is a flood, ask for a CAPTCHA before Send.",
+		},
+		otpstats.EventsLost: {
+			What:   "Events were lost.",
+			Detail: "Detected 16 Nov 09:47, not ended: 27 events at detection. The database is slow or down, or the queue is too short.",
+			Advice: "The numbers of that time are too small. Check the errors that otpstats.Options.OnError received, or increase Options.Queue.",
 		},
 		"of a later version": {What: "of a later version", Detail: "Detected 16 Nov 09:47, not ended."},
 	} {

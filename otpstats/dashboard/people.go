@@ -92,13 +92,13 @@ func (b *board) wrong(q *query) error {
 		points = append(points, point{at: at})
 	}
 	c := q.timeline("wrong", "Wrong codes", "Not a code: if digits were typed where a strong code was mailed, somebody is guessing. Addresses without a correct code: "+
-		"many at the same time mean that somebody is guessing. Rejected: guesses at addresses with too many wrong guesses.", points)
-	for _, name := range []string{"Wrong codes", "Not a code", "Addresses without a correct code", "Rejected"} {
+		"many at the same time mean that somebody is guessing. Strong codes: mails to addresses with too many wrong guesses.", points)
+	for _, name := range []string{"Wrong codes", "Not a code", "Addresses without a correct code", "Strong codes"} {
 		c.Series = append(c.Series, series{Name: name, Values: make([]float64, len(points))})
 	}
 	for _, h := range abuse.Hours {
 		if i := int(h.Hour.Sub(points[0].at) / q.bin); i >= 0 && i < len(points) {
-			for j, n := range []int64{h.Wrong, h.Malformed, h.Unsolved, h.Escalated} {
+			for j, n := range []int64{h.Wrong, h.Malformed, h.Unsolved, h.Strong} {
 				c.Series[j].Values[i] += float64(n)
 			}
 		}

@@ -1,6 +1,6 @@
 // Package traffic simulates people who ask for codes and type them, with a real
 // otp.Verifier on a simulated clock. So its Observer receives only what can
-// really happen: rate limits, resends, escalations. At one mail provider there
+// really happen: rate limits, resends, strong codes. At one mail provider there
 // can be an outage, and somebody can guess.
 package traffic
 

@@ -120,24 +120,28 @@ func TestOpenAPI(t *testing.T) {
 	answer := func(id, code string) string { return `{"id":"` + id + `","code":"` + code + `"}` }
 	a.post("status", about)
 	a.post("resend", about)
-	a.post("start", `{"address":"`+bob+`","captcha":"x"}`) // too early
+	a.post("start", `{"address":"`+bob+`","captcha":"x","held":null}`) // too early
+	status, body := a.post("start", `{"address":"`+bob+`","held":["x","`+id+`"]}`)
+	require.Equal(t, http.StatusTooManyRequests, status)
+	require.Equal(t, id, idOf(body))
+	require.Contains(t, body, `"scope":"address"`)
 	a.post("check", answer(id, "nonsense"))
 	a.post("check", answer(id, testkit.WrongCode(a.inbox.Code(bob))))
 	a.clock.Add(time.Minute)
 	a.post("resend", about)
-	status, _ := a.post("check", answer(id, a.inbox.Code(bob)))
+	status, verified := a.post("check", answer(id, a.inbox.Code(bob)))
 	require.Equal(t, http.StatusOK, status)
 	a.post("check", answer(id, a.inbox.Code(bob)))
 	a.post("status", about)
 	a.post("resend", about)
 
-	// A challenge expires, two are exhausted, and then one is escalated.
+	// A challenge expires, two are exhausted, and then the code is a strong one.
 	_, body = a.post("start", `{"address":"`+carol+`"}`)
 	id = idOf(body)
 	a.clock.Add(10 * time.Minute)
 	a.post("check", answer(id, a.inbox.Code(carol)))
 	a.post("status", `{"id":"`+id+`"}`)
-	for range 2 {
+	for range 4 {
 		_, body = a.post("resend", `{"id":"`+id+`"}`)
 		id = idOf(body)
 		for range 6 {
@@ -145,7 +149,11 @@ func TestOpenAPI(t *testing.T) {
 		}
 		a.clock.Add(time.Minute)
 	}
-	a.escalate()
+	require.Contains(t, body, `"strong":true`)
+	// A known device has its own budgets.
+	device := regexp.MustCompile(`"device":"([^"]+)"`).FindStringSubmatch(verified)[1]
+	_, body = a.post("start", `{"address":"`+bob+`","device":"`+device+`"}`)
+	require.Contains(t, body, `"known_device":true`)
 
 	// Every path gets requests that it cannot read, and errors of the hook.
 	for _, step := range []string{"start", "check", "resend", "status"} {
@@ -166,29 +174,6 @@ func TestOpenAPI(t *testing.T) {
 
 	require.Equal(t, described(t), slices.Sorted(maps.Keys(a.seen)))
 	require.Equal(t, problemNames(t), slices.Sorted(maps.Keys(a.types)))
-}
-
-// escalate guesses at two challenges of one address until the address takes no
-// more guesses, which ends a third challenge, too.
-func (a *api) escalate() {
-	const to = "fay@example.com"
-	_, body := a.post("start", `{"address":"`+to+`"}`)
-	first := idOf(body)
-	a.clock.Add(time.Minute)
-	_, body = a.post("start", `{"address":"`+to+`"}`)
-	second := idOf(body)
-	a.clock.Add(time.Minute)
-	_, body = a.post("start", `{"address":"`+to+`"}`)
-	third := idOf(body)
-	code := a.inbox.Code(to)
-	guess := func(id string) {
-		a.post("check", `{"id":"`+id+`","code":"`+testkit.WrongCode(code)+`"}`)
-	}
-	for range 5 {
-		guess(first)
-		guess(second)
-	}
-	guess(third)
 }
 
 // described returns the paths and statuses in the description.

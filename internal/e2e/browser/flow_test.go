@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
@@ -192,20 +193,41 @@ func TestFlow_twoTabs(t *testing.T) {
 }
 
 // A person who asks again too early is led to the page of the existing code.
+// Sending the form again leads to the page for the code that was mailed. J13
+func TestFlow_again(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	code := b.start(bob)
+	for _, said := range []string{"1:00", "We sent the email again."} {
+		b.press("p.more a")
+		b.fill("#address", bob)
+		require.Equal(t, http.StatusOK, b.press("button"))
+		b.says("b***@example.com", said)
+		require.False(t, b.has("#problem"))
+		b.clock.Add(time.Minute)
+	}
+	b.fillIn(code)
+	b.says("Hello bob@example.com at /cart")
+	require.Equal(t, 2, b.inbox.Len())
+}
+
+// A request for another address that is limited leaves a way back.
 func TestFlow_haveCode(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))
 	code := b.start(bob)
+	const eve = "eve@example.com"
+	_, err := b.verifier.Send(t.Context(), otp.Request{To: eve}) // somebody else
+	require.NoError(t, err)
 	b.press("p.more a")
-	b.fill("#address", bob)
+	b.fill("#address", eve)
 	require.Equal(t, http.StatusTooManyRequests, b.press("button"))
 	b.says("Too many requests.", "I already have a code")
-	require.Equal(t, bob, js[string](b, "document.forms[0].address.value"))
+	require.Equal(t, eve, js[string](b, "document.forms[0].address.value"))
 	b.press("p.more a")
 	b.says("b***@example.com")
 	b.fillIn(code)
 	b.says("Hello bob@example.com at /cart")
-	require.Equal(t, 1, b.inbox.Len())
 }
 
 // However a challenge ends, one press leads to a new code, and that code works.
@@ -213,7 +235,7 @@ func TestFlow_ends(t *testing.T) { // H10
 	for name, end := range map[string]func(b *tab){
 		"expired":   func(b *tab) { b.expired(bob) },
 		"exhausted": func(b *tab) { b.guessWrong(b.start(bob)); b.clock.Add(time.Minute) },
-		"escalated": func(b *tab) { b.escalated(bob) },
+		"spent":     func(b *tab) { b.spent(bob) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +245,7 @@ func TestFlow_ends(t *testing.T) { // H10
 			require.Equal(t, http.StatusOK, b.press(resend))
 			b.says("We sent a new code.")
 			mode := js[string](b, `document.getElementById("code").inputMode`) // H4
-			require.Equal(t, map[bool]string{true: "text", false: "numeric"}[name == "escalated"], mode)
+			require.Equal(t, map[bool]string{true: "text", false: "numeric"}[name == "spent"], mode)
 			b.fillIn(b.inbox.Code(bob))
 			b.says("Hello bob@example.com at /cart")
 		})

@@ -18,12 +18,13 @@ import (
 // actions returns what can happen. An action with two names happens more often.
 func (w *world) actions() map[string]func(*rapid.T) {
 	named := map[string]func(){
-		"send": w.send, "send 2": w.send, "send to nobody": w.sendToNobody,
+		"send": w.send, "send 2": w.send, "send again": w.sendAgain, "send again 2": w.sendAgain, "send to nobody": w.sendToNobody,
 		"resend": w.resend, "resend 2": w.resend,
 		"check": w.check, "check 2": w.check, "check 3": w.check,
 		"status": w.status, "forget": w.forget, "rotate": w.rotate,
 		"wait": w.wait, "wait a little": w.waitALittle, "wait for an edge": w.waitForEdge, "wait for an edge 2": w.waitForEdge,
 		"guess on": w.guessOn, "wear out": w.wearOut, "flood": w.flood, "storm": w.storm, "old device": w.oldDevice,
+		"revoke": w.revoke, "revoke twice": w.revokeTwice, "known device": w.knownDevice, "typos": w.typos, "one deadline": w.oneDeadline,
 	}
 	actions := map[string]func(*rapid.T){}
 	for name, act := range named {
@@ -34,8 +35,8 @@ func (w *world) actions() map[string]func(*rapid.T) {
 
 // drawCall draws a call that can be made during another.
 func (w *world) drawCall() func() {
-	name := rapid.SampledFrom([]string{"check", "check", "send", "resend", "forget", "status"}).Draw(w.T, "meanwhile")
-	return map[string]func(){"check": w.check, "send": w.send, "resend": w.resend, "forget": w.forget, "status": w.status}[name]
+	name := rapid.SampledFrom([]string{"check", "check", "send", "send again", "resend", "forget", "status", "revoke"}).Draw(w.T, "meanwhile")
+	return map[string]func(){"check": w.check, "send": w.send, "resend": w.resend, "send again": w.sendAgain, "forget": w.forget, "status": w.status, "revoke": w.revoke}[name]
 }
 
 // drawSide draws one of the two verifiers.
@@ -66,7 +67,7 @@ func (w *world) checkInput(id, input string) (otp.Challenge, answer) {
 }
 
 func (w *world) checkBy(v *otp.Verifier, p policy, purpose, id, input string) (otp.Challenge, answer) {
-	c, a := w.call("Check", fmt.Sprintf("by %s %.30s for %q, %q", p, id, purpose, input), func() (otp.Challenge, error, answer) {
+	c, a := w.call("Check", fmt.Sprintf("by %s %.30s for %q, %q", p, id, purpose, input), p, func() (otp.Challenge, error, answer) {
 		var known *answer
 		w.onLost = func() func() {
 			a := w.m.check(p, purpose, id, input)
@@ -80,7 +81,10 @@ func (w *world) checkBy(v *otp.Verifier, p policy, purpose, id, input string) (o
 		return c, err, *known
 	})
 	if a.passed {
-		w.tokens = append(w.tokens, token{text: c.Device, namespace: p.namespace, to: a.about.to, at: w.m.now})
+		w.tokens = append(w.tokens, token{text: c.Device, namespace: p.namespace, to: a.about.to, at: a.issued})
+	}
+	if a.verdict == wrong && !a.about.strong {
+		w.remember(a.about, p)
 	}
 	return c, a
 }
@@ -89,7 +93,7 @@ func (w *world) checkBy(v *otp.Verifier, p policy, purpose, id, input string) (o
 func (w *world) status() {
 	id := w.drawID()
 	v, p, purpose := w.drawVerifierFor(id)
-	w.call("Status", fmt.Sprintf("by %s %.30s for %q", p, id, purpose), func() (otp.Challenge, error, answer) {
+	w.call("Status", fmt.Sprintf("by %s %.30s for %q", p, id, purpose), p, func() (otp.Challenge, error, answer) {
 		c, err := v.Status(context.Background(), id)
 		return c, err, w.m.status(p, purpose, id)
 	})
@@ -103,26 +107,117 @@ func (w *world) forget() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.call("Forget", typed, func() (otp.Challenge, error, answer) {
+	w.call("Forget", fmt.Sprintf("by %s of %s", p, typed), p, func() (otp.Challenge, error, answer) {
+		var known *answer
 		w.onLost = func() func() {
-			w.m.forget(addressLedger(p, to))
-			return func() {}
+			a := w.m.forget(p, addressLedger(p, to))
+			known = &a
+			return func() { known = nil }
 		}
 		err := v.Forget(context.Background(), typed)
-		return otp.Challenge{}, err, w.m.forget(addressLedger(p, to))
+		if known == nil {
+			w.onLost()
+		}
+		return otp.Challenge{}, err, *known
 	})
+	w.unremember(addressLedger(p, to))
+}
+
+// revoke makes a RevokeDevices of a random address in any spelling.
+func (w *world) revoke() {
+	w.revokeOf(w.drawSide(), rapid.SampledFrom(rapid.SampledFrom(persons).Draw(w.T, "person")).Draw(w.T, "to"))
+}
+
+func (w *world) revokeOf(side int, typed string) {
+	v, p := w.verifier(side, "login")
+	to, err := otp.ParseEmail(typed)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.call("RevokeDevices", fmt.Sprintf("by %s of %s", p, typed), p, func() (otp.Challenge, error, answer) {
+		var known *answer
+		w.onLost = func() func() {
+			a := w.m.revoke(p, addressLedger(p, to))
+			known = &a
+			return func() { known = nil }
+		}
+		err := v.RevokeDevices(context.Background(), typed)
+		if known == nil {
+			w.onLost()
+		}
+		return otp.Challenge{}, err, *known
+	})
+	for i, t := range w.tokens {
+		if t.namespace == p.namespace && addressLedger(p, t.to) == addressLedger(p, to) {
+			w.tokens[i].revoked = true
+		}
+	}
+}
+
+// revokeTwice revokes the devices of an address, signs one in and revokes again, by
+// verifiers whose clocks differ, before the last device comes back.
+func (w *world) revokeTwice() {
+	r := w.drawRequest(rapid.SampledFrom(persons).Draw(w.T, "person"))
+	r.smooth, r.Device, r.token, r.Proven = true, "", token{}, false
+	have := len(w.tokens)
+	w.revokeOf(w.drawSide(), r.To)
+	c, _ := w.sendBy(w.drawSide(), r)
+	if c.ID == "" {
+		return
+	}
+	w.checkInput(c.ID, w.drawInput(c.ID, "right"))
+	if len(w.tokens) == have {
+		return
+	}
+	w.waitALittle()
+	if rapid.Bool().Draw(w.T, "revoke again") {
+		w.revokeOf(w.drawSide(), r.To)
+	}
+	r.token = w.tokens[have]
+	r.Device = r.token.text
+	w.sendBy(w.drawSide(), r)
+}
+
+// knownDevice asks which of some tokens fits an address, which no store knows.
+func (w *world) knownDevice() {
+	typed := rapid.SampledFrom(rapid.SampledFrom(persons).Draw(w.T, "person")).Draw(w.T, "to")
+	side := w.drawSide()
+	v, p := w.verifier(side, "login")
+	to, err := otp.ParseEmail(typed)
+	if err != nil {
+		w.Fatal(err)
+	}
+	var texts []string
+	want := ""
+	for range rapid.IntRange(0, 3).Draw(w.T, "tokens") {
+		t := w.drawToken()
+		if len(w.tokens) > 0 && rapid.Bool().Draw(w.T, "the last") {
+			t = w.tokens[len(w.tokens)-1]
+		}
+		texts = append(texts, t.text)
+		if want == "" && t.opens(p, to, w.nowOf(side)) {
+			want = t.text
+			hit("KnownDevice: found")
+		}
+	}
+	if got := v.KnownDevice(typed, texts...); got != want {
+		w.Fatalf("KnownDevice of %q for %s is %q, the model says %q", texts, typed, got, want)
+	}
 }
 
 // sendToNobody makes calls with invalid addresses.
 func (w *world) sendToNobody() {
-	v, _ := w.verifier(w.drawSide(), "login")
+	v, p := w.verifier(w.drawSide(), "login")
 	for _, typed := range []string{"", "ann", "ann@example.com, bob@example.com"} {
-		w.call("Send", strconv.Quote(typed), func() (otp.Challenge, error, answer) {
+		w.call("Send", strconv.Quote(typed), p, func() (otp.Challenge, error, answer) {
 			c, err := v.Send(context.Background(), otp.Request{To: typed, Client: "phone-7"})
 			return c, err, answer{verdict: badAddress}
 		})
-		w.call("Forget", strconv.Quote(typed), func() (otp.Challenge, error, answer) {
+		w.call("Forget", strconv.Quote(typed), p, func() (otp.Challenge, error, answer) {
 			return otp.Challenge{}, v.Forget(context.Background(), typed), answer{verdict: badAddress}
+		})
+		w.call("RevokeDevices", strconv.Quote(typed), p, func() (otp.Challenge, error, answer) {
+			return otp.Challenge{}, v.RevokeDevices(context.Background(), typed), answer{verdict: badAddress}
 		})
 	}
 }
@@ -162,9 +257,6 @@ func (w *world) wearOut() {
 				break
 			}
 			_, a := w.checkInput(c.ID, w.drawInput(c.ID, "wrong"))
-			if a.verdict == escalated {
-				w.resendID(c.ID)
-			}
 			if a.verdict != wrong {
 				break
 			}
@@ -202,12 +294,10 @@ func (w *world) fill(side int, r *request) {
 		w.Fatal(err)
 	}
 	r.Proven = true // large challenges have a lane for themselves
-	c := &challenge{opening: opening{to: to, whose: addressLedger(p, to), lane: known, purpose: r.purpose, locale: r.Locale, vars: map[string]string{"text": ""}}}
-	if c.length = p.short[kindOf(r.purpose)].n; w.m.strongOnly(p, c.whose, known) {
-		c.length = fourteen.n
-	}
+	w.m.now = w.nowOf(side)
+	c := w.m.opened(p, opening{to: to, whose: addressLedger(p, to), lane: known, purpose: r.purpose, locale: r.Locale, vars: map[string]string{"text": ""}}, true)
 	n := 500
-	if rest := maxBytes - size(w.m.lane(c.opening)...) - size(c); rest > 0 && rest < n {
+	if rest := maxBytes - size(w.m.lane(c.whose, known)...) - size(c); rest > 0 && rest < n {
 		n = rest + rapid.IntRange(0, 1).Draw(w.T, "too much")
 	}
 	r.Vars = map[string]string{"text": strings.Repeat("a", n)}
@@ -237,9 +327,7 @@ func (w *world) storm() {
 			continue
 		}
 		for range 10 {
-			if _, a := w.checkBy(v, p, r.purpose, c.ID, w.drawInput(c.ID, kind)); a.verdict == escalated {
-				w.pass(12 * time.Hour)
-			} else if a.verdict != wrong {
+			if _, a := w.checkBy(v, p, r.purpose, c.ID, w.drawInput(c.ID, kind)); a.verdict != wrong {
 				break
 			}
 		}
@@ -257,8 +345,12 @@ func (w *world) oldDevice() {
 	r := w.drawRequest(persons[0])
 	r.token = rapid.SampledFrom(w.tokens).Draw(w.T, "token")
 	r.To, r.Device, r.Proven = r.token.to.String(), r.token.text, false
-	w.passTo(r.token.at/1000*1000 + 180*day + int64(rapid.SampledFrom([]int{-1, 0, 1, 999, 1000}).Draw(w.T, "beside")))
-	w.sendBy(w.drawSide(), r)
+	side := w.drawSide()
+	w.passTo(side, r.token.at+tokenLife+int64(rapid.SampledFrom([]int{-120_000, -1, 0, 1, 999, 1000}).Draw(w.T, "beside")))
+	if c, _ := w.sendBy(side, r); c.ID != "" {
+		w.wait()
+		w.resendID(c.ID)
+	}
 }
 
 // drawToken draws the token of a device, often none.
@@ -278,8 +370,8 @@ func (w *world) drawToken() token {
 	return t
 }
 
-// opens reports whether a token opens the lane of known devices of an address. Its
-// age counts in whole seconds.
+// opens reports whether a token opens the lane of known devices of an address, unless
+// it was revoked.
 func (t token) opens(p policy, to otp.Address, now int64) bool {
 	why := "taken"
 	switch {
@@ -291,10 +383,12 @@ func (t token) opens(p policy, to otp.Address, now int64) bool {
 		why = "another namespace"
 	case t.to != to:
 		why = "another address"
-	case now/1000 >= t.at/1000+180*24*60*60:
+	case now >= t.at+tokenLife:
 		why = "too old"
 	}
-	hit("token: " + why)
+	if why != "taken" {
+		hit("token: " + why)
+	}
 	return why == "taken"
 }
 
@@ -305,6 +399,79 @@ func otherLetter(text string, at int) string {
 		letter = "B"
 	}
 	return text[:at] + letter + text[at+1:]
+}
+
+// typos opens a challenge, types wrong codes and then the right one.
+func (w *world) typos() {
+	r := w.drawRequest(rapid.SampledFrom(persons).Draw(w.T, "person"))
+	r.smooth = true
+	side := w.drawSide()
+	c, a := w.sendBy(side, r)
+	if a.verdict == limited && a.retryAfter < 2*minute {
+		w.pass(time.Duration(a.retryAfter) * time.Millisecond)
+		c, _ = w.sendBy(side, r)
+	}
+	if c.ID == "" {
+		return
+	}
+	for range rapid.IntRange(1, 4).Draw(w.T, "typos") {
+		w.checkInput(c.ID, w.drawInput(c.ID, "wrong"))
+	}
+	w.checkInput(c.ID, w.drawInput(c.ID, "right"))
+}
+
+// oneDeadline opens codes that live for 10, 9 and 8 minutes so that they end at once,
+// with a code of a day beside them, and guesses at all of them around their end. It
+// tries to get more verdicts than the budget allows by the difference of the clocks.
+func (w *world) oneDeadline() {
+	side := w.drawSide()
+	if !w.setups[side].wide {
+		return
+	}
+	person := rapid.SampledFrom(persons).Draw(w.T, "person")
+	r := request{smooth: true}
+	r.To, r.Proven = person[0], rapid.Bool().Draw(w.T, "proven")
+	var ids []string
+	var end int64
+	open := func(purpose string) {
+		r.purpose = purpose
+		if c, _ := w.sendBy(w.drawSide(), r); c.ID != "" {
+			ids = append(ids, c.ID)
+			end = c.ExpiresAt.UnixMilli()
+		}
+	}
+	if rapid.Bool().Draw(w.T, "one of a day") {
+		open("slow")
+	}
+	for _, purpose := range purposes[:3] {
+		open(purpose)
+		open(purpose)
+		w.pass(time.Minute)
+	}
+	if end == 0 {
+		return
+	}
+	w.passTo(side, end+int64(rapid.SampledFrom([]int{-1000, -1, 0, 59_000, 59_999, 60_000}).Draw(w.T, "beside")))
+	for range 2 {
+		open("login")
+	}
+	for _, id := range ids {
+		for range 10 {
+			if _, a := w.checkInput(id, w.drawInput(id, "wrong")); a.verdict != wrong {
+				break
+			}
+		}
+	}
+}
+
+// challengeOf returns the challenge with an ID.
+func (w *world) challengeOf(id string) *challenge {
+	for _, c := range w.m.challenges {
+		if c.id != "" && c.id == id {
+			return c
+		}
+	}
+	return nil
 }
 
 // drawID draws the ID of a challenge, mostly of a late and live one, or a forged ID.

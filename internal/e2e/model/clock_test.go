@@ -15,18 +15,33 @@ var steps = []time.Duration{
 	-3 * time.Hour, -30 * 24 * time.Hour,
 }
 
+// ahead is how many of the steps go forward.
+const ahead = 16
+
+// drawStep draws one of the first n steps. In half of the histories no clock is ever set
+// back: what the rules promise is promised for these.
+func (w *world) drawStep(n int) time.Duration {
+	if !w.clocksAreSet {
+		n = min(n, ahead)
+	}
+	return rapid.SampledFrom(steps[:n]).Draw(w.T, "time")
+}
+
 // wait lets a step of time pass, and up to a millisecond.
 func (w *world) wait() {
-	d := rapid.SampledFrom(steps).Draw(w.T, "time")
+	d := w.drawStep(len(steps))
 	w.pass(d + time.Duration(rapid.IntRange(0, 999).Draw(w.T, "micros"))*time.Microsecond)
 }
 
 // waitALittle lets a moment pass.
-func (w *world) waitALittle() { w.pass(rapid.SampledFrom(steps[:8]).Draw(w.T, "time")) }
+func (w *world) waitALittle() { w.pass(w.drawStep(8)) }
 
-// waitForEdge moves the clock to a moment at which something changes by the rules,
-// or to a millisecond before or after it.
+// waitForEdge moves the clock of one of the verifiers to a moment at which something
+// changes by the rules, or to a millisecond before or after it.
 func (w *world) waitForEdge() {
+	side := w.drawSide()
+	w.m.now = w.nowOf(side)
+	defer func() { w.m.now = w.nowOf(w.side) }()
 	edges := w.edges()
 	// Mostly take one that is near, since many more are far.
 	from, to := w.m.now-2*hour, w.m.now+200*day
@@ -40,13 +55,16 @@ func (w *world) waitForEdge() {
 	if len(edges) == 0 {
 		return
 	}
-	w.passTo(rapid.SampledFrom(edges).Draw(w.T, "edge") + int64(rapid.IntRange(-1, 1).Draw(w.T, "beside")))
+	w.passTo(side, rapid.SampledFrom(edges).Draw(w.T, "edge")+int64(rapid.IntRange(-1, 1).Draw(w.T, "beside")))
 }
 
-// passTo moves the clock forward or back, to the start or end of a millisecond.
-func (w *world) passTo(at int64) {
-	micros := at*1000 + int64(rapid.SampledFrom([]int{0, 999}).Draw(w.T, "micros"))
-	w.pass(time.Duration(micros-w.micros) * time.Microsecond)
+// passTo moves the clock of a verifier forward or back, to the start or end of a
+// millisecond.
+func (w *world) passTo(side int, at int64) {
+	micros := (at-w.skew[side])*1000 + int64(rapid.SampledFrom([]int{0, 999}).Draw(w.T, "micros"))
+	if micros >= w.micros || w.clocksAreSet {
+		w.pass(time.Duration(micros-w.micros) * time.Microsecond)
+	}
 }
 
 // edges returns the moments at which something changes by the rules.
@@ -55,20 +73,40 @@ func (w *world) edges() (edges []int64) {
 		if e.gone {
 			continue
 		}
-		edges = append(edges, e.at-minute, e.at+e.keep())
+		edges = append(edges, e.at-slack, e.ends())
 		for _, s := range w.setups {
-			for _, l := range slices.Concat(s.policy.mails, s.policy.wrongs, s.policy.starts) {
-				edges = append(edges, e.at+l.Per.Milliseconds())
+			switch e.kind {
+			case mailed:
+				for _, l := range s.policy.mails {
+					edges = append(edges, e.leaves(l))
+				}
+			case guessed:
+				for _, l := range s.policy.wrongs {
+					edges = append(edges, e.leaves(l), e.leaves(l)+slack)
+				}
+			case started:
+				for _, l := range s.policy.starts {
+					edges = append(edges, e.leaves(l))
+				}
 			}
 		}
 	}
 	for _, c := range w.m.challenges {
 		if !c.gone {
-			edges = append(edges, c.sentAt-minute, c.deadline-minute, c.deadline, c.deadline+hour)
+			half := c.deadline - (c.deadline-c.sentAt)/2
+			edges = append(edges, c.sentAt-slack, half, c.deadline-second, c.deadline, c.deadline+slack, c.deadline+keepRenewals)
+			if c.issued != 0 {
+				edges = append(edges, c.issued+tokenLife)
+			}
 		}
 	}
 	for _, l := range w.m.ledgers {
 		edges = append(edges, w.m.now+l.dropAt-w.m.storeNow)
+		for _, at := range []int64{l.strongUntil, l.devicesFrom, l.devicesFrom + keepDevices} {
+			if at >= w.m.now-hour {
+				edges = append(edges, at)
+			}
+		}
 	}
 	slices.Sort(edges)
 	return slices.Compact(edges)

@@ -14,25 +14,16 @@ import (
 func verdictOf(err error) verdict {
 	for v, is := range map[verdict]error{
 		badAddress: otp.ErrAddress, malformed: otp.ErrMalformed, wrong: otp.ErrCode, expired: otp.ErrExpired,
-		exhausted: otp.ErrExhausted, escalated: otp.ErrEscalated, unknown: otp.ErrUnknown, limited: otp.ErrLimited,
+		exhausted: otp.ErrExhausted, unknown: otp.ErrUnknown, limited: otp.ErrLimited, notSent: otp.ErrSend,
 	} {
 		if errors.Is(err, is) {
 			return v
 		}
 	}
-	var send *otp.SendError
-	switch {
-	case err == nil:
-		return fine
-	case !errors.Is(err, otp.ErrSend):
+	if err != nil {
 		return broken
-	case !errors.As(err, &send), send.MaybeSent:
-		return maybeSent
-	case send.Temporary:
-		return tryLater
-	default:
-		return refusedSend
 	}
+	return fine
 }
 
 // compare compares the results of a call with the model's answer.
@@ -49,15 +40,12 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 		w.Fatal(w.m.fault)
 	}
 	var limit *otp.LimitError
-	if errors.As(err, &limit) && limit.RetryAfter != time.Duration(want.retryAfter)*time.Millisecond {
-		w.Fatalf("the verifier says to come back in %v, the model in %v", limit.RetryAfter, time.Duration(want.retryAfter)*time.Millisecond)
+	if errors.As(err, &limit) {
+		if wait := time.Duration(want.retryAfter) * time.Millisecond; limit.RetryAfter != wait || limit.Scope != want.scope {
+			w.Fatalf("the verifier says to come back in %v for the sake of the %s, the model in %v for that of the %s", limit.RetryAfter, limit.Scope, wait, want.scope)
+		}
 	}
-	if saw := slices.Contains(w.saw, otpevent.ClockBack); saw != want.clockBack {
-		w.Fatalf("an event for a clock that is behind: %t, the model says %t", saw, want.clockBack)
-	}
-	if saw := slices.Contains(w.saw, otpevent.UnknownKey); saw != want.unknownKey && !w.raced { // in a race, each load reports it
-		w.Fatalf("an event for an unknown secret: %t, the model says %t", saw, want.unknownKey)
-	}
+	w.compareEvents(want, limit)
 	c := want.about
 	if c == nil {
 		if !reflect.DeepEqual(got, otp.Challenge{}) {
@@ -76,13 +64,10 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	if c.reference == "" { // a decoy has no mail to read it from
 		c.reference = got.Reference
 	}
-	resendAt := time.UnixMilli(want.resendAt)
-	if want.noResendAt || want.room && !got.ResendAt.After(time.UnixMilli(max(want.resendAt, c.sentAt))) {
-		resendAt = got.ResendAt // may be past; without a full limit it is SentAt, also by a slow clock
-	}
 	expect := otp.Challenge{
 		ID: c.id, Masked: c.to.Masked(), Purpose: c.purpose, Reference: c.reference, Strong: c.strong,
-		SentAt: time.UnixMilli(c.sentAt), ExpiresAt: time.UnixMilli(c.deadline), ResendAt: resendAt, GuessesLeft: want.left,
+		KnownDevice: c.lane == known, Letters: c.hasLetters(),
+		SentAt: time.UnixMilli(c.sentAt), ExpiresAt: time.UnixMilli(c.deadline), ResendAt: time.UnixMilli(want.resendAt), GuessesLeft: want.left,
 	}
 	if want.passed {
 		expect.To, expect.Vars, expect.Device = c.to, c.vars, got.Device
@@ -92,6 +77,33 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	}
 	if got, expect := fields(got), fields(expect); !reflect.DeepEqual(got, expect) {
 		w.Fatalf("with %q the verifier returns\n%#v\nthe model\n%#v", want.verdict, got, expect)
+	}
+}
+
+// compareEvents compares the events of a call with the model.
+func (w *world) compareEvents(want answer, limit *otp.LimitError) {
+	var clockBack, unknownKey, refused bool
+	for _, e := range w.saw {
+		switch e.Kind {
+		case otpevent.ClockBack:
+			clockBack = true
+		case otpevent.UnknownKey:
+			unknownKey = true
+		case otpevent.Limited:
+			refused = true
+			if limit == nil || e.Scope != limit.Scope || e.RetryAfter != limit.RetryAfter {
+				w.Fatalf("the event says to come back in %v for the sake of the %s, the error is %v", e.RetryAfter, e.Scope, limit)
+			}
+		}
+	}
+	if clockBack != want.clockBack {
+		w.Fatalf("an event for a clock that is behind: %t, the model says %t", clockBack, want.clockBack)
+	}
+	if unknownKey != want.unknownKey && !w.raced { // in a race, each load reports it
+		w.Fatalf("an event for an unknown secret: %t, the model says %t", unknownKey, want.unknownKey)
+	}
+	if refused != (limit != nil) {
+		w.Fatalf("an event for a spent budget: %t, the error is %v", refused, limit)
 	}
 }
 
@@ -107,7 +119,7 @@ func (w *world) compareSwaps() {
 type seen struct {
 	ID, To, Masked, Purpose, Reference string
 	Vars                               map[string]string
-	Strong                             bool
+	Strong, KnownDevice, Letters       bool
 	SentAt, ExpiresAt, ResendAt        int64
 	GuessesLeft                        int
 	Device                             string
@@ -115,7 +127,7 @@ type seen struct {
 
 func fields(c otp.Challenge) seen {
 	s := seen{
-		c.ID, c.To.String(), c.Masked, c.Purpose, c.Reference, c.Vars, c.Strong,
+		c.ID, c.To.String(), c.Masked, c.Purpose, c.Reference, c.Vars, c.Strong, c.KnownDevice, c.Letters,
 		c.SentAt.UnixNano(), c.ExpiresAt.UnixNano(), c.ResendAt.UnixNano(), c.GuessesLeft, c.Device,
 	}
 	if len(s.Vars) == 0 {

@@ -14,11 +14,11 @@ const (
 )
 
 // A linRequest is what a client asks of a Verifier: about a challenge, by its number
-// in the history, or about the address, for send and forget.
+// in the history, or about the address, for send, revoke and forget.
 type linRequest struct {
-	verb      string // send, resend, status or forget; for a Check: right, wrong, shape or foreign
+	verb      string // send, held, resend, status, revoke or forget; for a Check: right, wrong, shape or foreign
 	challenge int
-	lane      int // for send
+	lane      int // for send and held
 	opens     int // the number of the challenge that it opened, 0 for none
 }
 
@@ -28,8 +28,6 @@ type linReply struct {
 	left    int    // guesses
 	strong  bool
 	opened  bool // another challenge than was asked about
-	waits   bool // ResendAt is later than now
-	twice   bool // a send made twice: waits may be of either time
 }
 
 // linUnknown is the verdict of a call that failed: it was made, was not made, or
@@ -39,12 +37,13 @@ const linUnknown = "unknown outcome"
 // A linAddress is everything that a Verifier remembers about one address.
 type linAddress struct {
 	challenges [40]struct {
-		open   bool
-		lane   int
-		strong bool
-		wrong  int
+		open           bool
+		lane           int
+		strong         bool
+		guesses, wrong int
 	}
 	sends, wrong [2]int // by lane
+	held         [2]int // guesses of challenges whose ID no client got, by lane
 }
 
 // verdict returns the verdict about challenge n without a guess.
@@ -52,10 +51,8 @@ func (a *linAddress) verdict(n int) string {
 	switch c := a.challenges[n]; {
 	case !c.open:
 		return "unknown"
-	case c.wrong >= linGuesses:
+	case c.wrong >= c.guesses:
 		return "exhausted"
-	case !c.strong && a.wrong[c.lane] >= linWrong:
-		return "escalated"
 	}
 	return ""
 }
@@ -63,24 +60,45 @@ func (a *linAddress) verdict(n int) string {
 // reply returns the state of challenge n.
 func (a *linAddress) reply(verdict string, n int) linReply {
 	c := a.challenges[n]
-	return linReply{verdict: verdict, left: linGuesses - c.wrong, strong: c.strong, waits: a.sends[c.lane] >= linSends}
+	return linReply{verdict: verdict, left: c.guesses - c.wrong, strong: c.strong}
 }
 
-// open opens challenge n unless the budget of mails is spent. Number 0 is a
-// challenge whose ID no client got.
+// open opens challenge n unless the budget of mails is spent. It reserves half of the
+// guesses that are left of the lane's budget, rounded up, or the code is strong. Number
+// 0 is a challenge whose ID no client got.
 func (a *linAddress) open(n, lane int) linReply {
 	if a.sends[lane] >= linSends {
 		return linReply{verdict: "limited"}
 	}
 	a.sends[lane]++
+	free := linWrong - a.wrong[lane] - a.held[lane]
+	for _, c := range a.challenges {
+		if c.open && c.lane == lane && !c.strong {
+			free -= c.guesses - c.wrong
+		}
+	}
+	strong, guesses := free < linGuesses, linGuesses // half of 3, rounded up, are as many
 	if n == 0 {
+		if !strong {
+			a.held[lane] += guesses
+		}
 		return linReply{}
 	}
 	c := &a.challenges[n]
-	c.open, c.lane, c.strong = true, lane, a.wrong[lane] >= linWrong
+	c.open, c.lane, c.strong, c.guesses = true, lane, strong, guesses
 	re := a.reply("", n)
 	re.opened = true
 	return re
+}
+
+// mailAgain mails the code of challenge n again, unless the budget of mails is spent.
+func (a *linAddress) mailAgain(n int) bool {
+	lane := a.challenges[n].lane
+	if a.sends[lane] >= linSends {
+		return false
+	}
+	a.sends[lane]++
+	return true
 }
 
 // serve is the specification: what a Verifier does and answers, one request at a
@@ -90,24 +108,39 @@ func (a linAddress) serve(in linRequest) (linAddress, linReply) {
 	c := &a.challenges[n]
 	verdict := a.verdict(n)
 	switch {
-	case in.verb == "send":
+	case in.verb == "held" && verdict == "" && c.lane == in.lane:
+		if !a.mailAgain(n) {
+			verdict = "limited"
+		}
+	case in.verb == "send", in.verb == "held":
 		re := a.open(in.opens, in.lane)
 		return a, re
 	case in.verb == "forget":
 		return linAddress{}, linReply{}
+	case in.verb == "revoke":
+		for n := range a.challenges {
+			if a.challenges[n].lane == 1 {
+				a.challenges[n].open = false
+			}
+		}
+		a.held[1] = 0
+		return a, linReply{}
 	case verdict == "unknown" || in.verb == "foreign":
 		return a, linReply{verdict: "unknown"}
 	case in.verb == "resend" && verdict != "":
 		re := a.open(in.opens, c.lane)
 		return a, re
-	case in.verb == "resend" && a.sends[c.lane] >= linSends:
-		return a, linReply{verdict: "limited"}
 	case in.verb == "resend":
-		a.sends[c.lane]++
+		if !a.mailAgain(n) {
+			verdict = "limited"
+		}
 	case verdict != "":
 	case in.verb == "right":
 		re := a.reply("", n)
 		c.open = false
+		if !c.strong { // the wrong guesses were typos
+			a.wrong[c.lane] = max(0, a.wrong[c.lane]-c.wrong)
+		}
 		return a, re
 	case in.verb == "wrong":
 		verdict = "wrong"
@@ -131,9 +164,6 @@ func linVerifiers() porcupine.Model {
 			after, want := before.serve(input.(linRequest))
 			if out.verdict == linUnknown {
 				return []any{before, after}
-			}
-			if out.twice {
-				want.twice, want.waits = true, out.waits
 			}
 			if out != want {
 				return nil

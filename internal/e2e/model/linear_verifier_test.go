@@ -37,7 +37,7 @@ func TestLinear_verifier(t *testing.T) {
 				return ops
 			})
 			t.Log(said)
-			for _, each := range []string{"right: ", "wrong: wrong", "shape: malformed", "foreign: unknown", "status: exhausted", "right: escalated", "resend: limited", "send: limited"} {
+			for _, each := range []string{"right: ", "wrong: wrong", "shape: malformed", "foreign: unknown", "status: exhausted", "resend: limited", "send: limited", "held: ", "held: limited", "revoke: "} {
 				if said[each] == 0 {
 					t.Errorf("%q was never said", each)
 				}
@@ -70,6 +70,7 @@ func linVerifierHistory(t *testing.T, store otp.Store, seed uint64, faults int) 
 		Secrets: [][]byte{[]byte("a secret of no more than 32 bytes")},
 		Guesses: linGuesses, WrongGuesses: []otp.Limit{{N: linWrong, Per: time.Hour}},
 		Sends: []otp.Limit{{N: linSends, Per: time.Hour}}, Now: func() time.Time { return now },
+		Observer: otp.ObserverFunc(func(context.Context, otp.Event) {}), // nothing is logged
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +97,7 @@ func linVerifierHistory(t *testing.T, store otp.Store, seed uint64, faults int) 
 }
 
 // linVerbs are what clients do, the usual calls more often.
-var linVerbs = strings.Fields(strings.Repeat("wrong wrong wrong wrong wrong right right right status status status resend resend resend send send shape foreign ", 2) + "forget")
+var linVerbs = strings.Fields(strings.Repeat("wrong wrong wrong wrong wrong right right right status status status resend resend resend send send held held shape foreign ", 2) + "revoke forget")
 
 // pick chooses a challenge, mostly the newest.
 func (a *linAsker) pick(dice *rand.Rand) (n int) {
@@ -115,7 +116,7 @@ func (a *linAsker) ask(client int, dice *rand.Rand, verb string, n int) {
 	about := a.challenges[n]
 	a.mu.Unlock()
 	in := linRequest{verb: verb, challenge: n}
-	if verb == "send" {
+	if verb == "send" || verb == "held" {
 		in.lane = dice.IntN(2)
 	}
 	call := &linCall{dice: dice}
@@ -123,14 +124,13 @@ func (a *linAsker) ask(client int, dice *rand.Rand, verb string, n int) {
 		got, err := a.call(context.WithValue(context.Background(), linCallKey{}, call), in, about)
 		out := linReply{verdict: linVerdict(err)}
 		if got.ID != "" {
-			out.left, out.strong, out.waits = got.GuessesLeft, got.Strong, got.ResendAt.After(got.SentAt)
-			out.opened, out.twice = got.ID != about.id, call.again > 0
+			out.left, out.strong, out.opened = got.GuessesLeft, got.Strong, got.ID != about.id
 		}
 		if out.opened {
 			in.opens = a.add(linChallenge{got.ID, call.code})
 		}
 		mails := 0
-		if err == nil && (verb == "send" || verb == "resend") {
+		if err == nil && (verb == "send" || verb == "held" || verb == "resend") {
 			mails = 1
 		}
 		if call.mails != mails || mails == 1 && !out.opened && call.code != about.code {
@@ -157,6 +157,10 @@ func (a *linAsker) call(ctx context.Context, in linRequest, about linChallenge) 
 	switch in.verb {
 	case "send":
 		return a.Send(ctx, otp.Request{To: a.to, Proven: in.lane == 1})
+	case "held":
+		return a.Send(ctx, otp.Request{To: a.to, Proven: in.lane == 1, Held: []string{about.id}})
+	case "revoke":
+		return otp.Challenge{}, a.RevokeDevices(ctx, a.to)
 	case "resend":
 		return a.Resend(ctx, about.id)
 	case "status":
@@ -192,8 +196,6 @@ func linVerdict(err error) string {
 		return "unknown"
 	case otp.ErrExhausted:
 		return "exhausted"
-	case otp.ErrEscalated:
-		return "escalated"
 	case otp.ErrMalformed:
 		return "malformed"
 	}

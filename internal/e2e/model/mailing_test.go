@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // A mailing is a Send or Resend under way. The model takes each step after the
@@ -21,27 +23,41 @@ type mailing struct {
 	policy  policy
 	opening opening
 
+	// Of a Send.
+	by   proof
+	held []string
+
 	// Drawn at the start.
 	admitted  bool
 	admitErr  error
-	sent      verdict
+	said      outcome
 	sendErr   error
+	overdue   bool   // the caller's deadline is over when the sender would be called
 	inAdmit   func() // happens during Admit
 	inSending func() // happens while the sender sends
 
 	// The steps of the model and their results.
-	look      func()     // the first step of a Resend
-	lookSwaps bool       // whether it writes
-	looked    bool       // whether it was taken
-	renews    bool       // whether the call opens a challenge
-	replaces  *challenge // which it replaces
-	charged   answer     // zero before that step
-	decided   bool
-	lost      *challenge // opened by a swap whose answer was lost
-	challenge *challenge // nil if it was refused
-	reserved  int64
-	answer    answer
-	settled   bool
+	look       func()       // the first step
+	lookSwaps  bool         // whether it writes
+	looked     bool         // whether it was taken
+	loaded     func()       // makes everything as it was loaded then
+	version    int          // of the ledger that was loaded
+	loadedAt   int64        // by the store's clock
+	candidates []*challenge // of those held; one of them may be mailed again
+	remails    *challenge   // the one that is
+	sends      bool         // a Send, and no Resend
+	opens      bool         // whether the call opens a challenge, as far as is known
+	replaces   *challenge   // which it replaces
+	chosen     bool         // whether that is decided
+	charged    bool         // whether the client was
+	decided    bool
+	lost       *challenge // opened by a swap whose answer was lost
+	challenge  *challenge // nil if it was refused
+	reserved   int64
+	noMail     bool // a decoy, or overdue
+	answer     answer
+	settled    bool
+	unknownKey bool // a ledger was loaded that is sealed under an unknown secret
 
 	asked, mailed bool // whether Admit and the sender were called
 }
@@ -49,18 +65,30 @@ type mailing struct {
 var errOfTest = errors.New("the test wants it so")
 
 // sendErrors are the errors of a sender, by their meaning.
-var sendErrors = map[verdict][]error{
-	fine:        {nil},
-	tryLater:    {&otp.SendError{Temporary: true, Err: errOfTest}},
-	refusedSend: {&otp.SendError{Err: errOfTest}},
-	maybeSent:   {&otp.SendError{MaybeSent: true}, &otp.SendError{MaybeSent: true, Temporary: true}, errOfTest},
+var sendErrors = map[outcome][]error{
+	taken: {nil},
+	maybe: {
+		&otp.SendError{MaybeSent: true}, &otp.SendError{MaybeSent: true, Temporary: true}, errOfTest,
+		&otp.SendError{MaybeSent: true, Class: otpevent.ClassRecipient, Stage: "rcpt"},
+	},
+	recipient: {
+		&otp.SendError{Stage: "rcpt", Err: errOfTest}, &otp.SendError{Class: otpevent.ClassRecipient},
+		&otp.SendError{Class: otpevent.ClassRecipient, Stage: "data", Err: errOfTest},
+	},
+	failure: {
+		&otp.SendError{Temporary: true, Err: errOfTest}, &otp.SendError{}, &otp.SendError{Stage: "data", Err: errOfTest},
+		&otp.SendError{Temporary: true, Stage: "rcpt"}, &otp.SendError{Temporary: true, Class: otpevent.ClassRecipient},
+		&otp.SendError{Class: otpevent.ClassUs, Stage: "rcpt"}, &otp.SendError{Class: otpevent.ClassMailbox, Stage: "rcpt"},
+		&otp.SendError{Class: otpevent.ClassContent, Stage: "data"}, &otp.SendError{Class: otpevent.ClassUnknown, Stage: "rcpt"},
+		&otp.SendError{Class: otpevent.ClassThrottle, Temporary: true, RetryAfter: time.Minute},
+	},
 }
 
 // drawMailing draws the answers of Admit and of the sender, and what happens
 // meanwhile.
 func (w *world) drawMailing(p policy, smooth bool) *mailing {
 	nothing := func() {}
-	g := &mailing{policy: p, admitted: true, sent: fine, inAdmit: nothing, inSending: nothing, look: nothing, looked: true}
+	g := &mailing{policy: p, admitted: true, said: taken, inAdmit: nothing, inSending: nothing}
 	if smooth {
 		return g
 	}
@@ -72,8 +100,9 @@ func (w *world) drawMailing(p policy, smooth bool) *mailing {
 			g.admitErr = errOfTest
 		}
 	}
-	g.sent = rapid.SampledFrom([]verdict{fine, fine, fine, fine, tryLater, tryLater, refusedSend, maybeSent}).Draw(w.T, "the sender")
-	g.sendErr = rapid.SampledFrom(sendErrors[g.sent]).Draw(w.T, "its error")
+	g.said = rapid.SampledFrom([]outcome{taken, taken, taken, taken, taken, failure, failure, recipient, maybe}).Draw(w.T, "the sender")
+	g.sendErr = rapid.SampledFrom(sendErrors[g.said]).Draw(w.T, "its error")
+	g.overdue = rapid.IntRange(0, 15).Draw(w.T, "overdue") == 0
 	g.inAdmit, g.inSending = w.drawMeanwhile("during Admit"), w.drawMeanwhile("while sending")
 	return g
 }
@@ -84,10 +113,23 @@ func (w *world) drawMeanwhile(when string) func() {
 		return func() {}
 	}
 	if rapid.Bool().Draw(w.T, "only time passes") {
-		d := rapid.SampledFrom(steps).Draw(w.T, "time")
+		d := w.drawStep(len(steps))
 		return func() { w.pass(d) }
 	}
 	return w.drawCall()
+}
+
+// An overdueContext is a caller's context whose deadline is over, although it has not
+// ended yet: as when the deadline passes while the swap is under way.
+type overdueContext struct{ context.Context }
+
+func (overdueContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Hour), true }
+
+func (g *mailing) context() context.Context {
+	if g.overdue {
+		return overdueContext{context.Background()}
+	}
+	return context.Background()
 }
 
 // A request is an otp.Request and what else a Send depends on.
@@ -107,6 +149,9 @@ func (w *world) drawRequest(spellings []string) request {
 	r.Device = r.token.text
 	r.Proven = rapid.IntRange(0, 5).Draw(w.T, "proven") == 0
 	r.Vars = rapid.SampledFrom([]map[string]string{nil, {"amount": "99.00 EUR"}}).Draw(w.T, "vars")
+	for range rapid.SampledFrom([]int{0, 0, 0, 1, 2, 9}).Draw(w.T, "held") {
+		r.Held = append(r.Held, w.drawID())
+	}
 	return r
 }
 
@@ -115,25 +160,65 @@ func (w *world) send() {
 	w.sendBy(w.drawSide(), w.drawRequest(rapid.SampledFrom(persons).Draw(w.T, "person")))
 }
 
+// sendAgain makes a Send as somebody does who sends a form twice: like one before, and
+// its challenge is held. Often something else is different.
+func (w *world) sendAgain() {
+	if len(w.m.challenges) == 0 {
+		w.Skip("nothing was sent")
+	}
+	c := w.challengeOf(w.drawID())
+	if c == nil {
+		return
+	}
+	r := request{purpose: c.purpose}
+	r.To, r.Vars, r.Proven = c.to.String(), c.vars, c.lane == known
+	r.Locale = rapid.SampledFrom([]string{c.locale, "fr"}).Draw(w.T, "locale")
+	r.Held = []string{c.id}
+	switch rapid.SampledFrom([]string{"", "", "", "", "spelling", "purpose", "vars", "lane", "many", "others"}).Draw(w.T, "different") {
+	case "spelling":
+		for _, spellings := range persons {
+			if slices.Contains(spellings, r.To) {
+				r.To = rapid.SampledFrom(spellings).Draw(w.T, "to")
+			}
+		}
+	case "purpose":
+		r.purpose = rapid.SampledFrom(purposes).Draw(w.T, "purpose")
+	case "vars":
+		r.Vars = map[string]string{"amount": "1.00 EUR"}
+	case "lane":
+		r.Proven = !r.Proven
+	case "many":
+		for range rapid.IntRange(7, 8).Draw(w.T, "forged") {
+			r.Held = append([]string{otherLetter(c.id, 40)}, r.Held...)
+		}
+	case "others":
+		r.Held = append([]string{w.drawID()}, append(r.Held, w.drawID())...)
+	}
+	w.sendBy(w.drawSide(), r)
+}
+
 // sendBy makes a Send with one of the two verifiers.
 func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 	v, p := w.verifier(side, r.purpose)
-	g := w.drawMailing(p, r.smooth)
-	g.renews = true
 	to, err := otp.ParseEmail(r.To)
 	if err != nil {
 		w.Fatal(err)
 	}
-	g.opening = opening{
-		to: to, whose: addressLedger(p, to), client: clientLedger(p, r.Client),
-		purpose: r.purpose, locale: r.Locale, vars: r.Vars,
-	}
-	if opens := r.token.opens(p, to, w.m.now); opens || r.Proven {
-		g.opening.lane = known
-	}
-	what := fmt.Sprintf("by %s to %s for %q by %s, lane %d, Admit %t %v, %q", p, r.To, r.purpose, r.Client, g.opening.lane, g.admitted, g.admitErr, g.sent)
-	return w.call("Send", what, func() (otp.Challenge, error, answer) {
-		return w.mail(g, func() (otp.Challenge, error) { return v.Send(context.Background(), r.Request) })
+	what := fmt.Sprintf("by %s to %s for %q by %s, proven %t, token %.10s, held %.20q", p, r.To, r.purpose, r.Client, r.Proven, r.Device, r.Held)
+	g := w.drawMailing(p, r.smooth)
+	return w.call("Send", what, p, func() (otp.Challenge, error, answer) {
+		g.sends, g.opens, g.by, g.held = true, true, proof{r.token, r.Proven}, r.Held
+		g.opening = opening{
+			to: to, whose: addressLedger(p, to), client: clientLedger(p, r.Client),
+			purpose: r.purpose, locale: r.Locale, vars: r.Vars,
+		}
+		g.look = func() {
+			again, a := w.m.ask(p, &g.opening, g.by, g.held)
+			g.candidates, g.unknownKey = again, a.unknownKey
+			g.decided, g.answer = a.verdict == limited, a
+		}
+		g.lookSwaps = w.writes(func() { w.m.ask(p, &g.opening, g.by, g.held) })
+		return w.mail(g, func() (otp.Challenge, error) { return v.Send(g.context(), r.Request) })
 	})
 }
 
@@ -142,30 +227,50 @@ func (w *world) resend() { w.resendID(w.drawID()) }
 
 func (w *world) resendID(id string) {
 	v, p, purpose := w.drawVerifierFor(id)
+	what := fmt.Sprintf("by %s %.30s for %q", p, id, purpose)
 	g := w.drawMailing(p, false)
 	if w.depth == 0 && rapid.IntRange(0, 4).Draw(w.T, "the old one is gone during Admit") == 0 {
 		g.inAdmit = func() { w.checkInput(id, w.drawInput(id, "right")); w.forget() }
 	}
-	g.looked, g.look = false, func() {
-		c, at, renew, a := w.m.resend(p, purpose, id)
-		g.challenge, g.reserved, g.answer, g.decided = c, at, a, renew == nil
-		if renew != nil {
-			g.opening, g.challenge, g.replaces, g.renews = *renew, nil, c, true
+	w.call("Resend", what, p, func() (otp.Challenge, error, answer) {
+		g.look = func() {
+			var c *challenge
+			var renew *opening
+			w.m.dry(func() { c, renew, _ = w.m.resend(p, purpose, id) })
+			if renew != nil { // so far nothing is written
+				g.opening, g.replaces, g.opens = *renew, c, true
+				return
+			}
+			g.challenge, _, g.answer = w.m.resend(p, purpose, id)
+			if g.decided = true; g.challenge != nil {
+				g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
+			}
 		}
-	}
-	what := fmt.Sprintf("by %s %.30s for %q, Admit %t %v, %q", p, id, purpose, g.admitted, g.admitErr, g.sent)
-	w.call("Resend", what, func() (otp.Challenge, error, answer) {
-		g.lookSwaps = w.m.resendSwaps(p, purpose, id)
-		return w.mail(g, func() (otp.Challenge, error) { return v.Resend(context.Background(), id) })
+		g.lookSwaps = w.writes(g.look)
+		return w.mail(g, func() (otp.Challenge, error) { return v.Resend(g.context(), id) })
 	})
+}
+
+// writes reports whether a step of the model writes, without taking it.
+func (w *world) writes(step func()) (writes bool) {
+	w.m.dry(func() {
+		before := len(w.m.swaps)
+		step()
+		writes = len(w.m.swaps) > before
+	})
+	return writes
 }
 
 // mail makes a Send or Resend and takes the steps of the model.
 func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challenge, error, answer) {
+	w.say("to %s by %s: Admit %t %v, the sender %q, overdue %t", g.opening.to, g.policy, g.admitted, g.admitErr, g.said, g.overdue)
 	w.onAdmit = func(to otp.Address) (bool, error) {
-		w.charge(g)
-		if g.charged.verdict != fine || !g.renews || g.asked || to != g.opening.to {
-			w.Fatalf("Admit is called for %v, but not in the model", to)
+		w.look(g)
+		if len(g.candidates) == 0 {
+			w.charge(g)
+		}
+		if g.decided || !g.opens || g.asked || to != g.opening.to {
+			w.Fatalf("Admit is called for %v, but not in the model, which says %+v\n%v", to, g.answer, w.m)
 		}
 		g.asked = true
 		g.inAdmit()
@@ -189,101 +294,249 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 		return w.lose(g)
 	}
 	c, err := call()
-	w.charge(g)
-	switch {
-	case g.charged.verdict != fine:
-		return c, err, g.charged
-	case g.renews && g.policy.asksAdmit && !g.asked:
-		w.Fatalf("Admit was not called (%v)", err)
-	case g.asked && g.admitErr != nil:
-		hit("Admit fails")
-		return c, err, answer{verdict: broken, unknownKey: g.charged.unknownKey}
+	defer func() { w.compareTrips(g, loads) }()
+	w.look(g)
+	if !g.decided && len(g.candidates) == 0 {
+		w.charge(g)
 	}
-	w.decide(g)
-	g.answer.unknownKey = g.answer.unknownKey || g.charged.unknownKey
+	if !g.decided && g.policy.asksAdmit && !g.asked {
+		w.Fatalf("Admit was not called (%v)", err)
+	}
+	if !g.decided {
+		w.decide(g)
+	}
+	g.answer.unknownKey = g.answer.unknownKey || g.unknownKey
 	if g.challenge == nil {
 		return c, err, g.answer
 	}
-	if !g.mailed && !g.challenge.decoy {
-		w.Fatalf("no mail (%v)", err)
+	if g.mailed == g.noMail {
+		w.Fatalf("mailed: %t (%v)\n%v", g.mailed, err, w.m)
 	}
 	w.settle(g)
+	if g.by.token.revoked && g.opening.issued != 0 && w.quiet && !w.m.setBack {
+		w.Fatalf("a token of a device was revoked and is known\n%v", w.m)
+	}
+	var told *otp.SendError
+	if errors.As(err, &told) && g.mailed {
+		if said := g.sendErr.(*otp.SendError); told.Temporary != said.Temporary || told.Class != said.Class || told.Stage != said.Stage || told.RetryAfter != said.RetryAfter {
+			w.Fatalf("the sender says %#v, the verifier %#v", said, told)
+		}
+	}
 	return c, err, g.answer
 }
 
-// look lets the model take the first step of a Resend, once.
+// look lets the model take the first step, once.
 func (w *world) look(g *mailing) {
 	if !g.looked {
 		g.looked = true
 		g.look()
+		whose := g.opening.whose
+		g.loaded, g.version, g.loadedAt = w.m.keep(), w.m.versions[whose], w.m.storeNow
 	}
+}
+
+// choose decides, after Admit was asked, whether a held challenge is mailed again. If
+// not, it is an ordinary Send, which the address may refuse.
+func (w *world) choose(g *mailing) {
+	w.look(g)
+	if len(g.candidates) == 0 || g.chosen {
+		return
+	}
+	g.chosen = true
+	w.m.dry(func() {
+		w.m.laneOf(g.policy, &g.opening, g.by)
+		g.candidates = w.m.candidates(g.policy, g.opening, g.held)
+	})
+	if g.remails = g.admits(); g.remails != nil {
+		return
+	}
+	if len(g.candidates) > 0 {
+		hit("held: Admit says something else")
+	}
+	if _, a := w.m.ask(g.policy, &g.opening, g.by, nil); a.verdict == limited {
+		g.decided, g.answer = true, a
+	}
+}
+
+// admits returns the best of the challenges that can be mailed again, if Admit says the
+// same as when it was opened.
+func (g *mailing) admits() *challenge {
+	if len(g.candidates) > 0 && g.candidates[0].turnedAway == !g.admitted {
+		return g.candidates[0]
+	}
+	return nil
+}
+
+// charges reports whether the step on the ledger of the client is still to come.
+func (g *mailing) charges() bool {
+	return g.opens && !g.decided && !g.charged && g.remails == nil && g.opening.lane == strangers && g.opening.client != ""
 }
 
 // charge lets the model take its step on the ledger of the client, once.
 func (w *world) charge(g *mailing) {
-	w.look(g)
-	if g.charged.verdict == "" && g.renews {
-		g.charged = w.m.charge(g.policy, g.opening)
-	} else if g.charged.verdict == "" {
-		g.charged.verdict = fine
+	if w.look(g); !g.charges() {
+		return
+	}
+	g.charged = true
+	a := w.m.charge(g.policy, g.opening)
+	g.unknownKey = g.unknownKey || a.unknownKey
+	if a.verdict != fine {
+		g.decided, g.answer = true, a
+		w.m.mend(g.policy, g.opening.whose)
 	}
 }
 
-// decide lets the model take its step on the ledger of the address, once.
+// decide lets the model take its step on the ledger of the address, once. Time has
+// passed since the first one, so all is decided anew on what was loaded. A refusal is
+// told; else the swap shows whether others have written, and then it is decided on that.
 func (w *world) decide(g *mailing) {
-	w.charge(g)
+	if w.look(g); g.decided {
+		return
+	}
+	stored := w.m.ledgers[g.opening.whose]
+	if w.m.versions[g.opening.whose] != g.version || stored != nil && w.m.storeNow >= stored.dropAt {
+		trial, written := *g, 0
+		w.m.dry(func() {
+			storeNow := w.m.storeNow
+			g.loaded()
+			w.m.storeNow = g.loadedAt
+			written = len(w.m.swaps)
+			w.decideAnew(&trial)
+			written -= len(w.m.swaps)
+			w.m.storeNow = storeNow
+		})
+		if trial.challenge == nil && written == 0 {
+			hit("refused by what was loaded before")
+			*g = trial
+			return
+		}
+	}
+	w.decideAnew(g)
+}
+
+func (w *world) decideAnew(g *mailing) {
+	fails := g.asked && g.admitErr != nil
+	if !fails {
+		w.choose(g)
+		w.charge(g)
+	}
 	if g.decided {
 		return
 	}
-	g.decided, g.challenge = true, nil
 	if g.replaces != nil && !w.m.mayReplace(g.policy, g.replaces, &g.answer) {
+		g.decided = true
 		return
 	}
-	if g.lost != nil && w.m.reopen(g.policy, g.lost, &g.answer) {
-		g.challenge, g.reserved = g.lost, g.lost.sentAt
+	if fails {
+		hit("Admit fails")
+		w.m.mend(g.policy, g.opening.whose)
+		g.decided, g.answer = true, answer{verdict: broken}
 		return
 	}
-	g.challenge, g.reserved, g.answer = w.m.open(g.policy, g.opening, g.admitted)
+	w.m.dry(func() {
+		if g.sends {
+			w.m.laneOf(g.policy, &g.opening, g.by)
+			g.candidates = w.m.candidates(g.policy, g.opening, g.held)
+			g.remails = g.admits()
+			return
+		}
+		w.m.load(g.policy, g.opening.whose)
+		g.opening.lane, g.opening.issued = w.m.renewal(g.replaces)
+		if g.remails = nil; w.m.again(g.policy, g.replaces) {
+			g.remails = g.replaces
+		}
+	})
+	if g.charges() {
+		hit("charged late")
+		if w.charge(g); g.decided {
+			return
+		}
+	}
+	g.decided = true
+	switch {
+	case g.lost != nil && w.m.reopen(g.policy, g.lost, &g.answer):
+		g.challenge = g.lost
+	case g.remails != nil:
+		if g.answer = w.m.remail(g.policy, g.remails); g.answer.verdict == limited {
+			hit("held: limited")
+			return
+		}
+		g.challenge = g.remails
+		if g.sends {
+			g.challenge.locale = g.opening.locale
+		}
+		if g.challenge.decoy {
+			hit("held: decoy")
+		}
+	default:
+		g.challenge, g.answer = w.m.open(g.policy, g.opening, g.replaces, g.admitted)
+	}
+	if g.challenge != nil {
+		g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
+	}
 }
 
 // settle lets the model take the step after the sender's answer, once.
 func (w *world) settle(g *mailing) {
-	if g.mailed && g.sent != fine && !g.settled {
-		g.settled = true
-		g.answer = w.m.settle(g.policy, g.challenge, g.reserved, g.answer, g.sent, g.renews)
+	if g.settled || !g.mailed && !g.overdue || g.challenge == nil {
+		return
+	}
+	g.settled = true
+	said := g.said
+	if g.overdue {
+		said = failure
+		hit("overdue")
+		if g.challenge.decoy { // or it would tell who is one
+			hit("overdue: decoy")
+		}
+	}
+	if said != taken {
+		g.answer = w.m.settle(g.policy, g.challenge, g.reserved, g.answer, said, g.opens && g.remails == nil)
 	}
 }
 
 // catchUp lets the model take the steps that the verifier has taken, as its calls of
-// the store show. The first step of a Resend that does not write is taken with its
-// load: what the verifier remembers of a ledger decides nothing by itself.
+// the store show. A first step that does not write is taken with its load: what the
+// verifier remembers of a ledger decides nothing by itself.
 func (w *world) catchUp(g *mailing, loads, swaps int) {
-	if !g.looked && g.lookSwaps && swaps > 0 {
-		swaps--
-		w.look(g)
-	} else if !g.looked && !g.lookSwaps && loads > 0 {
+	if !g.looked && (g.lookSwaps && swaps > 0 || !g.lookSwaps && loads > 0) {
 		w.look(g)
 	}
-	if swaps > 0 {
+	if g.looked && g.lookSwaps {
+		swaps--
+	}
+	if g.decided || !g.looked {
+		return
+	}
+	if swaps > 0 && !g.charged && g.admitErr == nil {
+		w.choose(g)
 		w.charge(g)
+	}
+	if g.charged {
+		swaps--
+	}
+	if swaps > 0 {
+		w.decide(g)
 	}
 }
 
 // lose lets the model take the step that has just been written. Its result makes
 // the model forget that step, as the verifier does if it cannot know of it.
 func (w *world) lose(g *mailing) (forget func()) {
-	if g.looked && (!g.renews || g.opening.client == "" || g.opening.lane == known) {
-		w.charge(g) // writes nothing
-	}
 	before := *g
+	if g.looked && g.admitErr == nil {
+		w.choose(g)
+	}
 	switch {
 	case !g.looked:
 		w.look(g)
-	case g.charged.verdict == "":
+	case g.charges():
 		w.charge(g)
 	case !g.decided:
 		w.decide(g)
-		before.lost = g.challenge
+		if g.remails == nil {
+			before.lost = g.challenge
+		}
 	default:
 		w.settle(g)
 	}
@@ -293,21 +546,34 @@ func (w *world) lose(g *mailing) (forget func()) {
 // compareMessage compares a mail with the model.
 func (w *world) compareMessage(g *mailing, m otp.Message) {
 	c := g.challenge
-	if c == nil || c.decoy || g.mailed {
+	if c == nil || g.noMail || g.mailed {
 		w.Fatal("the model expects no mail")
 	}
 	if c.code == "" {
 		c.code, c.reference = m.Code, m.Reference
-		s := g.policy.short[kindOf(c.purpose)]
-		if c.strong {
-			s = fourteen
-		}
-		if code, ok := s.read(m.Code); !ok || code != m.Code {
-			w.Fatalf("strong: %t, but the code does not look like one", c.strong)
+		if code, ok := c.reader(g.policy).read(m.Code); !ok || code != m.Code {
+			w.Fatalf("strong: %t, but the code %q does not look like one", c.strong, m.Code)
 		}
 	}
-	if m.To != c.to || m.Code != c.code || m.Purpose != c.purpose || m.Locale != c.locale || m.Reference != c.reference ||
+	if m.To != c.to || m.Code != c.code || m.Purpose != c.purpose || m.Locale != c.locale || m.Reference != c.reference || m.Known != (c.lane == known) ||
 		!maps.Equal(m.Vars, c.vars) || !m.SentAt.Equal(time.UnixMilli(g.reserved)) || !m.ExpiresAt.Equal(time.UnixMilli(c.deadline)) {
-		w.Fatalf("the mail differs from the one of the model: %v at %v, reserved at %s\n%v", m, m.SentAt.UTC(), clock(g.reserved), w.m)
+		w.Fatalf("the mail differs from the one of the model: %v at %v in %q, known %t, reserved at %s\n%v", m, m.SentAt.UTC(), m.Locale, m.Known, clock(g.reserved), w.m)
+	}
+}
+
+// compareTrips compares the loads of a Send with the model: one of the address and,
+// before a stranger's challenge is opened, one of the client. What happens after the
+// mail is not a part of it.
+func (w *world) compareTrips(g *mailing, before int) {
+	loads, _ := w.storeCalls()
+	if w.counting == nil || !w.quiet || !g.sends || g.settled || w.Failed() {
+		return
+	}
+	want := 1
+	if g.charged {
+		want++
+	}
+	if loads-before != want {
+		w.Fatalf("%d loads, the model %d", loads-before, want)
 	}
 }

@@ -14,7 +14,7 @@ var persons = [][]string{
 // clients are clients. The spellings of each count as one.
 var clients = [][]string{
 	{"192.0.2.1", "192.0.2.1:4711", "::ffff:192.0.2.1", "[::ffff:192.0.2.1]:80"},
-	{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "[2001:db8:0:1::7]:443"},
+	{"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "[2001:db8:0:1::7]:443", "2001:db8:0:ff::9"},
 	{"phone-7"},
 	{""},
 }

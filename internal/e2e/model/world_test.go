@@ -4,45 +4,57 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/otpevent"
 )
 
 // A world is one random history: a store, two verifiers that share it, and the
 // model that must agree with them.
 type world struct {
 	*rapid.T
-	m         *model
-	micros    int64 // the verifiers' clock, finer than the rules count
-	storeWait bool  // whether the store's clock waits where the verifiers' was set back
-	store     otp.Store
-	counting  *countingStore // nil if the store is a bare MemoryStore
-	setups    []setup        // the options of the two verifiers
-	ring      int            // the secrets of both, of rings
-	verifiers map[string]*otp.Verifier
-	tokens    []token
-	depth     int // 1 while something happens in the middle of a mailing
+	m            *model
+	micros       int64   // the verifiers' clock, finer than the rules count
+	skew         []int64 // how far the verifiers' clocks are ahead of it
+	side         int     // the verifier that is called
+	storeWait    bool    // whether the store's clock waits where the verifiers' was set back
+	clocksAreSet bool    // whether the clocks are set back at times
+	store        otp.Store
+	counting     *countingStore // nil if the store is a bare MemoryStore
+	setups       []setup        // the options of the two verifiers
+	ring         int            // the secrets of both, of rings
+	verifiers    map[string]*otp.Verifier
+	tokens       []token
+	told         []told
+	depth        int // 1 while something happens in the middle of a mailing
 
 	// These belong to the call under way.
-	saw     []otpevent.Kind
+	saw     []otp.Event
 	onAdmit func(otp.Address) (bool, error)
 	onMail  func(otp.Message) error
 	onRace  func()        // takes the model's steps before a swap that comes late
 	onLost  func() func() // takes the model's step after a swap whose answer is lost; its result undoes the answer
 	raced   bool
+	quiet   bool // nothing else happened meanwhile
+}
+
+// A told is a wrong verdict that somebody was told about a short code, in true time.
+type told struct {
+	c  *challenge
+	at int64
 }
 
 // A token is the token of a device, from a right Check.
 type token struct {
 	text, namespace string
 	to              otp.Address
-	at              int64
+	at              int64 // when it was issued
 	forged          bool
+	revoked         bool // after it was issued, in true time
 }
 
 // rings are the secrets during a rotation, in order.
@@ -52,12 +64,14 @@ var rings = [][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}, {"b", "a"}, {"a", "
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		T:         t,
-		m:         &model{ledgers: map[string]*ledger{}},
+		m:         &model{ledgers: map[string]*ledger{}, versions: map[string]int{}},
 		micros:    time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro(),
 		storeWait: rapid.Bool().Draw(t, "the store's clock waits"),
 		verifiers: map[string]*otp.Verifier{},
 	}
-	w.m.now = w.micros / 1000
+	w.clocksAreSet = rapid.Bool().Draw(t, "the clocks are set back")
+	w.skew = []int64{0, rapid.SampledFrom([]int64{0, 1, 999, 30 * second, slack - 1, slack, slack}).Draw(t, "skew")}
+	w.m.now = w.nowOf(0)
 	w.m.storeNow = w.m.now
 	w.store = otp.NewMemoryStore(&otp.MemoryOptions{Now: func() time.Time { return time.UnixMilli(w.m.storeNow) }})
 	if rapid.Bool().Draw(t, "no bare MemoryStore") {
@@ -66,14 +80,15 @@ func newWorld(t *rapid.T) *world {
 	}
 	w.T.Logf("the history begins at %s", clock(w.m.now))
 	w.setups = rapid.SliceOfN(rapid.SampledFrom(setups), 2, 2).Draw(t, "options")
+	w.m.oneBudget = slices.Equal(w.setups[0].policy.wrongs, w.setups[1].policy.wrongs)
 	return w
 }
 
 // verifier returns one of the two verifiers and its policy.
 func (w *world) verifier(i int, purpose string) (*otp.Verifier, policy) {
 	s := w.setups[i]
-	s.policy.name, s.policy.secrets = s.name, rings[w.ring]
-	name := s.name + strings.Join(rings[w.ring], "")
+	s.policy.name, s.policy.side, s.policy.secrets = s.name, i, rings[w.ring]
+	name := s.policy.String() + strings.Join(rings[w.ring], "")
 	if w.verifiers[name] == nil {
 		o := s.options
 		for _, letter := range rings[w.ring] {
@@ -81,7 +96,7 @@ func (w *world) verifier(i int, purpose string) (*otp.Verifier, policy) {
 		}
 		o.IndexSecret = []byte(strings.Repeat("the index", 4))
 		o.Observer = w
-		o.Now = func() time.Time { return time.UnixMicro(w.micros) }
+		o.Now = func() time.Time { return time.UnixMicro(w.micros + w.skew[i]*1000) }
 		if s.fewCodes {
 			o.Generator = new(fewCodes)
 		}
@@ -99,19 +114,24 @@ func (w *world) verifier(i int, purpose string) (*otp.Verifier, policy) {
 }
 
 // Observe implements otp.Observer.
-func (w *world) Observe(_ context.Context, e otp.Event) { w.saw = append(w.saw, e.Kind) }
+func (w *world) Observe(_ context.Context, e otp.Event) { w.saw = append(w.saw, e) }
+
+// nowOf returns the time by the clock of a verifier.
+func (w *world) nowOf(side int) int64 { return down(w.micros, 1000)/1000 + w.skew[side] }
 
 // pass moves the clocks. The time can be negative.
 func (w *world) pass(d time.Duration) {
-	before := w.m.now
+	before := w.nowOf(0)
 	w.micros += d.Microseconds()
-	w.m.now = w.micros / 1000
-	w.m.setBack = w.m.setBack || w.m.now < before
+	now := w.nowOf(0)
+	w.m.now = w.nowOf(w.side)
+	w.m.setBack = w.m.setBack || now < before
 	if w.storeWait {
-		w.m.storeNow = max(w.m.storeNow, w.m.now)
+		w.m.storeNow = max(w.m.storeNow, now)
 	} else {
-		w.m.storeNow += max(0, w.m.now-before)
+		w.m.storeNow += max(0, now-before)
 	}
+	w.quiet = false
 	w.say("%v later it is %s", d, clock(w.m.now))
 }
 
@@ -120,20 +140,55 @@ func (w *world) say(format string, args ...any) {
 	w.Logf(strings.Repeat("    ", w.depth)+format, args...)
 }
 
+// remember notes a wrong verdict and checks, by true time, that no window has more of
+// them than its budget, whatever was guessed at and whoever asked. What is promised is
+// promised while clocks are not set back and both verifiers have the same budget.
+func (w *world) remember(c *challenge, p policy) {
+	at := w.nowOf(0)
+	w.told = append(w.told, told{c, at})
+	if w.m.setBack || !w.m.oneBudget {
+		return
+	}
+	for _, limit := range p.wrongs {
+		n := 0
+		for _, t := range w.told {
+			if t.c.whose == c.whose && t.c.lane == c.lane && !t.c.done && at-t.at < limit.Per.Milliseconds() {
+				n++
+			}
+		}
+		if n > limit.N {
+			w.Fatalf("%d wrong verdicts in %v\n%v", n, limit.Per, w.m)
+		}
+	}
+}
+
+// unremember is for Forget, which frees guesses.
+func (w *world) unremember(whose string) {
+	w.told = slices.DeleteFunc(w.told, func(t told) bool { return t.c.whose == whose })
+}
+
 // call makes one call and compares its answer with the model's. Calls can be
 // nested: in Admit, in the sender, or before a swap, which then fails.
-func (w *world) call(method, what string, run func() (otp.Challenge, error, answer)) (otp.Challenge, answer) {
+func (w *world) call(method, what string, p policy, run func() (otp.Challenge, error, answer)) (otp.Challenge, answer) {
+	side := w.side
+	w.side, w.m.now = p.side, w.nowOf(p.side)
+	defer func() { w.side, w.m.now = side, w.nowOf(side) }()
 	saw, onAdmit, onMail, onRace, onLost := w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost
 	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = nil, nil, nil, func() {}, nil
-	if w.depth == 0 {
+	if w.quiet = w.depth == 0; w.depth == 0 {
 		w.m.swaps, w.raced = nil, false
 		if w.counting != nil {
 			w.drawTrouble()
 		}
 	}
 	w.depth++
+	loads, swaps := w.storeCalls()
 	c, err, want := run()
-	w.depth--
+	if w.depth--; w.depth > 0 && w.counting != nil { // the calls of this one do not belong to the outer one
+		l, s := w.storeCalls()
+		w.counting.nestedLoads += l - loads
+		w.counting.nestedSwaps += s - swaps
+	}
 	w.say("%s %s: %s, %d guesses left, %v", method, what, want.verdict, c.GuessesLeft, err)
 	w.compare(want, c, err)
 	hit(method + ": " + string(want.verdict))
@@ -144,12 +199,12 @@ func (w *world) call(method, what string, run func() (otp.Challenge, error, answ
 	return c, want
 }
 
-// storeCalls returns how many loads and swaps were made.
+// storeCalls returns how many loads and swaps were made by the call under way.
 func (w *world) storeCalls() (loads, swaps int) {
 	if w.counting == nil {
 		return 0, 0
 	}
-	return w.counting.loads, len(w.counting.ttls)
+	return w.counting.loads - w.counting.nestedLoads, len(w.counting.ttls) - w.counting.nestedSwaps
 }
 
 // drawTrouble draws what happens to one of the swaps of a call.
@@ -160,7 +215,9 @@ func (w *world) drawTrouble() {
 	if trouble == "" {
 		return
 	}
+	w.quiet = false
 	at := rapid.IntRange(1, 3).Draw(w.T, "at swap")
+	w.say("swap %d of the next call is %s", at, trouble)
 	if trouble == "denied" {
 		s.denied = at
 		return
@@ -189,11 +246,12 @@ func (w *world) drawTrouble() {
 // not a *MemoryStore, its verifier also remembers what it wrote.
 type countingStore struct {
 	otp.Store
-	loads        int
-	ttls         []int64
-	late, denied int                    // count down to a swap
-	before       func()                 // happens before the late one
-	after        func(same func() bool) // happens after the denied one; same reports whether its value is still there
+	loads                    int
+	ttls                     []int64
+	nestedLoads, nestedSwaps int                    // of calls in the middle of another
+	late, denied             int                    // count down to a swap
+	before                   func()                 // happens before the late one
+	after                    func(same func() bool) // happens after the denied one; same reports whether its value is still there
 }
 
 // Load implements otp.Store.

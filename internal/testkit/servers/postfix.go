@@ -23,8 +23,9 @@ const (
 )
 
 // Postfix is a private Postfix with two mailboxes, inbox@otp.test and
-// jürgen@otp.test. It delivers no mail to other domains, and rejects clients that
-// send commands too early. It does not touch the system's own instance and files.
+// jürgen@otp.test. It delivers no mail to other domains, rejects the sender
+// nobody@otp.test, and rejects clients that send commands too early. It does not
+// touch the system's own instance and files.
 type Postfix struct {
 	TLS      string // address with TLS from the first byte that requires a login
 	StartTLS string // requires STARTTLS and a login, without CHUNKING
@@ -55,6 +56,7 @@ virtual_mailbox_maps = inline:{ {inbox@otp.test = inbox/}, {jürgen@otp.test = j
 virtual_uid_maps = static:65534
 virtual_gid_maps = static:65534
 smtpd_recipient_restrictions = reject_unauth_destination
+smtpd_sender_restrictions = check_sender_access inline:{ {nobody@otp.test = reject_unlisted_sender} }
 smtpd_data_restrictions = reject_unauth_pipelining
 smtpd_forbid_unauth_pipelining = yes
 smtpd_forbid_bare_newline = yes

@@ -51,17 +51,14 @@ func Races(t *testing.T, a, b otp.Store, rounds int) {
 	t.Run("budget of an address", func(t *testing.T) { // B1, B3
 		for range rounds {
 			to := newAddress()
-			var ids, codes [10]string
+			var ids, codes [short]string
 			for i := range ids {
 				ids[i], codes[i] = ask(t, vs[i%2], inbox, to)
 			}
-			got := together(100, func(i int) error {
-				_, err := vs[i%2].Check(t.Context(), ids[i%10], testkit.WrongCode(codes[i%10]))
+			expect(t, together(99, func(i int) error {
+				_, err := vs[i%2].Check(t.Context(), ids[i%short], testkit.WrongCode(codes[i%short]))
 				return err
-			})
-			if got["wrong"] != budget || got["escalated"]+got["exhausted"] != 100-budget {
-				t.Fatal(got)
-			}
+			}), map[string]int{"wrong": budget, "exhausted": 99 - budget})
 		}
 	})
 }

@@ -123,7 +123,7 @@ func (tr *Traffic) guess(f *flow, verifier int, guess string) error {
 	switch v := verdict(err); v {
 	case "right", "wrong":
 		f.verdicts[v]++
-	case "unknown", "exhausted", "escalated":
+	case "unknown", "exhausted":
 	default:
 		tr.failed.Add(1)
 	}
@@ -196,7 +196,7 @@ func (tr *Traffic) Audit(t testing.TB, store otp.Store) Result {
 			return nil
 		})
 		switch {
-		case err == nil, errors.Is(err, otp.ErrExhausted), errors.Is(err, otp.ErrEscalated):
+		case err == nil, errors.Is(err, otp.ErrExhausted):
 			r.GivenBack += max(0, f.verdicts["wrong"]-(guesses-ch.GuessesLeft))
 		case errors.Is(err, otp.ErrUnknown):
 			if !f.right {
@@ -207,7 +207,7 @@ func (tr *Traffic) Audit(t testing.TB, store otp.Store) Result {
 		switch verdict(err) {
 		case "right":
 			accepted++
-		case "unknown", "exhausted", "escalated":
+		case "unknown", "exhausted":
 		default:
 			t.Fatal("audit: ", err)
 		}

@@ -231,7 +231,7 @@ func ExampleSenderFunc() {
 	sms := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 		// Call the provider here, and report what became of the message:
 		// &otp.SendError{Temporary: true, Err: err} if it was certainly not sent and a
-		// retry can help, &otp.SendError{Err: err} if the recipient was rejected for good.
+		// retry can help, &otp.SendError{Stage: "rcpt", Err: err} if there is no such recipient.
 		fmt.Println("to", m.To.Masked(), "a code of", len(m.Code))
 		return nil
 	})

@@ -15,11 +15,11 @@ var (
 	Alarming         = alarming
 )
 
-// ASCIIDomain returns the domain s as an Address has it.
-func ASCIIDomain(s string) (string, error) { return asciiDomain(s, false) }
-
 // AlarmGap is the shortest time between two log lines about one kind of event.
 const AlarmGap = alarmGap
+
+// ASCIIDomain returns the domain s as an Address has it.
+func ASCIIDomain(s string) (string, error) { return asciiDomain(s, false) }
 
 // ThrottleKey returns the form of a that is counted.
 func ThrottleKey(a Address) string { return a.throttle }

@@ -268,7 +268,8 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 			l.StrongUntil = nil
 		}
 	}
-	if latest := devicesFrom(now); l.DevicesFrom > latest+Of(ClockSlack) {
+	// Two clocks may differ, and each further revocation adds a second.
+	if latest := devicesFrom(now) + Of(2*ClockSlack); l.DevicesFrom > latest {
 		l.DevicesFrom, repaired = latest, true
 	}
 	if now >= l.DevicesFrom+Of(keepDevices) {

@@ -217,7 +217,7 @@ func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 			g.candidates, g.unknownKey = again, a.unknownKey
 			g.decided, g.answer = a.verdict == limited, a
 		}
-		g.lookSwaps = w.writes(func() { w.m.ask(p, &g.opening, g.by, g.held) })
+		g.lookSwaps = w.lookSwaps(g)
 		return w.mail(g, func() (otp.Challenge, error) { return v.Send(g.context(), r.Request) })
 	})
 }
@@ -246,18 +246,20 @@ func (w *world) resendID(id string) {
 				g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
 			}
 		}
-		g.lookSwaps = w.writes(g.look)
+		g.lookSwaps = w.lookSwaps(g)
 		return w.mail(g, func() (otp.Challenge, error) { return v.Resend(g.context(), id) })
 	})
 }
 
-// writes reports whether a step of the model writes, without taking it.
-func (w *world) writes(step func()) (writes bool) {
+// lookSwaps reports whether the first step of a mailing writes, without taking it.
+func (w *world) lookSwaps(g *mailing) (writes bool) {
+	before := *g
 	w.m.dry(func() {
-		before := len(w.m.swaps)
-		step()
-		writes = len(w.m.swaps) > before
+		swaps := len(w.m.swaps)
+		g.look()
+		writes = len(w.m.swaps) > swaps
 	})
+	*g = before
 	return writes
 }
 
@@ -353,6 +355,9 @@ func (w *world) choose(g *mailing) {
 	if len(g.candidates) > 0 {
 		hit("held: Admit says something else")
 	}
+	if g.lost != nil && !g.lost.gone {
+		return // it is opened already
+	}
 	if _, a := w.m.ask(g.policy, &g.opening, g.by, nil); a.verdict == limited {
 		g.decided, g.answer = true, a
 	}
@@ -368,13 +373,16 @@ func (g *mailing) admits() *challenge {
 }
 
 // charges reports whether the step on the ledger of the client is still to come.
-func (g *mailing) charges() bool {
+func (w *world) charges(g *mailing) bool {
+	if g.asked && g.sends && !g.decided { // meanwhile the token of a device can have become too old
+		w.m.dry(func() { w.m.laneOf(g.policy, &g.opening, g.by) })
+	}
 	return g.opens && !g.decided && !g.charged && g.remails == nil && g.opening.lane == strangers && g.opening.client != ""
 }
 
 // charge lets the model take its step on the ledger of the client, once.
 func (w *world) charge(g *mailing) {
-	if w.look(g); !g.charges() {
+	if w.look(g); !w.charges(g) {
 		return
 	}
 	g.charged = true
@@ -441,14 +449,20 @@ func (w *world) decideAnew(g *mailing) {
 			return
 		}
 		w.m.load(g.policy, g.opening.whose)
+		g.opening = g.replaces.opening // its locale can be another by now
 		g.opening.lane, g.opening.issued = w.m.renewal(g.replaces)
 		if g.remails = nil; w.m.again(g.policy, g.replaces) {
 			g.remails = g.replaces
 		}
 	})
-	if g.charges() {
-		hit("charged late")
-		if w.charge(g); g.decided {
+	if w.charges(g) { // the lane was that of known devices before
+		var a answer
+		w.m.dry(func() { a = w.m.refuse(g.policy, g.opening, g.replaces) })
+		if a.verdict == fine {
+			hit("charged late")
+			w.charge(g)
+		}
+		if g.decided {
 			return
 		}
 	}
@@ -530,7 +544,7 @@ func (w *world) lose(g *mailing) (forget func()) {
 	switch {
 	case !g.looked:
 		w.look(g)
-	case g.charges():
+	case w.charges(g):
 		w.charge(g)
 	case !g.decided:
 		w.decide(g)
@@ -557,7 +571,7 @@ func (w *world) compareMessage(g *mailing, m otp.Message) {
 	}
 	if m.To != c.to || m.Code != c.code || m.Purpose != c.purpose || m.Locale != c.locale || m.Reference != c.reference || m.Known != (c.lane == known) ||
 		!maps.Equal(m.Vars, c.vars) || !m.SentAt.Equal(time.UnixMilli(g.reserved)) || !m.ExpiresAt.Equal(time.UnixMilli(c.deadline)) {
-		w.Fatalf("the mail differs from the one of the model: %v at %v in %q, known %t, reserved at %s\n%v", m, m.SentAt.UTC(), m.Locale, m.Known, clock(g.reserved), w.m)
+		w.Fatalf("the mail differs from the one of the model: %v at %v until %v in %q with %v, known %t, reserved at %s for\n%+v\n%v", m, m.SentAt.UTC(), m.ExpiresAt.UTC(), m.Locale, m.Vars, m.Known, clock(g.reserved), c, w.m)
 	}
 }
 

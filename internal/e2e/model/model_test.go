@@ -448,7 +448,14 @@ func (m *model) prune(whose string) {
 	for _, c := range m.challenges {
 		c.gone = c.gone || c.whose == whose && m.now >= c.deadline+keepRenewals
 	}
-	if stored := m.ledgers[whose]; stored != nil && m.now >= stored.devicesFrom+keepDevices {
+	stored := m.ledgers[whose]
+	if stored == nil {
+		return
+	}
+	if m.now >= stored.strongUntil {
+		stored.strongUntil = 0
+	}
+	if m.now >= stored.devicesFrom+keepDevices {
 		stored.devicesFrom = 0
 	}
 }

@@ -302,6 +302,8 @@ func (x *exchange) askPage() {
 	x.show(http.StatusOK, Page{Step: "address", Masked: masked})
 }
 
+var parseAny = otp.EmailParser(otp.EmailOptions{UTF8: true, Dotless: true, LooseDots: true})
+
 // knownAddress returns the masked address that the application knows. It is
 // empty if the visitor types the address.
 func (x *exchange) knownAddress() (masked string, err error) {
@@ -312,7 +314,12 @@ func (x *exchange) knownAddress() (masked string, err error) {
 	if err != nil {
 		return "", err
 	}
-	address, err := otp.ParseEmail(to)
+	// Only the verifier's parser decides, when the code is sent. Here any form
+	// that some verifier accepts is good enough to be shown.
+	address, err := parseAny(to)
+	if err != nil {
+		address, err = otp.NewAddress(to, to)
+	}
 	if err != nil {
 		return "", errors.New("otphttp: Options.Address: returned an invalid address")
 	}

@@ -2,15 +2,9 @@ package otp
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
-
-	"github.com/go-mailotp/otp/internal/seal"
 )
 
 // A Store keeps sealed bytes under opaque keys, changes them by
@@ -91,34 +85,4 @@ func CheckSwap(key string, oldValue, newValue []byte, ttl time.Duration) error {
 		return fmt.Errorf("otp: TTL must be positive, got %v", ttl)
 	}
 	return nil
-}
-
-// SecretFromEnv returns the secret in an environment variable, for
-// Options.Secrets and Options.IndexSecret: at least 32 bytes in hex or in
-// base64, in the standard or the URL alphabet, with or without padding. White
-// space around it is ignored. Its errors name the variable, and never show its
-// content.
-func SecretFromEnv(name string) ([]byte, error) {
-	text := strings.TrimSpace(os.Getenv(name))
-	if text == "" {
-		return nil, fmt.Errorf("otp: environment variable %s: not set; run openssl rand -hex 32 once, and set it to the result", name)
-	}
-	secret, err := decodeSecret(text)
-	if err != nil { // its text would repeat a character of the secret
-		return nil, fmt.Errorf("otp: environment variable %s: neither hex nor base64; openssl rand -hex 32 makes a secret", name)
-	}
-	if len(secret) < seal.MinSecret {
-		return nil, fmt.Errorf("otp: environment variable %s: %d bytes, want at least %d; openssl rand -hex 32 makes a secret", name, len(secret), seal.MinSecret)
-	}
-	return secret, nil
-}
-
-// decodeSecret decodes hex or base64. Text of hexadecimal digits alone is hex,
-// also if a digit is missing: it would pass as base64, and be another secret.
-func decodeSecret(text string) ([]byte, error) {
-	if strings.Trim(text, "0123456789abcdefABCDEF") == "" {
-		return hex.DecodeString(text)
-	}
-	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
-	return base64.RawStdEncoding.DecodeString(text)
 }

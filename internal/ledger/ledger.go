@@ -269,8 +269,8 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 		}
 	}
 	// Two clocks may differ, and each further revocation adds a second.
-	if latest := devicesFrom(now) + Of(2*ClockSlack); l.DevicesFrom > latest {
-		l.DevicesFrom, repaired = latest, true
+	if from := devicesFrom(now); l.DevicesFrom > from+Of(2*ClockSlack) {
+		l.DevicesFrom, repaired = from, true
 	}
 	if now >= l.DevicesFrom+Of(keepDevices) {
 		l.DevicesFrom = 0

@@ -302,8 +302,6 @@ func (x *exchange) askPage() {
 	x.show(http.StatusOK, Page{Step: "address", Masked: masked})
 }
 
-var parseAny = otp.EmailParser(otp.EmailOptions{UTF8: true, Dotless: true, LooseDots: true})
-
 // knownAddress returns the masked address that the application knows. It is
 // empty if the visitor types the address.
 func (x *exchange) knownAddress() (masked string, err error) {
@@ -316,7 +314,7 @@ func (x *exchange) knownAddress() (masked string, err error) {
 	}
 	// Only the verifier's parser decides, when the code is sent. Here any form
 	// that some verifier accepts is good enough to be shown.
-	address, err := parseAny(to)
+	address, err := otp.ParseEmail(to)
 	if err != nil {
 		address, err = otp.NewAddress(to, to)
 	}

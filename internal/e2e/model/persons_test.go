@@ -1,6 +1,8 @@
 package model
 
 import (
+	"slices"
+
 	"github.com/go-mailotp/otp"
 )
 
@@ -41,4 +43,16 @@ func clientLedger(p policy, client string) string {
 		}
 	}
 	return ""
+}
+
+// hashOf returns the hash that stands for an address in events. It is the same for all
+// spellings.
+func (w *world) hashOf(v *otp.Verifier, typed string) otp.Hash {
+	hash, err := v.AddressHash(typed)
+	for _, spellings := range persons {
+		if other, _ := v.AddressHash(spellings[0]); err != nil || (other == hash) != slices.Contains(spellings, typed) {
+			w.Fatalf("%s has the hash %v (%v), %s has %v", typed, hash, err, spellings[0], other)
+		}
+	}
+	return hash
 }

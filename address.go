@@ -15,6 +15,7 @@ import (
 // brackets, so an address may have 254.
 const (
 	maxAddress = 254
+	maxTyped   = 512 // with what is ignored at the ends
 	maxLocal   = 64
 	maxDomain  = 253
 	maxLabel   = 63
@@ -24,9 +25,10 @@ const (
 // which is exactly what is mailed, and a folded throttle key, which is only
 // used for counting, so that all spellings of one mailbox share one budget.
 //
-// The zero value is not an address. Make one with [ParseEmail],
-// [ParseEmailUTF8] or [NewAddress]. Two Addresses are equal (==) if both forms
-// are equal. An Address never changes and is safe for concurrent use.
+// The zero value is not an address. Make one with [ParseEmail], [EmailParser]
+// or [NewAddress]. Two Addresses are equal (==) if both forms are equal. To
+// find the account of an address, compare [Address.Key] instead. An Address
+// never changes and is safe for concurrent use.
 //
 // An Address is masked wherever a log may be written: package fmt, with every
 // verb, and package log/slog print what [Address.Masked] returns. The whole
@@ -49,6 +51,21 @@ var (
 // String returns the whole delivery form: exactly what is mailed. It is empty
 // for the zero value. Do not log it; [Address.Masked] is for logs.
 func (a Address) String() string { return a.deliver }
+
+// Key returns the form by which an application finds the account of an address:
+// the delivery form in lower case. Store it beside the delivery form and put the
+// unique index on it, so that somebody who signed up as Bob@example.com can sign
+// in as bob@example.com. Mail to String, never to Key: the case before the @
+// belongs to the server of the domain (RFC 5321 2.4), although hardly any server
+// distinguishes it.
+//
+// Only A to Z are folded, and nothing else is. Full Unicode folding would give
+// one person the account of another: it turns the dotless i of
+// "mıke@example.com" into an i (CVE-2019-19844). Tags ("ann+news@example.com")
+// and the dots of Gmail share a budget in this package, but they remain
+// different keys, because they can be different accounts of their owner, and at
+// other domains different people. Key is empty for the zero value.
+func (a Address) Key() string { return lowerASCII(a.deliver) }
 
 // Domain returns the part after the @, in lower-case ASCII (A-labels, RFC 5890)
 // for addresses from [ParseEmail]. It is empty if there is none: for a phone
@@ -109,30 +126,53 @@ func (a Address) LogValue() slog.Value { return slog.StringValue(a.Masked()) }
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.deliver), nil }
 
 // ParseEmail parses one plain mail address such as "Ann@example.org", at most
-// 254 bytes long. It is the default of Options.ParseAddress.
+// 254 bytes long. It is the default of Options.ParseAddress. White space and
+// invisible format characters (Unicode category Cf) at both ends are ignored,
+// because keyboards and copied text add them, and a full-width @ (U+FF20)
+// counts as @.
 //
 // The part before the @ is a dot-atom in ASCII (RFC 5322 3.2.3) of at most 64
-// bytes and is kept as typed, including its case (RFC 5321 2.4). The domain is
-// converted to lower-case A-labels by the strict lookup rules of UTS 46 and
-// must contain a dot. ParseEmail rejects display names, quotes, comments,
-// lists, literals such as [192.0.2.1], white space even at the ends, control,
-// invisible and unassigned characters, a trailing dot, and a last label of only
-// digits. It accepts what String returned, with an equal result.
+// bytes that does not begin with a hyphen, and is kept as typed, including its
+// case (RFC 5321 2.4). The domain is converted to lower-case A-labels by the
+// strict lookup rules of UTS 46 and must contain a dot. ParseEmail rejects
+// display names, quotes, comments, lists, literals such as [192.0.2.1], white
+// space inside, control, invisible and unassigned characters, a trailing dot,
+// and a last label that is a number, in digits or as hexadecimal with 0x. It
+// accepts what String returned, with an equal result.
 //
 // Every error wraps [ErrAddress] with a reason that does not repeat the input.
-func ParseEmail(s string) (Address, error) { return parseEmail(s, false) }
+// For other forms of addresses, see [EmailParser].
+func ParseEmail(s string) (Address, error) { return parseEmail(s, EmailOptions{}) }
 
-// ParseEmailUTF8 is like [ParseEmail] but also accepts UTF-8 before the @ (RFC
-// 6531, RFC 6532). Use it as Options.ParseAddress with a sender whose server
-// offers SMTPUTF8. For an ASCII address the result is the same as that of
-// ParseEmail.
-//
-// Every character beyond ASCII must be a visible, assigned letter, mark,
-// number, punctuation or symbol, and no part between dots may begin with a
-// combining mark. The whole must be in Unicode's composed form NFC (RFC 6532
-// 3.1), so that each name has one spelling. Nothing is folded or replaced:
-// letters that look or fold alike remain different addresses.
-func ParseEmailUTF8(s string) (Address, error) { return parseEmail(s, true) }
+// EmailOptions say which addresses an [EmailParser] accepts in addition to
+// those of [ParseEmail].
+type EmailOptions struct {
+	// UTF8 accepts characters beyond ASCII before the @ (RFC 6531, RFC 6532),
+	// for a sender whose server offers SMTPUTF8. Each must be a visible,
+	// assigned letter, mark, number, punctuation or symbol, and no part between
+	// dots may begin with a combining mark. The whole must be in Unicode's
+	// composed form NFC (RFC 6532 3.1), so that each name has one spelling.
+	// Nothing is folded or replaced: letters that look or fold alike remain
+	// different addresses. Default: false, only ASCII.
+	UTF8 bool
+
+	// Dotless accepts domains of one label, as in intranets: "admin@localhost".
+	// Default: false, a domain contains a dot.
+	Dotless bool
+
+	// LooseDots accepts dots anywhere before the @, as in the old addresses of
+	// some mobile carriers: "a..b@docomo.ne.jp", "a.@docomo.ne.jp". At least
+	// one character is not a dot. Many servers reject such addresses. Default:
+	// false, single dots between other characters.
+	LooseDots bool
+}
+
+// EmailParser returns a function like [ParseEmail] that also accepts the
+// addresses that o allows, for Options.ParseAddress. For every address that
+// ParseEmail accepts, the result is the same.
+func EmailParser(o EmailOptions) func(string) (Address, error) {
+	return func(s string) (Address, error) { return parseEmail(s, o) }
+}
 
 // NewAddress makes an Address for a sender that does not mail, such as a phone
 // number. The sender gets deliver; throttle is used for counting and should be
@@ -174,8 +214,12 @@ func checkOpaque(s string) error {
 // badAddress is never called with a part of the input, since errors are logged.
 func badAddress(reason string) error { return fmt.Errorf("%w: %s", ErrAddress, reason) }
 
-func parseEmail(s string, utf8Local bool) (Address, error) {
+func parseEmail(s string, o EmailOptions) (Address, error) {
 	// Before anything that reads the whole input: parsers have been quadratic.
+	if len(s) > maxTyped {
+		return Address{}, badAddress("it is too long")
+	}
+	s = strings.ReplaceAll(strings.TrimFunc(s, isPadding), "\uff20", "@")
 	if len(s) > maxAddress {
 		return Address{}, badAddress("it is too long")
 	}
@@ -189,10 +233,10 @@ func parseEmail(s string, utf8Local bool) (Address, error) {
 		return Address{}, badAddress("it has more than one @")
 	}
 	local := s[:at]
-	if err := checkLocal(local, utf8Local); err != nil {
+	if err := checkLocal(local, o); err != nil {
 		return Address{}, err
 	}
-	domain, err := asciiDomain(s[at+1:])
+	domain, err := asciiDomain(s[at+1:], o.Dotless)
 	if err != nil {
 		return Address{}, err
 	}
@@ -206,15 +250,24 @@ func parseEmail(s string, utf8Local bool) (Address, error) {
 	return Address{deliver: deliver, throttle: throttleKey(deliver)}, nil
 }
 
+// isPadding reports whether r may stand before or after an address: white space,
+// which includes tabs and line ends, and format characters such as U+200B and
+// U+FEFF. Other control characters are not padding.
+func isPadding(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) }
+
 // checkLocal accepts dot-atom (RFC 5322 3.2.3) and, if asked, the
-// UTF8-non-ascii of RFC 6532 3.2 without invisible characters.
-func checkLocal(local string, utf8Local bool) error {
+// UTF8-non-ascii of RFC 6532 3.2 without invisible characters, and dots
+// anywhere.
+func checkLocal(local string, o EmailOptions) error {
 	switch {
 	case local == "":
 		return badAddress("there is nothing before the @")
 	case len(local) > maxLocal:
 		return badAddress("the part before the @ is too long")
-	case local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, ".."):
+	case local[0] == '-': // an option, for a program that gets it as an argument
+		return badAddress("it begins with a hyphen")
+	case o.LooseDots && strings.Trim(local, ".") == "",
+		!o.LooseDots && (local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..")):
 		return badAddress("the part before the @ has a misplaced dot")
 	}
 	ascii, start := true, true
@@ -227,7 +280,7 @@ func checkLocal(local string, utf8Local bool) error {
 			return badAddress("it has a control character")
 		case r < utf8.RuneSelf:
 			return badAddress("the part before the @ has a character that is not supported")
-		case !utf8Local:
+		case !o.UTF8:
 			return badAddress("the part before the @ has a letter that is not plain ASCII")
 		case r == utf8.RuneError: // also U+FFFD itself: a name that was damaged in transit
 			return badAddress("it is not valid UTF-8")
@@ -273,25 +326,25 @@ func unseen(r rune) bool {
 var idnaLookup = idna.New(idna.MapForLookup(), idna.StrictDomainName(true), idna.BidiRule(), idna.VerifyDNSLength(true))
 
 // asciiDomain returns the domain in lower-case A-labels.
-func asciiDomain(s string) (string, error) {
+func asciiDomain(s string, dotless bool) (string, error) {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf {
-			return mapDomain(s)
+			return mapDomain(s, dotless)
 		}
 	}
-	reason, encoded := checkDomain(s)
+	reason, encoded := checkDomain(s, dotless)
 	switch {
 	case reason != "":
 		return "", badAddress(reason)
 	case encoded:
-		return mapDomain(s)
+		return mapDomain(s, dotless)
 	}
 	// The common case; UTS 46 would give the same more slowly.
 	return lowerASCII(s), nil
 }
 
 // mapDomain applies UTS 46, for domains with letters beyond ASCII or A-labels.
-func mapDomain(s string) (string, error) {
+func mapDomain(s string, dotless bool) (string, error) {
 	if !utf8.ValidString(s) {
 		return "", badAddress("it is not valid UTF-8")
 	}
@@ -304,7 +357,7 @@ func mapDomain(s string) (string, error) {
 	if err != nil {
 		return "", badAddress("the domain is not a valid international name")
 	}
-	if reason, _ := checkDomain(domain); reason != "" {
+	if reason, _ := checkDomain(domain, dotless); reason != "" {
 		return "", badAddress(reason)
 	}
 	// A-labels can encode characters that nobody can type: check what they
@@ -319,13 +372,13 @@ func mapDomain(s string) (string, error) {
 
 // checkDomain checks an ASCII domain by RFC 1123 2.1 and RFC 5890 2.3.1 and
 // returns what is wrong with it; encoded means that a label begins with "xn--".
-func checkDomain(s string) (reason string, encoded bool) {
+func checkDomain(s string, dotless bool) (reason string, encoded bool) {
 	switch {
 	case s == "":
 		return "there is nothing after the @", false
 	case len(s) > maxDomain:
 		return "the domain is too long", false
-	case !strings.Contains(s, "."):
+	case !dotless && !strings.Contains(s, "."):
 		return "the domain has no dot", false
 	}
 	for rest, more := s, true; more; {
@@ -355,11 +408,18 @@ func checkDomain(s string) (reason string, encoded bool) {
 				return "the domain has a character that is not supported", false
 			}
 		}
-		if !more && digits == len(label) {
+		if !more && (digits == len(label) || isHex(label)) {
 			return "the domain ends in a number", false
 		}
 	}
 	return "", encoded
+}
+
+// isHex reports whether label is a hexadecimal number: programs that parse hosts
+// as browsers do (WHATWG URL 3.5) take a domain that ends in one for an IPv4
+// address.
+func isHex(label string) bool {
+	return len(label) >= 2 && label[0] == '0' && label[1]|0x20 == 'x' && strings.Trim(label[2:], "0123456789abcdefABCDEF") == ""
 }
 
 // throttleKey folds spellings that commonly reach the same mailbox: ASCII case,
@@ -373,7 +433,9 @@ func throttleKey(deliver string) string {
 	}
 	if domain == "gmail.com" || domain == "googlemail.com" {
 		domain = "gmail.com"
-		key = strings.ReplaceAll(key, ".", "")
+		if undotted := strings.ReplaceAll(key, ".", ""); undotted != "" {
+			key = undotted
+		}
 	}
 	if key == local && domain == home {
 		return deliver

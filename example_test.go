@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/base64"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log"
@@ -192,7 +193,7 @@ func ExampleOptions_admit() {
 	inbox := &otptest.Inbox{}
 	verifier, _ := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
 		Admit: func(ctx context.Context, to otp.Address) (bool, error) {
-			return accounts[to.String()], nil
+			return accounts[to.Key()], nil
 		},
 	})
 
@@ -230,7 +231,7 @@ func ExampleSenderFunc() {
 	sms := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 		// Call the provider here, and report what became of the message:
 		// &otp.SendError{Temporary: true, Err: err} if it was certainly not sent and a
-		// retry can help, &otp.SendError{Err: err} if the recipient was rejected for good.
+		// retry can help, &otp.SendError{Stage: "rcpt", Err: err} if there is no such recipient.
 		fmt.Println("to", m.To.Masked(), "a code of", len(m.Code))
 		return nil
 	})
@@ -310,7 +311,7 @@ func ExampleStore() {
 func ExampleParseEmail() {
 	for _, typed := range []string{
 		"Mike@EXAMPLE.org",
-		"ann@bücher.example",
+		"ann@bücher.example ",
 		"Ann <ann@example.org>",
 		"ann@example",
 	} {
@@ -328,15 +329,113 @@ func ExampleParseEmail() {
 	// otp: invalid address: the domain has no dot
 }
 
-func ExampleParseEmailUTF8() {
-	const typed = "jürgen@bücher.example"
-	_, err := otp.ParseEmail(typed)
-	fmt.Println(err)
-	address, err := otp.ParseEmailUTF8(typed)
-	fmt.Println(address.String(), err)
+// An intranet has domains without a dot, and its server takes any name.
+func ExampleEmailParser() {
+	store, inbox := otp.NewMemoryStore(nil), &otptest.Inbox{}
+
+	verifier, err := otp.NewVerifier(store, inbox, &otp.Options{
+		ParseAddress: otp.EmailParser(otp.EmailOptions{UTF8: true, Dotless: true}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, typed := range []string{"admin@localhost", "jürgen@bücher.example"} {
+		challenge, err := verifier.Send(context.Background(), otp.Request{To: typed})
+		fmt.Println(challenge.Masked, err)
+	}
 	// Output:
-	// otp: invalid address: the part before the @ has a letter that is not plain ASCII
-	// jürgen@xn--bcher-kva.example <nil>
+	// a***@localhost <nil>
+	// j***@xn--bcher-kva.example <nil>
+}
+
+// The database has a unique index on the key.
+func ExampleAddress_Key() {
+	accounts := map[string]string{} // names by key
+
+	signedUp, _ := otp.ParseEmail("Bob@example.com")
+	accounts[signedUp.Key()] = "Bob"
+
+	for _, typed := range []string{"bob@EXAMPLE.com", "bob+shop@example.com"} {
+		address, _ := otp.ParseEmail(typed)
+		name, found := accounts[address.Key()]
+		fmt.Printf("%s %q %v\n", address.Key(), name, found)
+	}
+	// Output:
+	// bob@example.com "Bob" true
+	// bob+shop@example.com "" false
+}
+
+// A test site gives each tag a budget of its own: qa+1@example.com and
+// qa+2@example.com are counted apart.
+func ExampleOptions_parseAddress() {
+	ctx := context.Background()
+
+	inbox := &otptest.Inbox{}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, &otp.Options{
+		ParseAddress: func(typed string) (otp.Address, error) {
+			a, err := otp.ParseEmail(typed)
+			if err != nil {
+				return otp.Address{}, err
+			}
+			return otp.NewAddress(a.String(), a.Key())
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, to := range []string{"qa+1@example.com", "qa+2@example.com", "QA+2@example.com"} {
+		_, err := verifier.Send(ctx, otp.Request{To: to})
+		fmt.Println(errors.Is(err, otp.ErrLimited))
+	}
+	// Output:
+	// false
+	// false
+	// true
+}
+
+// fixedCode is a Generator for one account that strangers must be able to use,
+// such as that of an app store's reviewers.
+type fixedCode struct {
+	otp.Generator // reads what is typed
+	code          string
+}
+
+func (f fixedCode) Generate() (string, error) { return f.code, nil }
+
+// A fixed code for the reviewers of an app store, who cannot read mail.
+func ExampleOptions_purposes() {
+	ctx := context.Background()
+	store, mailer := otp.NewMemoryStore(nil), &otptest.Inbox{}
+	os.Setenv("OTP_REVIEW_CODE", "831940275618")
+
+	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		if m.Purpose == "review" {
+			return nil // there is no mailbox
+		}
+		return mailer.Send(ctx, m)
+	})
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Purposes: map[string]otp.PurposeOptions{
+			"review": {Generator: fixedCode{otp.Digits(12), os.Getenv("OTP_REVIEW_CODE")}},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	forAddress := func(typed string) *otp.Verifier {
+		if a, err := otp.ParseEmail(typed); err == nil && a.Key() == "review@example.com" {
+			return verifier.For("review")
+		}
+		return verifier
+	}
+
+	challenge, err := forAddress("review@example.com").Send(ctx, otp.Request{To: "review@example.com"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := forAddress("review@example.com").Check(ctx, challenge.ID, "831940275618")
+	fmt.Println(answer.To.String(), err)
+	// Output: review@example.com <nil>
 }
 
 func ExampleAddress_Masked() {
@@ -462,15 +561,42 @@ func ExampleNewVerifier() {
 }
 
 // Secrets from the environment.
-func ExampleOptions_secrets() {
+func ExampleSecretFromEnv() {
 	store := &registerStore{values: map[string]register{}}
 	sender := otp.NewLogSender(os.Stderr)
+	os.Setenv("OTP_SECRET", "9f0c1d4a57e86b2390ad7cf1e2485b6d3c0f9182a7b4e5d60c1f2e3d4a5b6c70")
+	os.Setenv("OTP_INDEX_SECRET", "short")
 
-	secret, err := base64.StdEncoding.DecodeString(os.Getenv("OTP_SECRET")) // openssl rand -base64 32
+	secret, err := otp.SecretFromEnv("OTP_SECRET") // openssl rand -hex 32
 	if err != nil {
 		log.Fatal(err)
 	}
-	index, err := base64.StdEncoding.DecodeString(os.Getenv("OTP_INDEX_SECRET")) // another one
+	index, err := otp.SecretFromEnv("OTP_INDEX_SECRET") // another one
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	verifier, err := otp.NewVerifier(store, sender, &otp.Options{
+		Secrets:     [][]byte{secret},
+		IndexSecret: index,
+	})
+	fmt.Println(verifier, err)
+	// Output:
+	// otp: environment variable OTP_INDEX_SECRET: neither hex nor base64; openssl rand -hex 32 makes a secret
+}
+
+// Secrets derived from the one secret that an application has.
+func ExampleOptions_secrets() {
+	store := &registerStore{values: map[string]register{}}
+	sender := otp.NewLogSender(os.Stderr)
+	os.Setenv("APP_SECRET", "9f0c1d4a57e86b2390ad7cf1e2485b6d3c0f9182a7b4e5d60c1f2e3d4a5b6c70")
+
+	app := []byte(os.Getenv("APP_SECRET")) // 32 random bytes or more, in any encoding
+	secret, err := hkdf.Key(sha256.New, app, nil, "example.com otp secret 1", 32)
+	if err != nil {
+		log.Fatal(err)
+	}
+	index, err := hkdf.Key(sha256.New, app, nil, "example.com otp index", 32)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -478,10 +604,8 @@ func ExampleOptions_secrets() {
 		Secrets:     [][]byte{secret},
 		IndexSecret: index,
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	_ = verifier
+	fmt.Println(verifier, err)
+	// Output: Verifier{Purpose: login} <nil>
 }
 
 // Several observers.

@@ -8,7 +8,6 @@ import (
 // What the tests need from inside.
 var (
 	Pick         = pick
-	ASCIIDomain  = asciiDomain
 	IDNALookup   = idnaLookup
 	ErrStoreFull = errStoreFull
 
@@ -18,6 +17,9 @@ var (
 
 // AlarmGap is the shortest time between two log lines about one kind of event.
 const AlarmGap = alarmGap
+
+// ASCIIDomain returns the domain s as an Address has it.
+func ASCIIDomain(s string) (string, error) { return asciiDomain(s, false) }
 
 // ThrottleKey returns the form of a that is counted.
 func ThrottleKey(a Address) string { return a.throttle }
@@ -29,10 +31,16 @@ func GeneratorBits(g Generator) float64 { return g.(sized).Bits() }
 func StoreLimit(s *MemoryStore) int { return s.limit() }
 
 // What a Verifier asks a MemoryStore.
-func KeepAtLeast(s *MemoryStore, ttl time.Duration)                   { s.keepAtLeast(ttl) }
-func StrangerLimit(s *MemoryStore) (n int, per time.Duration)         { return s.strangerLimit() }
-func TakeEvicted(s *MemoryStore) int                                  { return s.takeEvicted() }
-func TakeStranger(s *MemoryStore) (time.Duration, bool, bool, func()) { return s.takeStranger() }
+func KeepAtLeast(s *MemoryStore, ttl time.Duration)           { s.keepAtLeast(ttl) }
+func StrangerLimit(s *MemoryStore) (n int, per time.Duration) { return s.strangerLimit() }
+func TakeEvicted(s *MemoryStore) int                          { return s.takeEvicted() }
+func TakeStranger(s *MemoryStore) (wait time.Duration, ok, crowded bool, giveBack func()) {
+	at, wait, crowded := s.take()
+	if wait > 0 {
+		return wait, false, crowded, nil
+	}
+	return 0, true, crowded, func() { s.giveBack(at) }
+}
 
 // StoreShard returns the number of the shard that key belongs to.
 func StoreShard(s *MemoryStore, key string) int {

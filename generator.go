@@ -58,7 +58,9 @@ const (
 // and ignores white space, dashes, minus signs, dots, underscores and invisible
 // marks anywhere. Input with any other character, another number of digits,
 // invalid UTF-8 or more than 64 bytes is not a code.
-func Digits(n int) Generator {
+func Digits(n int) Generator { return digitCodes(n) }
+
+func digitCodes(n int) codes {
 	return codes{name: "Digits", symbols: digitSymbols, n: n, least: 6, most: 12}
 }
 
@@ -69,7 +71,9 @@ func Digits(n int) Generator {
 //
 // Normalize works like that of [Digits], and also accepts lower-case and
 // full-width letters, O for 0, and I and L for 1.
-func Letters(n int) Generator {
+func Letters(n int) Generator { return letterCodes(n) }
+
+func letterCodes(n int) codes {
 	return codes{name: "Letters", symbols: letterSymbols, n: n, least: 5, most: maxSymbols}
 }
 

@@ -281,18 +281,15 @@ func (s *MemoryStore) strangerLimit() (n int, per time.Duration) {
 	return max(1, s.limit()/4), time.Duration(s.keep.Load())
 }
 
-// takeStranger counts a challenge opened by a stranger, or returns how long to
-// wait until one is allowed. The result crowded is that of
-// [ledger.Ceiling.Take]. If the challenge was not opened after all, call
-// giveBack, which is nil if ok is false.
-func (s *MemoryStore) takeStranger() (wait time.Duration, ok, crowded bool, giveBack func()) {
-	at := ledger.Of(s.now().Sub(s.start))
-	wait, ok, crowded = s.strangers.Take(at)
-	if ok {
-		giveBack = func() { s.strangers.GiveBack(at) }
-	}
-	return wait, ok, crowded, giveBack
+// take implements strangers, by the store's clock.
+func (s *MemoryStore) take() (at ledger.Ms, wait time.Duration, crowded bool) {
+	at = ledger.Of(s.now().Sub(s.start))
+	wait, _, crowded = s.strangers.Take(at)
+	return at, wait, crowded
 }
+
+// giveBack implements strangers.
+func (s *MemoryStore) giveBack(at ledger.Ms) { s.strangers.GiveBack(at) }
 
 // Len returns the number of entries in the store, including expired ones that
 // have not been removed yet.

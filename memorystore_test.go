@@ -580,6 +580,7 @@ func TestMemoryStore_keeps(t *testing.T) {
 // An entry that is written again is young again.
 func TestMemoryStore_keepsWhatIsRewritten(t *testing.T) {
 	s, clock := newSmallStore(1)
+	clock.move(time.Second)
 	require.NoError(t, create(t, s, 0, cold))
 	clock.move(time.Hour)
 	swapped, err := s.CompareAndSwap(t.Context(), storeKey(0), storeValue(0), storeValue(1), cold)

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -23,11 +26,14 @@ import (
 // package fmt cannot do so for Options in an unexported field.
 type Options struct {
 	// Secrets encrypt what is stored: the first one encrypts, and all of them
-	// decrypt. Each has at least 32 bytes from a cryptographic source; one that
-	// is shorter, is one byte repeated, or is equal to another is an error. To
-	// rotate, first give a new secret to every verifier as the last one, then
-	// make it the first, and keep the old one for 31 days. Default: none, which
-	// is allowed only with a *[MemoryStore] and gives a random secret.
+	// decrypt. [SecretFromEnv] reads one. Each has at least 32 bytes from a
+	// cryptographic source; one that is shorter, is one byte repeated, or is
+	// equal to another is an error. To rotate, first give a new secret to every
+	// verifier as the last one, then make it the first, and keep the old one for
+	// 31 days; an address whose devices were revoked ([Verifier.RevokeDevices])
+	// then gets a month of strong codes, which keeping it for 181 days avoids.
+	// Drop a secret that leaked at once. Default: none, which is allowed only
+	// with a *[MemoryStore] and gives a random secret.
 	Secrets [][]byte
 
 	// IndexSecret derives the names of stored entries and signs challenge IDs
@@ -115,9 +121,13 @@ type Options struct {
 	// ends. Default: nil, every address is admitted.
 	Admit func(ctx context.Context, to Address) (bool, error)
 
-	// ParseAddress turns what was typed into an [Address]. It must accept the
-	// String of each Address that it returns, and then return the same Address.
-	// Any number of goroutines may call it at once. Default: [ParseEmail].
+	// ParseAddress turns what was typed into an [Address]; see [EmailParser] for
+	// more than [ParseEmail] accepts. It must accept the String of each Address
+	// that it returns, and then return the same Address. A test site that mails
+	// to qa+1@example.com, qa+2@example.com and so on, which share a budget,
+	// keeps them apart with a function that returns NewAddress(a.String(),
+	// a.Key()); never do that in production. Any number of goroutines may call
+	// it at once. Default: ParseEmail.
 	ParseAddress func(string) (Address, error)
 
 	// Observer receives every event; see [MultiObserver] for several. Default:
@@ -180,26 +190,25 @@ func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 
 // core is a checked configuration, shared by the verifiers of all purposes.
 type core struct {
-	store    Store
-	sender   Sender
-	keys     *seal.Keyring
-	rules    ledger.Rules
-	starts   []ledger.Limit
-	guesses  int
-	standard PurposeOptions // of kinds not in purposes
-	purposes map[string]PurposeOptions
-	strong   Generator
-	admit    func(context.Context, Address) (bool, error)
-	parse    func(string) (Address, error)
-	ownParse bool         // parse is ParseEmail, which accepts what it returns
-	cache    *cache       // nil over a MemoryStore, which is as fast
-	memory   *MemoryStore // nil over any other store
-	observer Observer
-	quiet    bool // the observer is the default one, which ignores most events
-	span     func(context.Context, string) (context.Context, func(error))
-	// takeStranger counts one start of all strangers; nil for no limit.
-	takeStranger func() (wait time.Duration, ok, crowded bool, giveBack func())
-	clock        func() time.Time
+	store     Store
+	sender    Sender
+	keys      *seal.Keyring
+	rules     ledger.Rules
+	starts    []ledger.Limit
+	guesses   int
+	standard  PurposeOptions // of kinds not in purposes
+	purposes  map[string]PurposeOptions
+	strong    Generator
+	admit     func(context.Context, Address) (bool, error)
+	parse     func(string) (Address, error)
+	ownParse  bool         // parse is ParseEmail, which accepts what it returns
+	cache     *cache       // nil over a MemoryStore, which is as fast
+	memory    *MemoryStore // nil over any other store
+	observer  Observer
+	quiet     bool // the observer is the default one, which ignores most events
+	span      func(context.Context, string) (context.Context, func(error))
+	clock     func() time.Time
+	strangers strangers // nil for no limit
 }
 
 // newCore fills in the defaults and validates the options. It is the only place
@@ -279,12 +288,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		return nil, err
 	}
 	if len(strangers) > 0 {
-		ceiling := ledger.NewCeiling(strangers)
-		c.takeStranger = func() (wait time.Duration, ok, crowded bool, giveBack func()) {
-			at := c.clock().UnixMilli()
-			wait, ok, crowded = ceiling.Take(at)
-			return wait, ok, crowded, func() { ceiling.GiveBack(at) }
-		}
+		c.strangers = ceiling{ledger.NewCeiling(strangers), c.clock}
 	}
 	if memory, ok := store.(*MemoryStore); ok {
 		c.useMemory(memory)
@@ -307,10 +311,10 @@ func (c *core) useMemory(s *MemoryStore) {
 	}
 	s.keepAtLeast(longest)
 	c.memory = s
-	if c.takeStranger != nil {
+	if c.strangers != nil {
 		return
 	}
-	c.takeStranger = s.takeStranger
+	c.strangers = s
 	if n, per := s.strangerLimit(); n < fewStrangers {
 		slog.Warn("otp: this MemoryStore lets strangers open few codes; raise MemoryOptions.MaxEntries for production",
 			"codes", n, "in", per)
@@ -331,6 +335,36 @@ func newKeyring(store Store, o *Options) (*seal.Keyring, error) {
 		return nil, errors.New("otp: Options.IndexSecret: required with more than one secret; set it to the secret that was the first before any rotation")
 	}
 	return seal.New(secrets, index, o.Namespace)
+}
+
+// SecretFromEnv returns the secret in an environment variable, for
+// Options.Secrets and Options.IndexSecret: at least 32 bytes in hex or in
+// base64, in the standard or the URL alphabet, with or without padding. White
+// space around it is ignored. Its errors name the variable, and never show its
+// content.
+func SecretFromEnv(name string) ([]byte, error) {
+	text := strings.TrimSpace(os.Getenv(name))
+	if text == "" {
+		return nil, fmt.Errorf("otp: environment variable %s: not set; run openssl rand -hex 32 once, and set it to the result", name)
+	}
+	secret, err := decodeSecret(text)
+	if err != nil { // its text would repeat a character of the secret
+		return nil, fmt.Errorf("otp: environment variable %s: neither hex nor base64; openssl rand -hex 32 makes a secret", name)
+	}
+	if len(secret) < seal.MinSecret {
+		return nil, fmt.Errorf("otp: environment variable %s: %d bytes, want at least %d; openssl rand -hex 32 makes a secret", name, len(secret), seal.MinSecret)
+	}
+	return secret, nil
+}
+
+// decodeSecret decodes hex or base64. Text of hexadecimal digits alone is hex,
+// also if a digit is missing: it would pass as base64, and be another secret.
+func decodeSecret(text string) ([]byte, error) {
+	if strings.Trim(text, "0123456789abcdefABCDEF") == "" {
+		return hex.DecodeString(text)
+	}
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
+	return base64.RawStdEncoding.DecodeString(text)
 }
 
 // limits validates a list of limits and converts it; most is the largest N, and

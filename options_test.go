@@ -2,6 +2,8 @@ package otp_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
@@ -224,5 +226,47 @@ func TestLimits_sayWhen(t *testing.T) {
 			day += 2 * time.Hour
 		}
 		require.Equal(t, day, served[10], "%v", offset)
+	}
+}
+
+func TestSecretFromEnv(t *testing.T) {
+	want := make([]byte, 33)
+	for i := range want {
+		want[i] = byte(255 - 7*i) // has + and / in base64
+	}
+	for _, text := range []string{
+		hex.EncodeToString(want), strings.ToUpper(hex.EncodeToString(want)), " " + hex.EncodeToString(want) + "\r\n",
+		base64.StdEncoding.EncodeToString(want), base64.URLEncoding.EncodeToString(want) + "\n",
+		base64.StdEncoding.EncodeToString(want)[:20] + "\n" + base64.StdEncoding.EncodeToString(want)[20:], // as openssl wraps it
+	} {
+		t.Setenv("OTP_TEST_SECRET", text)
+		got, err := otp.SecretFromEnv("OTP_TEST_SECRET")
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		t.Setenv("OTP_TEST_SECRET", encoding.EncodeToString(want[:32])) // one = of padding
+		got, err := otp.SecretFromEnv("OTP_TEST_SECRET")
+		require.NoError(t, err)
+		require.Equal(t, want[:32], got)
+	}
+	for text, problem := range map[string]string{
+		"":                            "not set",
+		" \n ":                        "not set",
+		hex.EncodeToString(want[:31]): "31 bytes, want at least 32",
+		base64.StdEncoding.EncodeToString(want[:31]):  "31 bytes, want at least 32",
+		hex.EncodeToString(want) + "f":                "neither hex nor base64",
+		"correct horse battery staple, and then some": "neither hex nor base64",
+		base64.StdEncoding.EncodeToString(want) + "?": "neither hex nor base64",
+		strings.Repeat("=", 64):                       "0 bytes",
+	} {
+		t.Setenv("OTP_TEST_SECRET", text)
+		secret, err := otp.SecretFromEnv("OTP_TEST_SECRET")
+		require.Nil(t, secret)
+		require.ErrorContains(t, err, "otp: environment variable OTP_TEST_SECRET: "+problem)
+		require.ErrorContains(t, err, "openssl rand -hex 32")
+		if len(text) > 3 {
+			require.NotContains(t, err.Error(), text) // D1
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/text/language"
@@ -19,34 +20,36 @@ import (
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// newSending validates a request and begins its sending.
-func (v *Verifier) newSending(r Request) (*sending, error) {
+// request validates a request and prepares its sending. (A function that returned
+// a new sending would move it to the heap.)
+func (s *sending) request(r Request) error {
+	v := s.v
 	if err := checkPurpose(v.purpose); err != nil {
-		return nil, err
+		return err
 	}
 	to, err := v.parse(r.To)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !v.core.ownParse {
 		if back, err := v.core.parse(to.deliver); err != nil || back != to || to == (Address{}) {
-			return nil, errors.New("otp: Options.ParseAddress: must accept the String of an Address that it returned, and return the same Address")
+			return errors.New("otp: Options.ParseAddress: must accept the String of an Address that it returned, and return the same Address")
 		}
 	}
 	size := 0
 	for name, value := range r.Vars {
 		size += len(name) + len(value)
 		if !plainText(name) || !plainText(value) {
-			return nil, errors.New("otp: Request.Vars: contains control characters or invalid UTF-8")
+			return errors.New("otp: Request.Vars: contains control characters or invalid UTF-8")
 		}
 	}
 	if size > maxVars {
-		return nil, fmt.Errorf("otp: Request.Vars: %d bytes, want at most %d", size, maxVars)
+		return fmt.Errorf("otp: Request.Vars: %d bytes, want at most %d", size, maxVars)
 	}
 	if len(r.Client) > maxClient {
-		return nil, fmt.Errorf("otp: Request.Client: %d bytes, want at most %d", len(r.Client), maxClient)
+		return fmt.Errorf("otp: Request.Client: %d bytes, want at most %d", len(r.Client), maxClient)
 	}
-	s := &sending{v: v, key: v.core.keys.AddressKey(to.throttle), to: to, absent: isNew, proven: r.Proven}
+	s.key, s.to, s.absent, s.proven = v.core.keys.AddressKey(to.throttle), to, isNew, r.Proven
 	s.want = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars}
 	if r.Client != "" {
 		s.want.Client = v.core.keys.ClientKey(clientName(r.Client))
@@ -59,7 +62,7 @@ func (v *Verifier) newSending(r Request) (*sending, error) {
 			s.held = append(s.held, heldID{id, nonce})
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // parse calls Options.ParseAddress. Its errors become ErrAddress and do not
@@ -97,13 +100,14 @@ type sending struct {
 	reference string
 	codes     [2]string // short and strong, generated when first needed
 
-	asked    bool   // the event was emitted
-	loaded   bool   // a Resend has seen what the store holds, and not only what is remembered
-	charged  bool   // the start of a stranger was charged
-	answered bool   // Admit was asked
-	admitted bool   // what it said
-	refused  error  // what refused the start of a new challenge
-	giveBack func() // takes back the charge of all strangers
+	asked    bool      // the event was emitted
+	loaded   bool      // a Resend has seen what the store holds, and not only what is remembered
+	charged  bool      // the start of a stranger was charged
+	answered bool      // Admit was asked
+	admitted bool      // what it said
+	refused  error     // what refused the start of a new challenge
+	counted  bool      // among the starts of all strangers
+	start    ledger.Ms // the time of that start
 }
 
 // resent is the challenge that a Resend was asked for.
@@ -128,8 +132,8 @@ func (s *sending) run(ctx context.Context) (Challenge, error) {
 	if err == nil {
 		return v.deliver(ctx, s)
 	}
-	if s.giveBack != nil {
-		s.giveBack()
+	if s.counted {
+		v.core.strangers.giveBack(s.start)
 	}
 	if s.resent == nil {
 		s.observeAsked(ctx, &s.want)
@@ -332,20 +336,44 @@ func (s *sending) ask(ctx context.Context) (known bool) {
 
 // countStranger counts one start of all strangers.
 func (s *sending) countStranger(ctx context.Context) error {
-	take := s.v.core.takeStranger
-	if take == nil {
+	strangers := s.v.core.strangers
+	if strangers == nil {
 		return nil
 	}
-	wait, ok, crowded, giveBack := take()
+	at, wait, crowded := strangers.take()
 	if crowded {
 		s.v.observe(ctx, otpevent.Crowded, seal.Key{}, &ledger.Challenge{})
 	}
-	if !ok {
+	if wait > 0 {
 		return &LimitError{RetryAfter: wait, Scope: scopeAll}
 	}
-	s.giveBack = giveBack
+	s.counted, s.start = true, at
 	return nil
 }
+
+// strangers counts the starts of all strangers together. It is safe for
+// concurrent use.
+type strangers interface {
+	// take counts one start, or returns how long to wait until one is allowed.
+	// crowded is true, at most once an hour, if three quarters are used.
+	take() (at ledger.Ms, wait time.Duration, crowded bool)
+	// giveBack undoes the take of that time.
+	giveBack(at ledger.Ms)
+}
+
+// ceiling is Options.StrangerStarts.
+type ceiling struct {
+	*ledger.Ceiling
+	clock func() time.Time
+}
+
+func (c ceiling) take() (at ledger.Ms, wait time.Duration, crowded bool) {
+	at = c.clock().UnixMilli()
+	wait, _, crowded = c.Take(at)
+	return at, wait, crowded
+}
+
+func (c ceiling) giveBack(at ledger.Ms) { c.GiveBack(at) }
 
 // The values of LimitError.Scope.
 const (
@@ -391,8 +419,8 @@ func (v *Verifier) deliver(ctx context.Context, s *sending) (Challenge, error) {
 		ID: rand.Text(), To: s.to, Code: c.Code, Purpose: c.Purpose, Locale: c.Locale, Reference: c.Reference,
 		Vars: c.Vars, Known: c.Lane == ledger.Known, SentAt: time.UnixMilli(c.MailedAt), ExpiresAt: s.view.ExpiresAt,
 	}
-	sendCtx, cancel := v.mailContext(ctx, c)
-	defer cancel()
+	sendCtx := v.mailContext(ctx, c)
+	defer sendCtx.end()
 	err := sendCtx.Err()
 	switch {
 	case err != nil: // too late: it was surely not sent
@@ -425,21 +453,86 @@ func (v *Verifier) deliver(ctx context.Context, s *sending) (Challenge, error) {
 	return s.view, failed
 }
 
-// mailContext returns the context of a mail whose send is reserved. A visitor
-// who hangs up does not stop it, so that the mail goes out that was counted. It
-// ends when the code does, by the verifier's clock, and at the caller's
-// deadline, or after 30 seconds if there is none.
-func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) (context.Context, context.CancelFunc) {
+// mailContext is the context of a mail whose send is reserved. A visitor who
+// hangs up does not end it, so that the mail goes out that was counted. It ends
+// when the code does, by the verifier's clock, and at the caller's deadline, or
+// after 30 seconds if there is none. Its timer starts when somebody waits for
+// it, which most senders never do: with it, a Send would take a tenth longer.
+type mailContext struct {
+	context.Context // has the caller's values, and no end
+	deadline        time.Time
+
+	mu     sync.Mutex
+	timed  context.Context // set when somebody waits
+	cancel context.CancelFunc
+	ended  bool
+}
+
+func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailContext {
 	left := time.Duration(0)
 	if now, err := v.core.now(); err == nil {
 		left = time.Duration(c.Deadline-now) * time.Millisecond
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		left = min(left, time.Until(deadline))
-	} else {
-		left = min(left, mailTime)
+	start := time.Now()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = start.Add(mailTime)
 	}
-	return context.WithTimeout(context.WithoutCancel(ctx), left)
+	if end := start.Add(left); end.Before(deadline) {
+		deadline = end
+	}
+	return &mailContext{Context: context.WithoutCancel(ctx), deadline: deadline}
+}
+
+// wait starts the timer.
+func (m *mailContext) wait() context.Context {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.timed == nil {
+		m.timed, m.cancel = context.WithDeadline(m.Context, m.deadline)
+		if m.ended {
+			m.cancel()
+		}
+	}
+	return m.timed
+}
+
+// end releases the timer. Whoever still waits is told that it is over.
+func (m *mailContext) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	if m.cancel != nil {
+		m.cancel()
+	}
+}
+
+// Deadline implements [context.Context].
+func (m *mailContext) Deadline() (time.Time, bool) { return m.deadline, true }
+
+// Done implements [context.Context].
+func (m *mailContext) Done() <-chan struct{} { return m.wait().Done() }
+
+// Err implements [context.Context].
+func (m *mailContext) Err() error {
+	m.mu.Lock()
+	idle := m.timed == nil && !m.ended
+	m.mu.Unlock()
+	if idle && time.Now().Before(m.deadline) {
+		return nil
+	}
+	return m.wait().Err()
+}
+
+// Value implements [context.Context].
+func (m *mailContext) Value(key any) any {
+	m.mu.Lock()
+	values := m.Context
+	if m.timed != nil {
+		values = m.timed // a child of a context looks for its canceler like this
+	}
+	m.mu.Unlock()
+	return values.Value(key)
 }
 
 const mailTime = 30 * time.Second

@@ -79,9 +79,6 @@ func (c *core) transact(ctx context.Context, key seal.Key, held []byte, r record
 			return nil, err
 		}
 		if err := read(raw, now); err != nil {
-			if !loaded {
-				continue // what is remembered may be of a time before the secrets were changed
-			}
 			return nil, err
 		}
 		repaired := r.Repair(now)
@@ -141,10 +138,19 @@ func (v *Verifier) update(ctx context.Context, key seal.Key, absent missing, dec
 	if absent == isUnknown {
 		held = v.core.cache.take(key)
 	}
+	var unreadable []byte
 	last, err := v.core.transact(ctx, key, held, l,
-		func(raw []byte, now ledger.Ms) error { return v.read(ctx, l, key, absent, raw, now) },
+		func(raw []byte, now ledger.Ms) error {
+			lost, err := v.read(ctx, l, key, absent, raw, now)
+			if lost {
+				unreadable = raw
+			}
+			return err
+		},
 		func(now ledger.Ms) (action, error) { return decide(l, now) })
-	v.core.cache.put(key, last)
+	if unreadable == nil || !bytes.Equal(last, unreadable) { // else another Check would not ask the store
+		v.core.cache.put(key, last)
+	}
 	if m := v.core.memory; m != nil {
 		for range m.takeEvicted() {
 			v.observe(ctx, otpevent.Evicted, seal.Key{}, &ledger.Challenge{})
@@ -163,29 +169,31 @@ func (v *Verifier) load(ctx context.Context, key seal.Key) (l *ledger.Ledger, no
 		return nil, 0, err
 	}
 	l = new(ledger.Ledger)
-	return l, now, v.read(ctx, l, key, isUnknown, raw, now)
+	_, err = v.read(ctx, l, key, isUnknown, raw, now)
+	return l, now, err
 }
 
-// read fills l from what the store holds.
-func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, absent missing, raw []byte, now ledger.Ms) error {
+// read fills l from what the store holds. It reports whether the secret under
+// which that was sealed is gone.
+func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, absent missing, raw []byte, now ledger.Ms) (lost bool, err error) {
 	plain, lost, err := v.core.decode(key, raw)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if lost {
 		v.observe(ctx, otpevent.UnknownKey, key, &ledger.Challenge{})
 	}
 	switch {
 	case raw != nil && !lost:
-		return l.Decode(plain)
+		return false, l.Decode(plain)
 	case absent == isUnknown:
-		return ErrUnknown
+		return lost, ErrUnknown
 	case lost:
 		*l = *ledger.Lost(now)
 	default:
 		l.Reset()
 	}
-	return nil
+	return lost, nil
 }
 
 // plains is a pool of buffers for encodings that are about to be sealed.

@@ -83,8 +83,8 @@ func (v *Verifier) Purpose() string { return v.purpose }
 func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "send")
 	defer func() { end(err) }()
-	s, err := v.newSending(r)
-	if err != nil {
+	s := sending{v: v}
+	if err := s.request(r); err != nil {
 		return Challenge{}, err
 	}
 	return s.run(ctx)
@@ -106,7 +106,8 @@ func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err erro
 	if err != nil {
 		return Challenge{}, err
 	}
-	return (&sending{v: v, key: key, absent: isUnknown, resent: &resent{id: id, nonce: nonce}}).run(ctx)
+	s := sending{v: v, key: key, absent: isUnknown, resent: &resent{id: id, nonce: nonce}}
+	return s.run(ctx)
 }
 
 // Check answers a guess. A nil error means that the code was correct and had
@@ -347,19 +348,20 @@ func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, key seal.Key, 
 // or "" if there is none. A code of digits or letters is read as what it is,
 // whatever generators this verifier has now.
 func (v *Verifier) readCode(c *ledger.Challenge, input string) string {
-	var g Generator
+	var code string
+	var ok bool
 	switch c.Shape {
 	case ledger.Digits:
-		g = Digits(len(c.Code))
+		code, ok = digitCodes(len(c.Code)).Normalize(input)
 	case ledger.Letters:
-		g = Letters(len(c.Code))
+		code, ok = letterCodes(len(c.Code)).Normalize(input)
 	default:
-		g = v.generator(c.Strong)
+		code, ok = v.generator(c.Strong).Normalize(input)
 	}
-	if code, ok := g.Normalize(input); ok {
-		return code
+	if !ok {
+		return ""
 	}
-	return ""
+	return code
 }
 
 // generator returns the generator of short or strong codes.

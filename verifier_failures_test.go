@@ -739,3 +739,40 @@ func isPersons(err error) bool {
 	}
 	return otp.NeedsResend(err)
 }
+
+// The context of a mail is like any other, though its timer starts late.
+func TestSend_mailContext(t *testing.T) {
+	var kept []context.Context
+	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		require.NoError(t, ctx.Err())
+		if m.Locale == "de" { // one that waits
+			child, cancel := context.WithCancelCause(ctx)
+			cancel(errDown)
+			require.Equal(t, errDown, context.Cause(child))
+			other, cancel2 := context.WithTimeout(ctx, time.Hour)
+			defer cancel2()
+			end, ok := other.Deadline()
+			mine, _ := ctx.Deadline()
+			require.True(t, ok)
+			require.True(t, end.Equal(mine))
+			require.NoError(t, other.Err())
+			kept = append(kept, other)
+		}
+		kept = append(kept, ctx)
+		return nil
+	})
+	v, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, &otp.Options{Sends: wide})
+	require.NoError(t, err)
+	caller, cancel := context.WithCancelCause(ctx)
+	for _, locale := range []string{"", "de"} {
+		_, err = v.Send(caller, otp.Request{To: bob, Locale: locale})
+		require.NoError(t, err)
+	}
+	cancel(errDown)
+	require.Len(t, kept, 3)
+	for _, ctx := range kept { // over when Send has returned
+		<-ctx.Done()
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
+		require.NotErrorIs(t, context.Cause(ctx), errDown, "the caller's own end is not seen")
+	}
+}

@@ -389,6 +389,8 @@ func TestRotation_remembered(t *testing.T) {
 	_, err := fails.Send(ctx, otp.Request{To: bob}) // remembers what it could not open
 	require.ErrorIs(t, err, errDown)
 	ch, code := works.ask(otp.Request{To: bob})
+	fails.kinds()
 	_, err = fails.Check(ctx, ch.ID, code)
 	require.NoError(t, err)
+	require.NotContains(t, fails.kinds(), otpevent.UnknownKey, "it was reported when it was there")
 }

@@ -119,7 +119,7 @@ func mail(t testing.TB, to string) (composed []byte) {
 
 func message(t testing.TB, to string) otp.Message {
 	t.Helper()
-	addr, err := otp.ParseEmailUTF8(to)
+	addr, err := otp.EmailParser(otp.EmailOptions{UTF8: true})(to)
 	require.NoError(t, err)
 	now := time.Now()
 	return otp.Message{ID: "K3JQ2MZ5VZ7N4C6T8X9B2D4F6H", To: addr, Code: "042137", Purpose: "login", SentAt: now, ExpiresAt: now.Add(10 * time.Minute)}

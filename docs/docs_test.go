@@ -154,7 +154,7 @@ func TestREADME(t *testing.T) {
 	}
 	require.Equal(t, 1, programs)
 	readme.Check(t, examples, pieces)
-	for _, page := range []string{"docs/operating.md", "docs/recipes.md"} {
+	for _, page := range []string{"docs/operating.md", "docs/recipes.md", "docs/testing.md"} {
 		readme.Check(t, examples, readme.BlocksOf(t, page, "go"))
 	}
 }

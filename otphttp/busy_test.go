@@ -57,10 +57,10 @@ func TestBusy(t *testing.T) {
 // not asked for it.
 func TestBusy_known(t *testing.T) {
 	var asked []bool
-	busy := false
+	busy, full := false, false // for strangers; for all
 	store := &shaky{Store: otp.NewMemoryStore(nil)}
 	opts := otphttp.Options{
-		Busy: func(known bool) bool { asked = append(asked, known); return busy && !known },
+		Busy: func(known bool) bool { asked = append(asked, known); return busy && !known || full },
 		Prepare: func(r *http.Request, request *otp.Request) error {
 			request.Proven = r.PostForm.Get("proven") != ""
 			return nil
@@ -100,9 +100,13 @@ func TestBusy_known(t *testing.T) {
 	store.down.Store(false)
 	_, v = s.api("start", map[string]string{"address": "bob@example.com", "device": own})
 	require.Equal(t, true, v["known_device"])
-	answer, _ := s.api("resend", map[string]string{"id": v["id"].(string)})
+	about := map[string]string{"id": v["id"].(string)}
+	answer, _ := s.api("resend", about)
 	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
-	busy = false
+	full = true
+	answer, _ = s.api("resend", about)
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	busy, full = false, false
 	_, v = s.api("start", map[string]string{"address": "zoe@example.com"})
 	require.Equal(t, false, v["known_device"])
 	busy = true

@@ -56,6 +56,7 @@ func TestCodes_asTyped(t *testing.T) {
 			for _, malformed := range []string{"", code[:5], code + "1", code[:3] + "a" + code[3:], digitsFrom('⁰', code)[:5], "¹²³⁴⁵⁶", "⑴⑵⑶⑷⑸⑹", strings.Repeat(" ", 100) + code} {
 				_, body := b.post("check", url.Values{"reference": {reference}, "code": {malformed}})
 				require.Contains(t, body, "That is not a code.")
+				require.Contains(t, body, `name="code"`)
 			}
 			require.Empty(t, s.verified)
 			body := url.Values{"reference": {reference}, "code": {spell(code)}}.Encode()

@@ -48,7 +48,7 @@ func TestOneRecipient(t *testing.T) {
 		"address=<a@example.com>,<b@example.com>":              422,
 		"address=a@example.com%26address=b@example.com":        422,
 		"address=%22a@example.com,+b%22@example.com":           422,
-		"address=a@example.com%E2%80%A8":                       422,
+		"address=a@example.com%E2%80%A8b@example.com":          422,
 		"address=" + strings.Repeat("a", 300) + "@example.com": 422,
 		"address=%FF@example.com":                              422,
 	} {

@@ -127,7 +127,9 @@ type Mail struct {
 }
 
 // New returns a composer of mails that come from the address in from: "a@b.c"
-// or "Name <a@b.c>". A nil opts means every default. It composes a trial mail,
+// or "Name <a@b.c>". The address is one of [otp.EmailParser] with UTF8 and
+// Dotless: beyond ASCII before the @, it needs a server with SMTPUTF8. A nil
+// opts means every default. New composes a trial mail,
 // so that it can return an error if no mail can be composed with these options.
 func New(from string, opts *Options) (*Composer, error) {
 	c, err := newComposer(from, opts)
@@ -171,23 +173,17 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 	return c, nil
 }
 
-// Compose makes the mail for m. Its error is an *[otp.SendError], which a
+// Compose makes the mail for m, to m.To exactly as it stands. Its error is an *[otp.SendError], which a
 // sender can return unchanged: it has the stage "compose" and is permanent if
 // no mail can be composed from m, and it has the stage "sign" and is temporary
 // if Options.Sign failed. The text of an error contains neither the code nor
 // the whole address.
 func (c *Composer) Compose(ctx context.Context, m otp.Message) (*Mail, error) {
-	// The address goes into commands and header fields, so Compose does not
-	// rely on the caller having parsed it: "a@evil.test> ORCPT=..."@b.c would
-	// name another recipient.
-	to, err := otp.ParseEmailUTF8(m.To.String())
-	if err == nil && to.String() != m.To.String() {
-		err = otp.ErrAddress
-	}
-	var composed *Mail
-	if err == nil {
-		composed, err = c.compose(m, to.String())
-	}
+	// The address was parsed, or trusted, by whoever made it; a second opinion
+	// would refuse what the application accepts. But it goes into commands and
+	// header fields, where "a@evil.test> ORCPT=..."@b.c would name another
+	// recipient: mimemsg rejects all that is not one word.
+	composed, err := c.compose(m, m.To.String())
 	if err != nil {
 		return nil, &otp.SendError{Stage: stageCompose, Err: masked(err, m)}
 	}
@@ -292,6 +288,10 @@ func (m Mail) LogValue() slog.Value { return slog.StringValue(m.String()) }
 // MarshalJSON encodes what String returns.
 func (m Mail) MarshalJSON() ([]byte, error) { return json.Marshal(m.String()) }
 
+// parseOwn parses an address of the application itself, which knows what its
+// server accepts.
+var parseOwn = otp.EmailParser(otp.EmailOptions{UTF8: true, Dotless: true})
+
 // parseMailbox parses "a@b.c" or "Name <a@b.c>".
 func parseMailbox(s string) (mimemsg.Mailbox, error) {
 	var box mimemsg.Mailbox
@@ -306,7 +306,7 @@ func parseMailbox(s string) (mimemsg.Mailbox, error) {
 	if err := safetext.Check(box.Name); err != nil {
 		return box, fmt.Errorf("name: %w", err)
 	}
-	a, err := otp.ParseEmail(addr)
+	a, err := parseOwn(addr)
 	if err != nil {
 		return box, err
 	}

@@ -21,7 +21,7 @@ const from = "Acme <codes@acme.example>"
 // newMessage returns a message to an address.
 func newMessage(t testing.TB, to string) otp.Message {
 	t.Helper()
-	addr, err := otp.ParseEmailUTF8(to)
+	addr, err := otp.EmailParser(otp.EmailOptions{UTF8: true})(to)
 	require.NoError(t, err)
 	now := time.Now()
 	return otp.Message{

@@ -203,7 +203,8 @@ func (s *Stats) hash(typ byte, b []byte) (h otp.Hash) {
 func (s *Stats) ClientSubject(client otp.Hash) string { return s.rehash('c', client).String() }
 
 // AddressSubject returns the name under which [Anomaly] and [Spread] list the
-// address with an event's AddressHash.
+// address with an event's AddressHash, which [otp.Verifier.AddressHash] also
+// returns.
 func (s *Stats) AddressSubject(address otp.Hash) string { return s.rehash('a', address).String() }
 
 func (s *Stats) rehash(typ byte, h otp.Hash) otp.Hash {

@@ -100,11 +100,11 @@ func (s *Stats) Prune(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Forget erases an address, given the AddressHash of its events: its single
-// events, spreads and anomalies, and its hash in the challenges of the last
-// day. Counts stay, including the domain in them. Events in the queues of other
-// processes are not erased. It returns the error of ctx, [ErrClosed], or the
-// error of the database.
+// Forget erases an address, given the hash that [otp.Verifier.AddressHash]
+// returns and its events have: its single events, spreads and anomalies, and
+// its hash in the challenges of the last day. Counts stay, including the domain
+// in them. Events in the queues of other processes are not erased. It returns
+// the error of ctx, [ErrClosed], or the error of the database.
 func (s *Stats) Forget(ctx context.Context, address otp.Hash) error {
 	h := s.rehash('a', address)
 	return s.call(ctx, func(ctx context.Context) error {

@@ -109,21 +109,28 @@ func (q sqlText) schema() []string {
 		serial, long, hash, without = "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bigint", "bytea", ""
 	}
 	dimensions := "purpose text NOT NULL, language text NOT NULL, domain text NOT NULL, provider text NOT NULL, app text NOT NULL"
-	columns := strings.Join(columnNames[:], " integer NOT NULL, ") + " integer NOT NULL"
+	var columns []string
+	for i, name := range columnNames {
+		size := " integer NOT NULL"
+		if unlimited[i] {
+			size = " {long} NOT NULL"
+		}
+		columns = append(columns, name+size)
+	}
 	statements := []string{
 		"CREATE TABLE IF NOT EXISTS {p}events (id " + serial + ", time {long} NOT NULL, kind integer NOT NULL, resend integer NOT NULL, strong integer NOT NULL, decoy integer NOT NULL,\n" +
 			"\tpurpose text NOT NULL, language text NOT NULL, domain text NOT NULL, app text NOT NULL,\n" +
-			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL, times integer NOT NULL)",
+			"\taddress {hash}, client {hash}, challenge {hash}, age {long} NOT NULL, wrongs integer NOT NULL, times {long} NOT NULL)",
 		"CREATE INDEX IF NOT EXISTS {i}events_time ON {t}events (time)",
 		"CREATE INDEX IF NOT EXISTS {i}events_address ON {t}events (address)",
 		"CREATE TABLE IF NOT EXISTS {p}challenges (id {hash} PRIMARY KEY, opened {long} NOT NULL, address {hash},\n\t" + dimensions + ",\n" +
 			"\tmails integer NOT NULL, lost integer NOT NULL, again integer NOT NULL, decoys integer NOT NULL, failed integer NOT NULL, wrong integer NOT NULL,\n" +
-			"\tmalformed integer NOT NULL, expired integer NOT NULL, exhausted integer NOT NULL, strong integer NOT NULL, age {long} NOT NULL, ended integer NOT NULL)" + without,
+			"\tmalformed {long} NOT NULL, expired {long} NOT NULL, exhausted {long} NOT NULL, strong integer NOT NULL, age {long} NOT NULL, ended integer NOT NULL)" + without,
 		"CREATE INDEX IF NOT EXISTS {i}challenges_opened ON {t}challenges (ended, opened)",
 		"CREATE INDEX IF NOT EXISTS {i}challenges_address ON {t}challenges (address)",
 		"CREATE TABLE IF NOT EXISTS {p}mails (id {hash} PRIMARY KEY, time {long} NOT NULL, challenge {hash}, provider text NOT NULL, lost integer NOT NULL)" + without,
 		"CREATE INDEX IF NOT EXISTS {i}mails_time ON {t}mails (time)",
-		"CREATE TABLE IF NOT EXISTS {p}rollups (grain integer NOT NULL, time {long} NOT NULL, " + dimensions + ",\n\t" + columns + ",\n" +
+		"CREATE TABLE IF NOT EXISTS {p}rollups (grain integer NOT NULL, time {long} NOT NULL, " + dimensions + ",\n\t" + strings.Join(columns, ", ") + ",\n" +
 			"\tPRIMARY KEY (grain, time, purpose, language, domain, provider, app))" + without,
 		"CREATE TABLE IF NOT EXISTS {p}spreads (hour {long} NOT NULL, kind integer NOT NULL, subject text NOT NULL, count {long} NOT NULL, asked {long} NOT NULL,\n" +
 			"\tPRIMARY KEY (hour, kind, subject))" + without,

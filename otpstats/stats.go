@@ -159,7 +159,7 @@ func (o *Options) fill() error {
 	return err
 }
 
-// Observe queues an event and never blocks. Set the Stats as
+// Observe queues an event, or adds it to a sum, and never blocks. Set the Stats as
 // [otp.Options].Observer. An [otpevent.Forgotten] has the effect of
 // [Stats.Forget].
 func (s *Stats) Observe(ctx context.Context, e otp.Event) {

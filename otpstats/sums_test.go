@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/testkit"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 )
@@ -214,6 +215,34 @@ func TestSums_concurrent(t *testing.T) {
 	funnel, err := s.Funnel(t.Context(), Filter{}, None)
 	require.NoError(t, err)
 	require.EqualValues(t, 8*500, funnel[0].Unknown)
+}
+
+// A flood of more events than 32 bits can count does not stop the writer.
+func TestSums_large(t *testing.T) {
+	for name, database := range map[string]func(testing.TB) sqltest.Database{"SQLite": sqltest.SQLite, "PostgreSQL": sqltest.Postgres} {
+		t.Run(name, func(t *testing.T) {
+			if name == "PostgreSQL" {
+				testkit.Long(t)
+			}
+			c := newClock()
+			s := openStats(t, database(t), c, Options{})
+			const flood = 3_000_000_000
+			for range 2 {
+				for _, k := range []kind{kindAsked, kindLimited, kindUnknown, kindMalformed, kindExpired, kindExhausted, kindRevoked, kindFailed} {
+					s.added.list = append(s.added.list, event{kind: k, time: c.Now().UnixMilli(), times: flood, scope: ofAll, domain: "a.example", challenge: otp.Hash{1}})
+				}
+				s.added.list = append(s.added.list, event{kind: kindAsked, time: c.Now().UnixMilli(), times: flood, resend: true}, event{kind: kindLimited, time: c.Now().UnixMilli(), times: flood, scope: ofClient})
+				require.NoError(t, s.Flush(t.Context()))
+			}
+			funnel, err := s.Funnel(t.Context(), Filter{}, None)
+			require.NoError(t, err)
+			const all = 2 * flood
+			require.Equal(t, Counts{
+				Asked: all, ResendAsked: all, Limited: 2 * all, LimitedClient: all, LimitedAll: all, Failures: all,
+				Malformed: all, Expired: all, Exhausted: all, Unknown: all, Revoked: all,
+			}, funnel[0].Counts)
+		})
+	}
 }
 
 // What is only added up costs the caller no allocation.

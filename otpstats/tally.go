@@ -64,6 +64,13 @@ var columnNames = func() (names [tallyColumns]string) {
 	return names
 }()
 
+// unlimited are the columns that strangers can increase as fast as the network
+// allows: in a day, they may exceed 32 bits.
+var unlimited = map[int]bool{
+	asked: true, resendAsked: true, limited: true, limitedClient: true, limitedAll: true, failures: true,
+	malformed: true, expired: true, exhausted: true, unknownID: true, revoked: true,
+}
+
 func (t *tally) add(other *tally, factor int64) {
 	for i, n := range other {
 		t[i] += factor * n

@@ -20,6 +20,7 @@ var (
 	errBusy = &otp.SendError{Temporary: true, Stage: "test", Err: errors.New("come back later")}
 	errGone = &otp.SendError{Stage: "rcpt", Err: errors.New("no such mailbox")}
 	errSpam = &otp.SendError{Stage: "data", Err: errors.New("not this mail")}
+	errUs   = &otp.SendError{Stage: "rcpt", Class: otpevent.ClassUs, Err: errors.New("relay access denied")}
 	errLost = &otp.SendError{Temporary: true, MaybeSent: true, Stage: "test", Err: errors.New("no answer after the mail")}
 )
 

@@ -178,7 +178,9 @@ func (f *Failover) Send(ctx context.Context, m otp.Message) error {
 	if later || maybe && !e.MaybeSent {
 		// An earlier provider may accept the mail later or may have sent it.
 		// The last provider's error alone does not say so.
-		return &otp.SendError{Temporary: later || e.Temporary, MaybeSent: maybe, Stage: e.Stage, Err: e.Err}
+		return &otp.SendError{
+			Temporary: later || e.Temporary, MaybeSent: maybe, Stage: e.Stage, Class: e.Class, RetryAfter: e.RetryAfter, Err: e.Err,
+		}
 	}
 	return last
 }

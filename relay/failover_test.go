@@ -70,6 +70,9 @@ func TestFailover_order(t *testing.T) {
 		"mail refused, then busy": {errSpam, errBusy, relay.FailoverOptions{}, errBusy, true, false, []string{"a failed", "b failed"}},
 		"busy, then mail refused": {errBusy, errSpam, relay.FailoverOptions{}, errSpam.Err, true, false, []string{"a failed", "b failed"}},
 		"mail, then recipient":    {errSpam, errGone, relay.FailoverOptions{}, errGone, false, false, []string{"a failed", "b refused"}},
+		"relay denied":            {errUs, nil, relay.FailoverOptions{}, nil, false, false, []string{"a failed", "b sent"}}, // J10
+		"relay denied by both":    {errUs, errUs, relay.FailoverOptions{}, errUs, false, false, []string{"a failed", "b failed"}},
+		"busy, then relay denied": {errBusy, errUs, relay.FailoverOptions{}, errUs.Err, true, false, []string{"a failed", "b failed"}},
 		"unknown":                 {errLost, nil, relay.FailoverOptions{}, errLost, true, true, []string{"a unknown"}},
 		"foreign":                 {context.DeadlineExceeded, nil, relay.FailoverOptions{}, context.DeadlineExceeded, false, true, []string{"a unknown"}},
 		"unknown, again":          {errLost, nil, again, nil, false, false, []string{"a unknown", "b sent"}},
@@ -89,6 +92,10 @@ func TestFailover_order(t *testing.T) {
 			if errors.As(err, &e) {
 				require.Equal(t, c.temporary, e.Temporary)
 				require.Equal(t, c.maybe, e.MaybeSent)
+				var want *otp.SendError
+				if errors.As(c.second, &want) && len(c.told) == 2 {
+					require.Equal(t, want.Class, e.Class)
+				}
 			}
 			require.Equal(t, c.told, told.all)
 		})

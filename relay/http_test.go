@@ -142,7 +142,7 @@ func TestHTTP_fullQueueKnownDevice(t *testing.T) {
 		q, _ := newQueue(t, otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 			if hangs && !m.Known {
 				<-ctx.Done()
-				return ctx.Err()
+				return errBusy // so it stays in the queue
 			}
 			return inbox.Send(ctx, m)
 		}), relay.QueueOptions{Size: 20})
@@ -180,6 +180,7 @@ func TestHTTP_fullQueueKnownDevice(t *testing.T) {
 		require.Contains(t, answer, "say=sentAgain")
 		time.Sleep(time.Minute)
 		signIn("yes@example.com", owner)
+		require.True(t, q.Full(false))
 	})
 }
 

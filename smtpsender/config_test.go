@@ -49,7 +49,7 @@ func TestNew_refuses(t *testing.T) { // A9, F1, G1
 		"two from":                 {host, "a@acme.example, b@acme.example", smtpsender.Options{}},
 		"from with parameter":      {host, "<a@acme.example> SIZE=1", smtpsender.Options{}},
 		"line break in from":       {host, "Acme\r\nBcc: x@acme.example <codes@acme.example>", smtpsender.Options{}},
-		"line break after from":    {host, from + "\n", smtpsender.Options{}},
+		"line break after from":    {host, from + "\nx", smtpsender.Options{}},
 		"NUL in name":              {host, "A\x00cme <codes@acme.example>", smtpsender.Options{}},
 		"next line in name":        {host, "A\u0085cme <codes@acme.example>", smtpsender.Options{}},
 		"line separator in name":   {host, "A\u2028cme <codes@acme.example>", smtpsender.Options{}},

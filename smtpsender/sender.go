@@ -138,7 +138,10 @@ func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 	if err != nil {
 		return composeError(err)
 	}
-	env := smtpclient.Envelope{From: mail.From.Address, To: mail.To, UTF8: !isASCII(mail.To)}
+	env := smtpclient.Envelope{
+		From: mail.From.Address, To: mail.To,
+		UTF8: !isASCII(mail.From.Address + mail.ReplyTo.Address + mail.To), // they are in the header, too
+	}
 	return sendError(s.pool.Send(ctx, env, mail.Raw), m)
 }
 

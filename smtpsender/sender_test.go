@@ -41,7 +41,7 @@ func newSender(t testing.TB, addr string, opts smtpsender.Options) *smtpsender.S
 // smtpMessage returns a message to an address.
 func newMessage(t testing.TB, to string) otp.Message {
 	t.Helper()
-	addr, err := otp.ParseEmailUTF8(to)
+	addr, err := otp.EmailParser(otp.EmailOptions{UTF8: true})(to)
 	require.NoError(t, err)
 	now := time.Now()
 	return otp.Message{
@@ -192,6 +192,40 @@ func TestSender_helloName(t *testing.T) { // G7
 	require.Regexp(t, `^(\[127\.0\.0\.1\]|[^.]+\..+)$`, name)
 }
 
+// E6: the address was parsed by who made it. It is mailed as it stands.
+func TestSender_anyAddress(t *testing.T) {
+	sink := (&smtptest.Sink{}).Start(t)
+	s := newSender(t, sink.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback})
+	for i, to := range []string{"admin@localhost", "a..b@docomo.ne.jp", "a.@docomo.ne.jp", "Ann@EXAMPLE.com", "a@under_score.example", "-a@example.com"} {
+		m := newMessage(t, "ann@example.com")
+		var err error
+		m.To, err = otp.NewAddress(to, "key")
+		require.NoError(t, err)
+		require.NoError(t, s.Send(t.Context(), m))
+		mail := sink.Mails()[i]
+		require.Equal(t, to, mail.To)
+		require.Contains(t, string(mail.Data), "\r\nTo: "+to+"\r\n")
+	}
+}
+
+// An application knows its own server: From may be an address of an intranet,
+// or beyond ASCII, which the server must offer then.
+func TestSender_from(t *testing.T) {
+	for from, utf8 := range map[string]bool{"Acme <admin@localhost>": false, "Büro <büro@example.com>": true} {
+		sink := (&smtptest.Sink{UTF8: true}).Start(t)
+		s, err := smtpsender.New(sink.Addr, from, &smtpsender.Options{TLS: smtpsender.InsecureLoopback})
+		require.NoError(t, err)
+		require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+		mail := sink.Mails()[0]
+		require.Equal(t, utf8, mail.UTF8)
+		_, address, _ := strings.Cut(from, "<")
+		require.Equal(t, strings.TrimSuffix(address, ">"), mail.From)
+		require.NoError(t, s.Close())
+	}
+	_, err := smtpsender.New("localhost", "Acme <a..b@example.com>", nil)
+	require.ErrorIs(t, err, otp.ErrAddress)
+}
+
 func TestSender_UTF8(t *testing.T) { // E9
 	t.Run("offered", func(t *testing.T) {
 		sink := (&smtptest.Sink{UTF8: true}).Start(t)
@@ -307,7 +341,7 @@ func TestSender_recipientInjection(t *testing.T) { // E1
 		"attacker@evil.example> ORCPT=rfc822;x@corp.example",
 		`"attacker@evil.example> NOTIFY=NEVER"@corp.example`,
 		"a@example.com\r\nRCPT TO:<b@example.com>", "a@example.com\n", "a b@example.com", "a@example.com,b@example.com",
-		"a@EXAMPLE.com", "+15550100", "",
+		"+15550100", "@example.com", "a@", "a@b@example.com", "a@[127.0.0.1]", "=?utf-8?q?a=40evil.example?=@corp.example", "",
 	} {
 		m := newMessage(t, "a@example.com")
 		if to == "" {

@@ -30,6 +30,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-mailotp/otp"
 )
 
 func main() {
@@ -121,7 +123,7 @@ func balance(nodes []*url.URL) http.Handler {
 
 // serveNode is one process of the application.
 func serveNode(ctx context.Context, number int, storeURL string) error {
-	secret, err := base64.StdEncoding.DecodeString(os.Getenv(secretEnv))
+	secret, err := otp.SecretFromEnv(secretEnv)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@
 //	customstore send FILE ADDR   creates a code; prints it and the challenge's ID
 //	customstore check FILE       reads the ID and the code, one line each
 //
-// The last two need a secret of at least 32 bytes, in hex, in OTP_SECRET.
+// The last two need a secret of at least 32 bytes, in hex or base64, in OTP_SECRET.
 package main
 
 import (
@@ -69,9 +69,9 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 
 // withVerifier opens the store in a file, calls use, and closes the store.
 func withVerifier(file string, out io.Writer, use func(*otp.Verifier) error) (err error) {
-	secret, err := hex.DecodeString(os.Getenv("OTP_SECRET"))
+	secret, err := otp.SecretFromEnv("OTP_SECRET")
 	if err != nil {
-		return errors.New("OTP_SECRET is not hex") // err would repeat a character of it
+		return err
 	}
 	store, err := OpenBoltStore(file)
 	if err != nil {

@@ -18,7 +18,7 @@ const deviceCookie = "__Host-device"
 // password was correct; now the user must prove access to the mailbox.
 func (a *app) askForCode(w http.ResponseWriter, r *http.Request, user string) {
 	request := otp.Request{
-		To:     user, // the address of the account, never an address from the form
+		To:     a.users[user].address, // never an address from the form
 		Locale: r.Header.Get("Accept-Language"),
 		Client: r.RemoteAddr, // behind a proxy: the address that the proxy reports
 	}
@@ -60,7 +60,7 @@ func (a *app) checkCode(w http.ResponseWriter, r *http.Request) {
 		a.showCode(w, r, challenge, err)
 		return
 	}
-	if challenge.To.String() != s.pending {
+	if challenge.To.Key() != s.pending {
 		log.Print("the address of the code differs from that of the session")
 		http.Error(w, "Something went wrong.", http.StatusInternalServerError)
 		return

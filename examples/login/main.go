@@ -63,13 +63,19 @@ func newSender() (otp.Sender, error) {
 // passwords with argon2 or bcrypt.
 type app struct {
 	verifier *otp.Verifier
-	users    map[string][sha256.Size]byte // password hashes by address
+	users    map[string]user // by the key of the address
 
 	mu       sync.Mutex
 	sessions map[string]*session // by ID
 }
 
-// session is the session of one visitor.
+// user is an account.
+type user struct {
+	address  string // where codes go
+	password [sha256.Size]byte
+}
+
+// session is the session of one visitor. Users are named by their keys.
 type session struct {
 	user    string // who is signed in
 	pending string // who has typed the correct password but not yet the code
@@ -80,7 +86,9 @@ type session struct {
 func newApp(verifier *otp.Verifier) http.Handler {
 	a := &app{
 		verifier: verifier,
-		users:    map[string][sha256.Size]byte{"alice@example.com": sha256.Sum256([]byte("correct horse battery staple"))},
+		users: map[string]user{
+			"alice@example.com": {"alice@example.com", sha256.Sum256([]byte("correct horse battery staple"))},
+		},
 		sessions: map[string]*session{},
 	}
 	mux := http.NewServeMux()
@@ -115,10 +123,11 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
-	user := r.PostFormValue("email")
+	typed, _ := otp.ParseEmail(r.PostFormValue("email"))
+	user := typed.Key() // Alice@example.com is alice@example.com; empty if it is no address
 	hash := sha256.Sum256([]byte(r.PostFormValue("password")))
 	want, known := a.users[user]
-	if subtle.ConstantTimeCompare(hash[:], want[:]) != 1 || !known {
+	if subtle.ConstantTimeCompare(hash[:], want.password[:]) != 1 || !known {
 		show(w, http.StatusUnauthorized, "login", "Address or password is wrong.")
 		return
 	}

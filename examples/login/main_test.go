@@ -147,6 +147,16 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, body, "Too many mails")
 }
 
+// Another spelling is the same account, and mail goes to the one that it has.
+func TestLogin_case(t *testing.T) {
+	inbox, visit := start(t)
+	v := visit()
+	_, body := v.post("/login", "email", " Alice@EXAMPLE.com", "password", password)
+	require.Contains(t, body, "a***@example.com")
+	_, body = v.post("/code", "code", inbox.Code(alice))
+	require.Contains(t, body, "signed in as "+alice)
+}
+
 func TestLogin_wrongCodes(t *testing.T) {
 	inbox, visit := start(t)
 	v := visit()

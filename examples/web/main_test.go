@@ -51,6 +51,19 @@ func TestSignUpInOut(t *testing.T) { // C9, C15
 	require.NotContains(t, v.get("/").body, "signed in")
 }
 
+// Who signed up as Bob@ signs in as bob@, and cannot sign up a second time.
+func TestLogin_case(t *testing.T) {
+	g := start(t)
+	require.Contains(t, g.visitor().enter("/signup/", "Bob@example.com").body, "signed in as <strong>Bob@example.com")
+	v := g.visitor()
+	g.clock.Add(time.Minute)
+	require.Contains(t, v.enter("/login/", "bob@example.com").body, "signed in as <strong>Bob@example.com")
+	require.Contains(t, v.get("/").body, "inv-1", "the same account")
+	g.visitor().post("/signup/start", "address", "BOB@example.com")
+	g.awaitQueue()
+	require.Empty(t, g.app.inbox.newest("BOB@example.com"))
+}
+
 func TestLogin_next(t *testing.T) {
 	g := start(t)
 	g.member(alice)

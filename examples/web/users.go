@@ -39,11 +39,11 @@ var (
 )
 
 // accounts keeps users and invoices in memory. A real application has a
-// database for this, with a unique index on the address.
+// database for this, with a unique index on the key of the address.
 type accounts struct {
 	mu       sync.Mutex
 	users    map[string]user   // by ID
-	ids      map[string]string // by address
+	ids      map[string]string // by the key of the address
 	invoices map[string]invoice
 	last     int
 }
@@ -52,14 +52,12 @@ func newAccounts() *accounts {
 	return &accounts{users: map[string]user{}, ids: map[string]string{}, invoices: map[string]invoice{}}
 }
 
-// byAddress finds the user with an address. It compares addresses as they are
-// mailed, byte by byte. The normalized form in an otp.Address is only for
-// counting: two spellings with the same normalized form may belong to two
-// people.
+// byAddress finds the user with an address. Bob@example.com and bob@example.com
+// are one user; bob+shop@example.com is another one.
 func (a *accounts) byAddress(address otp.Address) (user, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	u, ok := a.users[a.ids[address.String()]]
+	u, ok := a.users[a.ids[address.Key()]]
 	return u, ok
 }
 
@@ -76,12 +74,12 @@ func (a *accounts) byID(id string) (user, bool) {
 func (a *accounts) add(address otp.Address) user {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if u, ok := a.users[a.ids[address.String()]]; ok {
+	if u, ok := a.users[a.ids[address.Key()]]; ok {
 		return u
 	}
 	a.last++
 	u := user{id: fmt.Sprintf("user-%d", a.last), address: address}
-	a.users[u.id], a.ids[address.String()] = u, u.id
+	a.users[u.id], a.ids[address.Key()] = u, u.id
 	bill := invoice{id: fmt.Sprintf("inv-%d", a.last), user: u.id, cents: 9900}
 	a.invoices[bill.id] = bill
 	return u
@@ -97,12 +95,12 @@ func (a *accounts) move(id string, to otp.Address) (old otp.Address, err error) 
 	if !ok {
 		return old, errNotFound
 	}
-	if owner, taken := a.ids[to.String()]; taken && owner != id {
+	if owner, taken := a.ids[to.Key()]; taken && owner != id {
 		return old, errTaken
 	}
 	old, u.address = u.address, to
-	delete(a.ids, old.String())
-	a.users[id], a.ids[to.String()] = u, id
+	delete(a.ids, old.Key())
+	a.users[id], a.ids[to.Key()] = u, id
 	return old, nil
 }
 

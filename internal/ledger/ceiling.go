@@ -28,6 +28,7 @@ type window struct {
 	n          int
 	per, width Ms
 	buckets    []bucket // oldest first, none empty
+	used       int      // in all buckets
 }
 
 type bucket struct {
@@ -67,7 +68,7 @@ func (c *Ceiling) Take(now Ms) (wait time.Duration, ok, crowded bool) {
 		if wait == 0 {
 			w.add(now)
 		}
-		busy = busy || 4*w.used() >= 3*w.n
+		busy = busy || 4*w.used >= 3*w.n
 	}
 	if busy && now >= c.quiet {
 		c.quiet, crowded = now+Of(crowdedEvery), true
@@ -100,7 +101,7 @@ func (c *Ceiling) Widen(per time.Duration) {
 			continue
 		}
 		old := w.buckets
-		w.buckets = nil
+		w.buckets, w.used = nil, 0
 		w.setPer(per)
 		for _, b := range old {
 			w.put(min(b.end-1, c.latest), b.n)
@@ -146,10 +147,13 @@ func (w *window) endOf(at Ms) Ms {
 func (w *window) freeAt(now Ms) Ms {
 	gone := 0
 	for gone < len(w.buckets) && w.buckets[gone].end+w.per <= now {
+		w.used -= w.buckets[gone].n
 		gone++
 	}
-	w.buckets = append(w.buckets[:0], w.buckets[gone:]...)
-	at, left := now, w.used()
+	if gone > 0 {
+		w.buckets = append(w.buckets[:0], w.buckets[gone:]...)
+	}
+	at, left := now, w.used
 	for i := 0; left >= w.n; i++ {
 		at = w.buckets[i].end + w.per
 		left -= w.buckets[i].n
@@ -157,17 +161,11 @@ func (w *window) freeAt(now Ms) Ms {
 	return at
 }
 
-func (w *window) used() (n int) {
-	for _, b := range w.buckets {
-		n += b.n
-	}
-	return n
-}
-
 func (w *window) add(now Ms) { w.put(now, 1) }
 
 // put counts n starts at the time at, which is not before any other.
 func (w *window) put(at Ms, n int) {
+	w.used += n
 	end := w.endOf(at)
 	if last := len(w.buckets) - 1; last >= 0 && w.buckets[last].end >= end {
 		w.buckets[last].n += n
@@ -185,6 +183,7 @@ func (w *window) giveBack(at Ms) {
 		if b.end != w.endOf(at) {
 			continue
 		}
+		w.used--
 		if w.buckets[i].n--; w.buckets[i].n == 0 {
 			w.buckets = append(w.buckets[:i], w.buckets[i+1:]...)
 		}
@@ -200,6 +199,7 @@ func (w *window) stepBack(now Ms) {
 		later += w.buckets[last].n
 		w.buckets = w.buckets[:last]
 	}
+	w.used -= later
 	if later > 0 {
 		w.put(now, later)
 	}

@@ -268,8 +268,9 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 			l.StrongUntil = nil
 		}
 	}
-	if latest := devicesFrom(now); l.DevicesFrom > latest+Of(ClockSlack) {
-		l.DevicesFrom, repaired = latest, true
+	// Two clocks may differ, and each further revocation adds a second.
+	if from := devicesFrom(now); l.DevicesFrom > from+Of(2*ClockSlack) {
+		l.DevicesFrom, repaired = from, true
 	}
 	if now >= l.DevicesFrom+Of(keepDevices) {
 		l.DevicesFrom = 0

@@ -154,13 +154,16 @@ func checkValue(s string) error {
 }
 
 // checkAddr is the last protection against a second address or a parameter in a
-// header field. The caller has already parsed the address.
+// header field or a command, for addresses that nobody has parsed.
 func checkAddr(s string) error {
 	if err := safetext.Check(s); err != nil {
 		return err
 	}
-	if strings.Count(s, "@") != 1 || strings.ContainsAny(s, " \"(),:;<>[\\]") {
+	if local, domain, _ := strings.Cut(s, "@"); local == "" || domain == "" || strings.Contains(domain, "@") || strings.ContainsAny(s, " \"(),:;<>[\\]") {
 		return errors.New("is not a plain address")
+	}
+	if _, word, found := strings.Cut(s, "=?"); found && strings.Contains(word, "?=") { // some mail programs decode it
+		return errors.New("contains an RFC 2047 encoded word")
 	}
 	return nil
 }

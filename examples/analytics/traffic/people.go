@@ -73,7 +73,7 @@ func (w *world) arrive() {
 
 func (p *person) ask() {
 	c, err := p.verifier.Send(p.ctx, p.request)
-	if err != nil && c.ID == "" {
+	if err != nil {
 		return // rate-limited, and goes away
 	}
 	p.challenge = c

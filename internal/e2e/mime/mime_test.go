@@ -114,7 +114,7 @@ func compose(t *testing.T) (all []sample) {
 						},
 					})
 					require.NoError(t, err, brandName)
-					recipient, err := otp.ParseEmailUTF8(address)
+					recipient, err := otp.EmailParser(otp.EmailOptions{UTF8: true})(address)
 					require.NoError(t, err)
 					err = sender.Send(t.Context(), otp.Message{
 						ID: "K3JQ2MZ5VZ7N4C6T8X9B2D4F6H", To: recipient, Code: code, Purpose: purpose, Reference: "KQZT",

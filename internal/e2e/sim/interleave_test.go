@@ -40,7 +40,8 @@ var (
 	opResend    = op{name: "Resend", opens: true, run: func(h *history, v *otp.Verifier, c *call) (otp.Challenge, error) {
 		return v.Resend(c.context(), h.first.id)
 	}}
-	opRight = op{name: "Check right", guesses: true, run: func(h *history, v *otp.Verifier, c *call) (otp.Challenge, error) {
+	opResendDown = op{name: "Resend down", opens: true, fails: opTemporary.fails, run: opResend.run}
+	opRight      = op{name: "Check right", guesses: true, run: func(h *history, v *otp.Verifier, c *call) (otp.Challenge, error) {
 		return v.Check(c.context(), h.first.id, h.first.text)
 	}}
 	opWrong = op{name: "Check wrong", guesses: true, run: func(h *history, v *otp.Verifier, c *call) (otp.Challenge, error) {
@@ -75,8 +76,8 @@ func tight(mails int) otp.Options {
 const wrongBudget = 4
 
 var (
-	common = []op{opSend, opHeld, opResend, opRight, opWrong, opRevoke, opForget, opTemporary, opRefused}
-	known  = []op{opSend, opDevice, opHeld, opResend, opRight, opWrong, opRevoke, opForget, opProven}
+	common  = []op{opSend, opHeld, opResend, opRight, opWrong, opRevoke, opForget, opTemporary, opRefused, opResendDown}
+	ofKnown = []op{opSend, opDevice, opHeld, opResend, opRight, opWrong, opRevoke, opForget, opProven}
 )
 
 var scenes = []scene{
@@ -109,7 +110,7 @@ var scenes = []scene{
 		h.wrongGuess()
 		h.over = true
 	}},
-	{"known", tight(2), known, func(h *history) {
+	{"known", tight(2), ofKnown, func(h *history) {
 		c := h.open(otp.Request{Proven: true})
 		got, err := h.verifiers[0].Check(new(call).context(), c.id, c.text)
 		h.must(err)
@@ -310,6 +311,7 @@ func (h *history) checkAlive(c *code, ops []op, answers []answer, s *scheduler) 
 		}
 	}
 	got, err := h.verifiers[2].Status(new(call).context(), c.id)
+	c.mustPass = spent < c.guesses && !c.decoy
 	switch {
 	case spent >= c.guesses:
 	case err != nil:
@@ -319,11 +321,15 @@ func (h *history) checkAlive(c *code, ops []op, answers []answer, s *scheduler) 
 	}
 }
 
-// checkAccepted checks that no code passed twice, and no decoy.
+// checkAccepted checks that no code passed twice, that no decoy did, and that all
+// did that must.
 func (h *history) checkAccepted() {
 	for _, c := range h.codes {
 		if c.accepted > 1 || c.accepted > 0 && c.decoy {
 			h.t.Errorf("%s was accepted %d times; decoy: %t", c.name, c.accepted, c.decoy)
+		}
+		if c.mustPass && c.accepted == 0 {
+			h.t.Errorf("%s does not pass", c.name)
 		}
 	}
 }

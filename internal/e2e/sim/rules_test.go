@@ -86,15 +86,7 @@ func TestRules_windowsOutlastFastClocks(t *testing.T) {
 		first := w.now
 		for day := 0; ; day++ {
 			w.now = first.Add(time.Duration(day) * 25 * time.Hour)
-			spent := 0
-			for {
-				c := w.must(slow, "ten", otp.Request{})
-				if c.strong {
-					break
-				}
-				spent += w.spend(slow, c)
-			}
-			if spent == 0 || l.Per == 24*time.Hour {
+			if w.attackAll(slow) == 0 || l.Per == 24*time.Hour {
 				break
 			}
 		}
@@ -147,6 +139,35 @@ func TestRules_typosAreForgiven(t *testing.T) {
 	w.now = w.now.Add(time.Hour)
 	if c := w.must(w.nodes[0], "ten", otp.Request{}); !c.strong && c.guesses > (10-attacks+1)/2 {
 		t.Errorf("after %d wrong guesses of an attacker: %d guesses", attacks, c.guesses)
+	}
+}
+
+// 26. What the right code forgives are the oldest guesses that may be its typos:
+// those of an attacker after them are counted for no shorter time.
+func TestRules_typosForgiveNobodyElse(t *testing.T) {
+	w := pair(t, 5, wideSends)
+	own := w.must(w.nodes[0], "day", otp.Request{})
+	begin := w.now
+	w.guess(w.nodes[0], own, false)
+	w.guess(w.nodes[0], own, false)
+	w.now = begin.Add(12 * time.Hour)
+	w.attackAll(w.nodes[1])
+	w.now = begin.Add(20 * time.Hour)
+	w.guess(w.nodes[0], own, true)
+	w.attackAll(w.nodes[1])
+	w.now = begin.Add(24*time.Hour + 3*time.Minute) // the typos are out of the window
+	w.attackAll(w.nodes[1])                         // counted by told
+}
+
+// attackAll opens codes and spends their guesses until only strong ones are
+// mailed. It returns how many it spent.
+func (w *world) attackAll(n *node) (spent int) {
+	for {
+		c := w.must(n, "ten", otp.Request{})
+		if c.strong {
+			return spent
+		}
+		spent += w.spend(n, c)
 	}
 }
 

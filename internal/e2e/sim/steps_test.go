@@ -82,12 +82,16 @@ func drawSetup(seed uint64) setup {
 	case 2:
 		s.wrong = []otp.Limit{{N: 2, Per: time.Minute}, {N: 100, Per: 30 * 24 * time.Hour}}
 	}
-	if dice.IntN(3) == 0 {
+	switch dice.IntN(6) {
+	case 0, 1:
 		s.sends = defaultSends
+	case 2: // with twelve codes at once, only clients have limits
+		s.sends = []otp.Limit{{N: 100, Per: time.Minute}}
 	}
 	if dice.IntN(5) == 0 {
 		s.stern = []otp.Limit{{N: 1 + dice.IntN(4), Per: time.Hour}}
 	}
+	s.clients = []int{2, 10, 200}[dice.IntN(3)]
 	s.fat = dice.IntN(5) == 0
 	s.faults, s.races, s.losses = dice.IntN(3) == 0, dice.IntN(3) == 0, dice.IntN(3) == 0
 	return s
@@ -189,9 +193,13 @@ func (w *world) act() {
 				w.guess(n, c, false)
 			}
 		}
-	case x < 94:
+	case x < 93:
 		for _, c := range a.codes {
 			w.status(n, c)
+		}
+	case x < 94:
+		if w.depth == 0 && w.pick(4) {
+			w.burst()
 		}
 	case x < 96:
 		a.admits = w.depth > 0 && a.admits || w.depth == 0 && !w.pick(4)
@@ -208,10 +216,38 @@ func (w *world) act() {
 	}
 }
 
+// burst is what one client does who presses without end.
+func (w *world) burst() {
+	w.did["burst"]++
+	r := otp.Request{}
+	if w.setup.fat {
+		// When the first ones end, by some clock, the lane is full of others.
+		r.Vars = map[string]string{"v": strings.Repeat("v", 500)}
+		defer func() {
+			if a := pickOf(w, w.accounts); len(a.codes) > 0 && w.pick(2) {
+				at := pickOf(w, w.nodes).at(pickOf(w, a.codes).deadline)
+				w.now = latest(w.now, at.Add(time.Duration(w.dice.IntN(90))*time.Second))
+				w.burst()
+				for _, n := range w.nodes {
+					for _, c := range a.codes {
+						w.status(n, c)
+					}
+				}
+			}
+		}()
+	}
+	r.Client = "192.0.2." + strconv.Itoa(w.dice.IntN(w.setup.clients))
+	pause := w.dice.Int64N(5000)
+	for range w.dice.IntN(40) {
+		w.now = w.now.Add(time.Duration(w.dice.Int64N(pause+1)) * time.Millisecond)
+		w.request(pickOf(w, w.nodes), pickOf(w, w.accounts), pickOf(w, purposes), r, nil, nil, nil)
+	}
+}
+
 func (w *world) actSend(n *node, a *account, fails error) {
 	r := otp.Request{Proven: w.pick(5)}
 	if w.pick(4) {
-		r.Client = "192.0.2." + strconv.Itoa(w.dice.IntN(200))
+		r.Client = "192.0.2." + strconv.Itoa(w.dice.IntN(w.setup.clients))
 	}
 	if w.setup.fat || w.pick(3) {
 		r.Vars = map[string]string{"v": pickOf(w, []string{"1", "2"})}

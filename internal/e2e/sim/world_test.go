@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -27,10 +26,11 @@ type world struct {
 	skew     time.Duration // between the fastest clock and the slowest one
 	accounts []*account
 	secrets  [][]byte
-	made     int       // secrets
-	promoted time.Time // when the first secret became the first
-	depth    int       // 1 while something happens in the middle of a call
-	other    func()    // what happens there
+	made     int                    // secrets
+	promoted time.Time              // when the first secret became the first
+	depth    int                    // 1 while something happens in the middle of a call
+	other    func()                 // what happens there
+	starts   map[string][]time.Time // of strangers, by client
 	log      []string
 	did      map[string]int
 }
@@ -46,6 +46,7 @@ type setup struct {
 	races   bool // calls overlap
 	losses  bool // of secrets
 	fat     bool // requests are so long that a lane gets full
+	clients int  // how many strangers there are
 }
 
 // kinds are the purposes, with their lives.
@@ -59,6 +60,7 @@ var purposes = []string{"ten", "nine", "eight", "minute", "hour", "day"}
 var (
 	defaultSends = []otp.Limit{{N: 1, Per: time.Minute}, {N: 5, Per: time.Hour}, {N: 10, Per: 24 * time.Hour}}
 	wideSends    = []otp.Limit{{N: 100, Per: time.Hour}}
+	clientStarts = []otp.Limit{{N: 4, Per: time.Minute}, {N: 20, Per: time.Hour}}
 	defaultWrong = []otp.Limit{{N: 10, Per: 24 * time.Hour}, {N: 30, Per: 30 * 24 * time.Hour}}
 )
 
@@ -100,6 +102,7 @@ type challenge struct {
 	a              *account
 	id, text       string
 	purpose, vars  string
+	client         string
 	known          bool
 	strong, decoy  bool
 	turnedAway     bool
@@ -113,7 +116,7 @@ type challenge struct {
 }
 
 func newWorld(t testing.TB, seed uint64, s setup) *world {
-	w := &world{TB: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 15)), now: noon, setup: s, did: map[string]int{}}
+	w := &world{TB: t, seed: seed, dice: rand.New(rand.NewPCG(seed, 15)), now: noon, setup: s, starts: map[string][]time.Time{}, did: map[string]int{}}
 	w.store = &store{now: func() time.Time { return w.now }, values: map[string]value{}, before: w.disturb}
 	w.secrets = [][]byte{w.secret()}
 	low, high := time.Duration(0), time.Duration(0)
@@ -156,9 +159,8 @@ func (n *node) start() {
 	v, err := otp.NewVerifier(n.w.store, otp.SenderFunc(deliver), &otp.Options{
 		Secrets: n.w.secrets, IndexSecret: []byte("the index secret is never rotated"),
 		Purposes: purposes, Guesses: n.guesses, WrongGuesses: n.wrong, Sends: n.w.setup.sends,
-		Observer: otp.ObserverFunc(func(context.Context, otp.Event) {}), // else slog hears of failures
-		Admit:    n.w.admit, Now: func() time.Time { return n.w.now.Add(n.offset) },
-		ClientStarts: []otp.Limit{{N: 10, Per: time.Minute}, {N: 60, Per: time.Hour}},
+		Observer: deaf, Admit: n.w.admit, Now: func() time.Time { return n.w.now.Add(n.offset) },
+		ClientStarts: clientStarts,
 	})
 	if err != nil {
 		n.w.Fatal(err)
@@ -354,15 +356,15 @@ func (w *world) request(n *node, a *account, purpose string, r otp.Request, devi
 			w.violated("a held challenge was not mailed again: %+v", c)
 		}
 	}
-	return w.opened(n, a, purpose, r.Vars["v"], known, k, got, err)
+	return w.opened(n, a, &challenge{purpose: purpose, vars: r.Vars["v"], client: r.Client, known: known}, k, got, err)
 }
 
-// opened notes a new challenge.
-func (w *world) opened(n *node, a *account, purpose, vars string, known bool, k *call, got otp.Challenge, err error) *challenge {
+// opened notes a new challenge, which was asked for as c says.
+func (w *world) opened(n *node, a *account, c *challenge, k *call, got otp.Challenge, err error) *challenge {
 	if got.ID != "" {
-		known = got.KnownDevice
+		c.known = got.KnownDevice
 	} else if len(k.mails) > 0 {
-		known = k.mails[0].Known
+		c.known = k.mails[0].Known
 	}
 	if a.lost && w.called(a, k) > 0 {
 		a.lost = false
@@ -370,23 +372,24 @@ func (w *world) opened(n *node, a *account, purpose, vars string, known bool, k 
 			a.lanes[i].strong = n.ms() + (30 * 24 * time.Hour).Milliseconds() + slack
 		}
 	}
-	last := w.mailed(a, known, k, err)
+	c.last = w.mailed(a, c.known, k, err)
 	if got.ID == "" {
 		if !errors.Is(err, otp.ErrSend) {
 			w.unexpected("Send", k, err)
 		}
 		if k.faulty && w.called(a, k) > 0 { // opened, and nobody knows
-			a.unsure = latest(a.unsure, w.now.Add(kinds[purpose]+3*time.Minute))
+			a.unsure = latest(a.unsure, w.now.Add(kinds[c.purpose]+3*time.Minute))
 		}
 		return nil
 	}
 	if err != nil {
 		w.violated("a challenge came with the error %v", err)
 	}
-	c := &challenge{
-		a: a, id: got.ID, purpose: purpose, vars: vars, known: known, strong: got.Strong, guesses: got.GuessesLeft,
-		sentAt: got.SentAt.UnixMilli(), deadline: got.ExpiresAt.UnixMilli(), resendAt: got.ResendAt, last: last,
-		turnedAway: !a.admits,
+	c.a, c.id, c.strong, c.guesses = a, got.ID, got.Strong, got.GuessesLeft
+	c.sentAt, c.deadline, c.resendAt = got.SentAt.UnixMilli(), got.ExpiresAt.UnixMilli(), got.ResendAt
+	c.turnedAway = !a.admits
+	if !c.known && c.client != "" {
+		w.started(c.client)
 	}
 	if len(k.mails) > 0 {
 		c.text = k.mails[0].Code
@@ -397,9 +400,9 @@ func (w *world) opened(n *node, a *account, purpose, vars string, known bool, k 
 		c.text = ""
 	}
 	if w.now.After(a.unsure) {
-		strong, left := a.lanes[lane(known)].next(n.ms(), n.wrong, n.guesses, kinds[purpose], a.lane(known))
+		strong, left := a.lanes[lane(c.known)].next(n.ms(), n.wrong, n.guesses, kinds[c.purpose], a.lane(c.known))
 		if strong != c.strong || left != c.guesses {
-			w.violated("a new code has %d guesses, strong %t; it must have %d, strong %t; %+v", c.guesses, c.strong, left, strong, a.lanes[lane(known)].forecast)
+			w.violated("a new code has %d guesses, strong %t; it must have %d, strong %t; %+v", c.guesses, c.strong, left, strong, a.lanes[lane(c.known)].forecast)
 		}
 	}
 	a.codes = append(a.codes, c)
@@ -407,6 +410,25 @@ func (w *world) opened(n *node, a *account, purpose, vars string, known bool, k 
 		w.did["short"]++
 	}
 	return c
+}
+
+// started counts a challenge that was opened for a client. Its windows are never
+// wider than they say, but for the clocks.
+func (w *world) started(client string) {
+	list := append(w.starts[client], w.now)
+	list = slices.DeleteFunc(list, func(at time.Time) bool { return w.now.Sub(at) > 2*time.Hour })
+	w.starts[client] = list
+	for _, l := range clientStarts {
+		n := 0
+		for _, at := range list {
+			if w.now.Sub(at) < l.Per-w.skew {
+				n++
+			}
+		}
+		if n > l.N {
+			w.violated("%d starts of a client within %v, budget %d", n, l.Per, l.N)
+		}
+	}
 }
 
 func latest(a, b time.Time) time.Time {
@@ -484,7 +506,7 @@ func (w *world) resend(n *node, c *challenge, fails error) *challenge {
 	case err == nil && c.live(n) && c.sameCode(n):
 		w.violated("Resend did not mail the same code of %+v", c)
 	}
-	return w.opened(n, c.a, c.purpose, c.vars, c.known, k, got, err)
+	return w.opened(n, c.a, &challenge{purpose: c.purpose, vars: c.vars, client: c.client, known: c.known}, k, got, err)
 }
 
 // guess types a code: the right one, or one that is surely wrong.
@@ -682,6 +704,7 @@ func (w *world) lose() {
 	for _, n := range w.nodes {
 		n.start()
 	}
+	clear(w.starts)
 	for _, a := range w.accounts {
 		a.unsure = time.Time{}
 		for _, c := range a.codes {

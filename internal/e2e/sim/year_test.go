@@ -190,7 +190,7 @@ func (t *town) once(a *account, mine *[]*challenge) {
 	n := pickOf(t.world, t.nodes)
 	switch x := t.dice.IntN(10); {
 	case x < 4 || len(*mine) == 0:
-		r := otp.Request{Client: "203.0.113." + strconv.Itoa(t.dice.IntN(250)), Device: "forged", Held: []string{strings.Repeat("A", 64)}}
+		r := otp.Request{Client: "203.0.113." + strconv.Itoa(t.dice.IntN(t.setup.clients)), Device: "forged", Held: []string{strings.Repeat("A", 64)}}
 		if c := t.request(n, a, pickOf(t.world, purposes), r, nil, nil, nil); c != nil {
 			*mine = append(*mine, c)
 		}

@@ -1,8 +1,6 @@
 package model
 
 import (
-	"slices"
-
 	"github.com/go-mailotp/otp"
 )
 
@@ -47,11 +45,12 @@ func clientLedger(p policy, client string) string {
 
 // hashOf returns the hash that stands for an address in events. It is the same for all
 // spellings.
-func (w *world) hashOf(v *otp.Verifier, typed string) otp.Hash {
-	hash, err := v.AddressHash(typed)
+func (w *world) hashOf(v *otp.Verifier, p policy, to otp.Address) otp.Hash {
+	hash, err := v.AddressHash(to.String())
 	for _, spellings := range persons {
-		if other, _ := v.AddressHash(spellings[0]); err != nil || (other == hash) != slices.Contains(spellings, typed) {
-			w.Fatalf("%s has the hash %v (%v), %s has %v", typed, hash, err, spellings[0], other)
+		other, _ := v.AddressHash(spellings[0])
+		if same := addressLedger(p, to) == p.namespace+"/address/"+spellings[0]; err != nil || (other == hash) != same {
+			w.Fatalf("%s has the hash %v (%v), %s has %v", to, hash, err, spellings[0], other)
 		}
 	}
 	return hash

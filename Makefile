@@ -14,7 +14,7 @@ ALL = ./sqlstore/... ./otpstats/... ./internal/e2e/... ./smtpsender . work
 # The folder of tools that are compiled once.
 TOOLS = $(shell go env GOCACHE)/otp-tools
 
-.PHONY: help quick test servers format tidy tidy-check lint race allocations check-consumer stress fuzz nightly nightly-test bench golangci vuln actionlint licenses release
+.PHONY: help quick test servers format tidy tidy-check lint race allocations sim check-consumer stress fuzz nightly nightly-test nightly-sim bench golangci vuln actionlint licenses release
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -23,7 +23,7 @@ quick: format ## Format, vet and the short tests of one module: make quick MODUL
 	cd $(MODULE) && go vet ./... && go test -short -vet=off ./...
 
 test: ## Everything that must be true before a change lands (needs servers)
-	@scripts/stages.sh servers format tidy-check lint race allocations check-consumer
+	@scripts/stages.sh servers format tidy-check lint race allocations sim check-consumer
 
 servers: ## Install the servers that the tests start, where they are missing
 	@scripts/servers.sh
@@ -56,6 +56,11 @@ race: ## Run all tests with the race detector, in random order
 allocations: ## Run the tests that count allocations, without the race detector
 	go test -vet=off -count=1 -run '_allocations$$' . ./otpotel
 
+# Under the race detector these tests run only a sample, since one goroutine runs
+# at a time and all takes fifteen times as long.
+sim: ## Enumerate interleavings and simulate years, without the race detector
+	go test -vet=off -count=1 -timeout 3h ./internal/e2e/sim
+
 check-consumer: ## Build all modules from tags, as users do
 	@scripts/consumer-check.sh
 
@@ -65,7 +70,10 @@ stress: ## Run the tests on a busy machine, repeatedly: make stress PKG=./relay/
 fuzz: ## Run all fuzz targets, FUZZTIME each (5m)
 	@scripts/fuzz.sh $(FUZZTIME)
 
-nightly: nightly-test fuzz bench ## Run what takes hours: all rounds of the tests, fuzzing, benchmarks
+nightly: nightly-test nightly-sim fuzz bench ## Run what takes hours: all rounds of the tests, fuzzing, benchmarks
+
+nightly-sim: export OTP_TEST_NIGHTLY = 1
+nightly-sim: sim
 
 nightly-test: export OTP_TEST_NIGHTLY = 1
 nightly-test: export OTP_TEST_NO_SKIP = 1

@@ -54,6 +54,7 @@ type code struct {
 	name          string
 	id, text      string
 	strong, known bool
+	refused       bool // by the server of the recipient
 	decoy         bool
 	guesses       int   // that were left when it was opened
 	lefts         []int // what wrong guesses were told
@@ -132,9 +133,9 @@ func (h *history) note(name string, got otp.Challenge, c *call) *code {
 	known := h.find(got.ID)
 	if known == nil {
 		known = &code{name: name, id: got.ID, strong: got.Strong, known: got.KnownDevice, guesses: got.GuessesLeft}
-		// If the store fails after the refusal, the code stays what it was: nobody
-		// has it.
-		known.decoy, known.text = c.fails != nil && !c.faulty, c.mails[0].Code
+		// If the store fails after the refusal, the code may stay what it was:
+		// nobody has it.
+		known.refused, known.decoy, known.text = c.fails != nil, c.fails != nil && !c.faulty, c.mails[0].Code
 		h.codes = append(h.codes, known)
 	}
 	return known

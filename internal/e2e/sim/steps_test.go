@@ -14,30 +14,41 @@ import (
 	"github.com/go-mailotp/otp/internal/testkit"
 )
 
-// seeds calls run with many seeds, or with the one in OTP_SIM_SEED. By default
-// they are always the same, so that a change that fails did it; the nightly run
-// has others every time.
-func seeds(t *testing.T, usual, nightly int, run func(seed uint64) (did map[string]int)) {
+// sample reports whether only a sample is run: under the race detector all is
+// many times slower, and it finds nothing where only one goroutine runs at a
+// time. make sim runs everything without it.
+func sample() bool { return testkit.RaceDetector() }
+
+// seeds calls run with many seeds, or with the one in OTP_SIM_SEED. By day they
+// are always the same, so that it is the change that failed; the nightly run has
+// others every time, for as long as it says.
+func seeds(t *testing.T, usual int, nightly time.Duration, run func(seed uint64) (did map[string]int)) {
 	t.Helper()
 	total := map[string]int{}
-	add := func(did map[string]int) {
-		for what, n := range did {
+	do := func(seed uint64) {
+		for what, n := range run(seed) {
 			total[what] += n
 		}
+		total["world"]++
 	}
-	if s := os.Getenv("OTP_SIM_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
+	switch one := os.Getenv("OTP_SIM_SEED"); {
+	case one != "":
+		seed, err := strconv.ParseUint(one, 10, 64)
 		if err != nil {
 			t.Fatalf("OTP_SIM_SEED: %v", err)
 		}
-		add(run(seed))
-	} else {
-		for n := range testkit.Rounds(usual, nightly) {
-			seed := uint64(n)
-			if testkit.Nightly() {
-				seed = rand.Uint64()
-			}
-			add(run(seed))
+		do(seed)
+	case sample():
+		for seed := range max(1, usual/20) {
+			do(uint64(seed))
+		}
+	case testkit.Nightly():
+		for begin := time.Now(); time.Since(begin) < nightly; {
+			do(rand.Uint64())
+		}
+	default:
+		for seed := range usual {
+			do(uint64(seed))
 		}
 	}
 	t.Log(total)
@@ -100,7 +111,7 @@ func drawSetup(seed uint64) setup {
 // 8. Random steps, with clocks up to a minute apart, against a naive counter: no
 // window above its budget, no live code ended by another (J1, J2).
 func TestSimulator_steps(t *testing.T) {
-	seeds(t, 100, 20_000, func(seed uint64) map[string]int {
+	seeds(t, 100, 20*time.Minute, func(seed uint64) map[string]int {
 		w := newWorld(t, seed, drawSetup(seed))
 		w.addAccounts(1 + w.dice.IntN(2))
 		w.other = w.act

@@ -76,7 +76,7 @@ type person struct {
 // known devices and revoke them, beside attackers who open challenges, guess,
 // poll, replay and forge.
 func TestSimulator_years(t *testing.T) {
-	seeds(t, 24, 3000, func(seed uint64) map[string]int {
+	seeds(t, 24, 15*time.Minute, func(seed uint64) map[string]int {
 		s := drawSetup(seed)
 		s.sends = defaultSends
 		w := newWorld(t, seed, s)

@@ -21,7 +21,7 @@ var errStoreFull = errors.New("otp: memory store is full of values too young to 
 // MemoryOptions configure a [MemoryStore]. The zero value has every default.
 type MemoryOptions struct {
 	// MaxEntries is the maximum number of entries. An entry of an ordinary
-	// address takes about 270 bytes. If it is negative, every CompareAndSwap
+	// address takes about 280 bytes. If it is negative, every CompareAndSwap
 	// fails. Default: 1,000,000.
 	//
 	// Each address and each client takes an entry. The store never drops an

@@ -3,6 +3,7 @@ package otphttp_test
 import (
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -95,6 +96,32 @@ func TestPurpose_everyStep(t *testing.T) {
 	amount = "10.00"
 	b.post("check", form)
 	require.Equal(t, "pay:10.00", s.verified[0].Purpose)
+}
+
+// Options.Address may return whatever the verifier's parser accepts.
+func TestAddress_anyParser(t *testing.T) {
+	phone := func(s string) (otp.Address, error) { return otp.NewAddress(s, s) }
+	for to, c := range map[string]struct {
+		parse  func(string) (otp.Address, error)
+		masked string
+	}{
+		"bob@BÜCHER.example": {nil, "b***@xn--bcher-kva.example"},
+		"admin@localhost":    {otp.EmailParser(otp.EmailOptions{Dotless: true}), "a***@localhost"},
+		"a..b@docomo.ne.jp":  {otp.EmailParser(otp.EmailOptions{LooseDots: true}), "a***@docomo.ne.jp"},
+		"+44 7700 900123":    {phone, "***23"},
+	} {
+		s := newSite(t, otphttp.Options{Address: func(*http.Request) (string, error) { return to, nil }}, &otp.Options{ParseAddress: c.parse})
+		b := s.browser()
+		answer, body := b.get("/login/")
+		require.Equal(t, http.StatusOK, answer.StatusCode, to)
+		require.Contains(t, html.UnescapeString(body), c.masked)
+		_, body = b.post("start", nil)
+		require.Contains(t, html.UnescapeString(body), c.masked)
+		require.Equal(t, 1, s.inbox.Len())
+	}
+	s := newSite(t, otphttp.Options{Address: func(*http.Request) (string, error) { return "\x00", nil }}, nil)
+	answer, _ := s.browser().get("/login/")
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
 }
 
 // The application may write the answer in any way; otherwise the handler writes

@@ -312,7 +312,12 @@ func (x *exchange) knownAddress() (masked string, err error) {
 	if err != nil {
 		return "", err
 	}
+	// Only the verifier's parser decides, when the code is sent. Here any form
+	// that some verifier accepts is good enough to be shown.
 	address, err := otp.ParseEmail(to)
+	if err != nil {
+		address, err = otp.NewAddress(to, to)
+	}
 	if err != nil {
 		return "", errors.New("otphttp: Options.Address: returned an invalid address")
 	}

@@ -84,6 +84,9 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 func (w *world) compareEvents(want answer, limit *otp.LimitError) {
 	var clockBack, unknownKey, refused bool
 	for _, e := range w.saw {
+		if w.address != (otp.Hash{}) && e.AddressHash != w.address && e.AddressHash != (otp.Hash{}) {
+			w.Fatalf("an event has the hash %v of an address, AddressHash says %v", e.AddressHash, w.address)
+		}
 		switch e.Kind {
 		case otpevent.ClockBack:
 			clockBack = true

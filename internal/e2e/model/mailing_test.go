@@ -207,6 +207,7 @@ func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 	what := fmt.Sprintf("by %s to %s for %q by %s, proven %t, token %.10s, held %.20q", p, r.To, r.purpose, r.Client, r.Proven, r.Device, r.Held)
 	g := w.drawMailing(p, r.smooth)
 	return w.call("Send", what, p, func() (otp.Challenge, error, answer) {
+		w.address = w.hashOf(v, p, to)
 		g.sends, g.opens, g.by, g.held = true, true, proof{r.token, r.Proven}, r.Held
 		g.opening = opening{
 			to: to, whose: addressLedger(p, to), client: clientLedger(p, r.Client),

@@ -42,3 +42,16 @@ func clientLedger(p policy, client string) string {
 	}
 	return ""
 }
+
+// hashOf returns the hash that stands for an address in events. It is the same for all
+// spellings.
+func (w *world) hashOf(v *otp.Verifier, p policy, to otp.Address) otp.Hash {
+	hash, err := v.AddressHash(to.String())
+	for _, spellings := range persons {
+		other, _ := v.AddressHash(spellings[0])
+		if same := addressLedger(p, to) == p.namespace+"/address/"+spellings[0]; err != nil || (other == hash) != same {
+			w.Fatalf("%s has the hash %v (%v), %s has %v", to, hash, err, spellings[0], other)
+		}
+	}
+	return hash
+}

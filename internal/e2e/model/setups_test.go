@@ -179,6 +179,19 @@ var setups = []setup{
 			guesses: 5, mails: manyMails, wrongs: []otp.Limit{{N: 1, Per: time.Hour}}, starts: manyStarts,
 		},
 	},
+	{
+		// Half of two is one: a long life then leaves one guess for others.
+		name: "two guesses",
+		wide: true,
+		options: otp.Options{
+			WrongGuesses: []otp.Limit{{N: 2, Per: time.Hour}},
+			Purposes:     spans, Sends: manyMails, ClientStarts: manyStarts,
+		},
+		policy: policy{
+			ttl: lives(10*time.Minute, 9*time.Minute, 8*time.Minute, 24*time.Hour), short: shapes(sixDigits, sixDigits),
+			guesses: 5, mails: manyMails, wrongs: []otp.Limit{{N: 2, Per: time.Hour}}, starts: manyStarts,
+		},
+	},
 }
 
 func lives(login, change, pay, slow time.Duration) map[string]time.Duration {

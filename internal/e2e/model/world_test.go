@@ -34,6 +34,7 @@ type world struct {
 
 	// These belong to the call under way.
 	saw     []otp.Event
+	address otp.Hash // that events of the call have, if it is known
 	onAdmit func(otp.Address) (bool, error)
 	onMail  func(otp.Message) error
 	onRace  func()        // takes the model's steps before a swap that comes late
@@ -173,8 +174,8 @@ func (w *world) call(method, what string, p policy, run func() (otp.Challenge, e
 	side := w.side
 	w.side, w.m.now = p.side, w.nowOf(p.side)
 	defer func() { w.side, w.m.now = side, w.nowOf(side) }()
-	saw, onAdmit, onMail, onRace, onLost := w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost
-	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = nil, nil, nil, func() {}, nil
+	saw, address, onAdmit, onMail, onRace, onLost := w.saw, w.address, w.onAdmit, w.onMail, w.onRace, w.onLost
+	w.saw, w.address, w.onAdmit, w.onMail, w.onRace, w.onLost = nil, otp.Hash{}, nil, nil, func() {}, nil
 	if w.quiet = w.depth == 0; w.depth == 0 {
 		w.m.swaps, w.raced = nil, false
 		if w.counting != nil {
@@ -192,7 +193,7 @@ func (w *world) call(method, what string, p policy, run func() (otp.Challenge, e
 	w.say("%s %s: %s, %d guesses left, %v", method, what, want.verdict, c.GuessesLeft, err)
 	w.compare(want, c, err)
 	hit(method + ": " + string(want.verdict))
-	w.saw, w.onAdmit, w.onMail, w.onRace, w.onLost = saw, onAdmit, onMail, onRace, onLost
+	w.saw, w.address, w.onAdmit, w.onMail, w.onRace, w.onLost = saw, address, onAdmit, onMail, onRace, onLost
 	if w.depth == 0 && w.counting != nil {
 		w.compareSwaps()
 	}

@@ -481,7 +481,10 @@ func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailCo
 	if end := start.Add(left); end.Before(deadline) {
 		deadline = end
 	}
-	return &mailContext{Context: context.WithoutCancel(ctx), deadline: deadline}
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return &mailContext{Context: ctx, deadline: deadline}
 }
 
 // wait starts the timer.

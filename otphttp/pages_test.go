@@ -110,7 +110,7 @@ func TestPages_states(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
 	require.Contains(t, body, `href="code?next=%2Fcart&amp;ref=`+otherReference+`"`)
 	clock.Add(2 * time.Hour)
-	code, reference = b.start("bob@example.com")
+	_, reference = b.start("bob@example.com")
 
 	// Expired: one press gives a new code (H10).
 	clock.Add(10 * time.Minute)

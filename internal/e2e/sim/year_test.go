@@ -68,7 +68,6 @@ type person struct {
 	cookie  []*challenge // the challenges that the browser holds
 	device  *token
 	ends    int  // of sessions that ended with a right code
-	gaveUp  int  // refused at once
 	careful bool // has no device
 }
 

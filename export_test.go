@@ -35,11 +35,11 @@ func KeepAtLeast(s *MemoryStore, ttl time.Duration)           { s.keepAtLeast(tt
 func StrangerLimit(s *MemoryStore) (n int, per time.Duration) { return s.strangerLimit() }
 func TakeEvicted(s *MemoryStore) int                          { return s.takeEvicted() }
 func TakeStranger(s *MemoryStore) (wait time.Duration, ok, crowded bool, giveBack func()) {
-	at, wait, crowded := s.take()
-	if wait > 0 {
-		return wait, false, crowded, nil
+	at := s.elapsed()
+	if wait, ok, crowded = s.strangers.Take(at); ok {
+		giveBack = func() { s.strangers.GiveBack(at) }
 	}
-	return 0, true, crowded, func() { s.giveBack(at) }
+	return wait, ok, crowded, giveBack
 }
 
 // StoreShard returns the number of the shard that key belongs to.

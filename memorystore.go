@@ -281,15 +281,8 @@ func (s *MemoryStore) strangerLimit() (n int, per time.Duration) {
 	return max(1, s.limit()/4), time.Duration(s.keep.Load())
 }
 
-// take implements strangers, by the store's clock.
-func (s *MemoryStore) take() (at ledger.Ms, wait time.Duration, crowded bool) {
-	at = ledger.Of(s.now().Sub(s.start))
-	wait, _, crowded = s.strangers.Take(at)
-	return at, wait, crowded
-}
-
-// giveBack implements strangers.
-func (s *MemoryStore) giveBack(at ledger.Ms) { s.strangers.GiveBack(at) }
+// elapsed is the store's clock, by which s.strangers counts.
+func (s *MemoryStore) elapsed() ledger.Ms { return ledger.Of(s.now().Sub(s.start)) }
 
 // Len returns the number of entries in the store, including expired ones that
 // have not been removed yet.

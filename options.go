@@ -190,25 +190,27 @@ func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil 
 
 // core is a checked configuration, shared by the verifiers of all purposes.
 type core struct {
-	store     Store
-	sender    Sender
-	keys      *seal.Keyring
-	rules     ledger.Rules
-	starts    []ledger.Limit
-	guesses   int
-	standard  PurposeOptions // of kinds not in purposes
-	purposes  map[string]PurposeOptions
-	strong    Generator
-	admit     func(context.Context, Address) (bool, error)
-	parse     func(string) (Address, error)
-	ownParse  bool         // parse is ParseEmail, which accepts what it returns
-	cache     *cache       // nil over a MemoryStore, which is as fast
-	memory    *MemoryStore // nil over any other store
-	observer  Observer
-	quiet     bool // the observer is the default one, which ignores most events
-	span      func(context.Context, string) (context.Context, func(error))
-	clock     func() time.Time
-	strangers strangers // nil for no limit
+	store    Store
+	sender   Sender
+	keys     *seal.Keyring
+	rules    ledger.Rules
+	starts   []ledger.Limit
+	guesses  int
+	standard PurposeOptions // of kinds not in purposes
+	purposes map[string]PurposeOptions
+	strong   Generator
+	admit    func(context.Context, Address) (bool, error)
+	parse    func(string) (Address, error)
+	ownParse bool         // parse is ParseEmail, which accepts what it returns
+	cache    *cache       // nil over a MemoryStore, which is as fast
+	memory   *MemoryStore // nil over any other store
+	observer Observer
+	quiet    bool // the observer is the default one, which ignores most events
+	span     func(context.Context, string) (context.Context, func(error))
+	clock    func() time.Time
+	// strangers counts the starts of all strangers; nil for no limit.
+	strangers    *ledger.Ceiling
+	strangerTime func() ledger.Ms // the clock that it counts by
 }
 
 // newCore fills in the defaults and validates the options. It is the only place
@@ -288,7 +290,7 @@ func newCore(store Store, sender Sender, opts *Options) (*core, error) {
 		return nil, err
 	}
 	if len(strangers) > 0 {
-		c.strangers = ceiling{ledger.NewCeiling(strangers), c.clock}
+		c.strangers, c.strangerTime = ledger.NewCeiling(strangers), func() ledger.Ms { return c.clock().UnixMilli() }
 	}
 	if memory, ok := store.(*MemoryStore); ok {
 		c.useMemory(memory)
@@ -314,7 +316,7 @@ func (c *core) useMemory(s *MemoryStore) {
 	if c.strangers != nil {
 		return
 	}
-	c.strangers = s
+	c.strangers, c.strangerTime = s.strangers, s.elapsed
 	if n, per := s.strangerLimit(); n < fewStrangers {
 		slog.Warn("otp: this MemoryStore lets strangers open few codes; raise MemoryOptions.MaxEntries for production",
 			"codes", n, "in", per)

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/text/language"
@@ -49,7 +48,7 @@ func (s *sending) request(r Request) error {
 	if len(r.Client) > maxClient {
 		return fmt.Errorf("otp: Request.Client: %d bytes, want at most %d", len(r.Client), maxClient)
 	}
-	s.key, s.to, s.absent, s.proven = v.core.keys.AddressKey(to.throttle), to, isNew, r.Proven
+	s.key, s.to, s.proven = v.core.keys.AddressKey(to.throttle), to, r.Proven
 	s.want = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars}
 	if r.Client != "" {
 		s.want.Client = v.core.keys.ClientKey(clientName(r.Client))
@@ -59,7 +58,7 @@ func (s *sending) request(r Request) error {
 	}
 	for _, id := range r.Held[:min(len(r.Held), maxHeld)] {
 		if key, nonce, ok := v.core.keys.ParseID(id); ok && key == s.key {
-			s.held = append(s.held, heldID{id, nonce})
+			s.held = append(s.held, challengeID{id, nonce})
 		}
 	}
 	return nil
@@ -85,11 +84,10 @@ type sending struct {
 	v      *Verifier
 	key    seal.Key
 	to     Address
-	absent missing
 	want   ledger.Challenge // what a Send asks for
 	proven bool
-	held   []heldID
-	resent *resent // the challenge to resend, nil for a Send
+	held   []challengeID
+	resent *challengeID // the challenge to resend, nil for a Send
 
 	c      ledger.Challenge // what is mailed
 	view   Challenge        // what the visitor sees of it
@@ -110,14 +108,8 @@ type sending struct {
 	start    ledger.Ms // the time of that start
 }
 
-// resent is the challenge that a Resend was asked for.
-type resent struct {
-	id    string
-	nonce [16]byte
-}
-
-// heldID is a challenge that the visitor holds.
-type heldID struct {
+// challengeID is the ID of a challenge and the random part of it.
+type challengeID struct {
 	id    string
 	nonce [16]byte
 }
@@ -128,12 +120,13 @@ const maxHeld = 8
 // run reserves a send and makes it.
 func (s *sending) run(ctx context.Context) (Challenge, error) {
 	v := s.v
-	err := v.update(ctx, s.key, s.absent, func(l *ledger.Ledger, now ledger.Ms) (action, error) { return s.decide(ctx, l, now) })
+	absent := missing(s.resent == nil)
+	err := v.update(ctx, s.key, absent, func(l *ledger.Ledger, now ledger.Ms) (action, error) { return s.decide(ctx, l, now) })
 	if err == nil {
 		return v.deliver(ctx, s)
 	}
 	if s.counted {
-		v.core.strangers.giveBack(s.start)
+		v.core.strangers.GiveBack(s.start)
 	}
 	if s.resent == nil {
 		s.observeAsked(ctx, &s.want)
@@ -336,44 +329,21 @@ func (s *sending) ask(ctx context.Context) (known bool) {
 
 // countStranger counts one start of all strangers.
 func (s *sending) countStranger(ctx context.Context) error {
-	strangers := s.v.core.strangers
-	if strangers == nil {
+	c := s.v.core
+	if c.strangers == nil {
 		return nil
 	}
-	at, wait, crowded := strangers.take()
+	at := c.strangerTime()
+	wait, ok, crowded := c.strangers.Take(at)
 	if crowded {
 		s.v.observe(ctx, otpevent.Crowded, seal.Key{}, &ledger.Challenge{})
 	}
-	if wait > 0 {
+	if !ok {
 		return &LimitError{RetryAfter: wait, Scope: scopeAll}
 	}
 	s.counted, s.start = true, at
 	return nil
 }
-
-// strangers counts the starts of all strangers together. It is safe for
-// concurrent use.
-type strangers interface {
-	// take counts one start, or returns how long to wait until one is allowed.
-	// crowded is true, at most once an hour, if three quarters are used.
-	take() (at ledger.Ms, wait time.Duration, crowded bool)
-	// giveBack undoes the take of that time.
-	giveBack(at ledger.Ms)
-}
-
-// ceiling is Options.StrangerStarts.
-type ceiling struct {
-	*ledger.Ceiling
-	clock func() time.Time
-}
-
-func (c ceiling) take() (at ledger.Ms, wait time.Duration, crowded bool) {
-	at = c.clock().UnixMilli()
-	wait, _, crowded = c.Take(at)
-	return at, wait, crowded
-}
-
-func (c ceiling) giveBack(at ledger.Ms) { c.GiveBack(at) }
 
 // The values of LimitError.Scope.
 const (
@@ -452,93 +422,6 @@ func (v *Verifier) deliver(ctx context.Context, s *sending) (Challenge, error) {
 	}
 	return s.view, failed
 }
-
-// mailContext is the context of a mail whose send is reserved. A visitor who
-// hangs up does not end it, so that the mail goes out that was counted. It ends
-// when the code does, by the verifier's clock, and at the caller's deadline, or
-// after 30 seconds if there is none. Its timer starts when somebody waits for
-// it, which most senders never do: with it, a Send would take a tenth longer.
-type mailContext struct {
-	context.Context // has the caller's values, and no end
-	deadline        time.Time
-
-	mu     sync.Mutex
-	timed  context.Context // set when somebody waits
-	cancel context.CancelFunc
-	ended  bool
-}
-
-func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailContext {
-	left := time.Duration(0)
-	if now, err := v.core.now(); err == nil {
-		left = time.Duration(c.Deadline-now) * time.Millisecond
-	}
-	start := time.Now()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = start.Add(mailTime)
-	}
-	if end := start.Add(left); end.Before(deadline) {
-		deadline = end
-	}
-	if ctx.Done() != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
-	return &mailContext{Context: ctx, deadline: deadline}
-}
-
-// wait starts the timer.
-func (m *mailContext) wait() context.Context {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.timed == nil {
-		m.timed, m.cancel = context.WithDeadline(m.Context, m.deadline)
-		if m.ended {
-			m.cancel()
-		}
-	}
-	return m.timed
-}
-
-// end releases the timer. Whoever still waits is told that it is over.
-func (m *mailContext) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.ended = true
-	if m.cancel != nil {
-		m.cancel()
-	}
-}
-
-// Deadline implements [context.Context].
-func (m *mailContext) Deadline() (time.Time, bool) { return m.deadline, true }
-
-// Done implements [context.Context].
-func (m *mailContext) Done() <-chan struct{} { return m.wait().Done() }
-
-// Err implements [context.Context].
-func (m *mailContext) Err() error {
-	m.mu.Lock()
-	idle := m.timed == nil && !m.ended
-	m.mu.Unlock()
-	if idle && time.Now().Before(m.deadline) {
-		return nil
-	}
-	return m.wait().Err()
-}
-
-// Value implements [context.Context].
-func (m *mailContext) Value(key any) any {
-	m.mu.Lock()
-	values := m.Context
-	if m.timed != nil {
-		values = m.timed // a child of a context looks for its canceler like this
-	}
-	m.mu.Unlock()
-	return values.Value(key)
-}
-
-const mailTime = 30 * time.Second
 
 // recordFailure records what a failed send changes, even if the request has
 // ended. If the store fails here, the send stays spent and nobody can use the

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-mailotp/otp/internal/ledger"
 	"github.com/go-mailotp/otp/internal/safetext"
 	"github.com/go-mailotp/otp/otpevent"
 )
@@ -170,3 +171,90 @@ func maskText(text string, m Message) string {
 
 // Outcome is what became of one mail. Package otpevent names the outcomes.
 type Outcome = otpevent.Outcome
+
+// mailContext is the context of a mail whose send is reserved. A visitor who
+// hangs up does not end it, so that the mail goes out that was counted. It ends
+// when the code does, by the verifier's clock, and at the caller's deadline, or
+// after 30 seconds if there is none. Its timer starts when somebody waits for
+// it, which most senders never do: with it, a Send would take a tenth longer.
+type mailContext struct {
+	context.Context // has the caller's values, and no end
+	deadline        time.Time
+
+	mu     sync.Mutex
+	timed  context.Context // set when somebody waits
+	cancel context.CancelFunc
+	ended  bool
+}
+
+func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailContext {
+	left := time.Duration(0)
+	if now, err := v.core.now(); err == nil {
+		left = time.Duration(c.Deadline-now) * time.Millisecond
+	}
+	start := time.Now()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = start.Add(mailTime)
+	}
+	if end := start.Add(left); end.Before(deadline) {
+		deadline = end
+	}
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return &mailContext{Context: ctx, deadline: deadline}
+}
+
+// wait starts the timer.
+func (m *mailContext) wait() context.Context {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.timed == nil {
+		m.timed, m.cancel = context.WithDeadline(m.Context, m.deadline)
+		if m.ended {
+			m.cancel()
+		}
+	}
+	return m.timed
+}
+
+// end releases the timer. Whoever still waits is told that it is over.
+func (m *mailContext) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	if m.cancel != nil {
+		m.cancel()
+	}
+}
+
+// Deadline implements [context.Context].
+func (m *mailContext) Deadline() (time.Time, bool) { return m.deadline, true }
+
+// Done implements [context.Context].
+func (m *mailContext) Done() <-chan struct{} { return m.wait().Done() }
+
+// Err implements [context.Context].
+func (m *mailContext) Err() error {
+	m.mu.Lock()
+	idle := m.timed == nil && !m.ended
+	m.mu.Unlock()
+	if idle && time.Now().Before(m.deadline) {
+		return nil
+	}
+	return m.wait().Err()
+}
+
+// Value implements [context.Context].
+func (m *mailContext) Value(key any) any {
+	m.mu.Lock()
+	values := m.Context
+	if m.timed != nil {
+		values = m.timed // a child of a context looks for its canceler like this
+	}
+	m.mu.Unlock()
+	return values.Value(key)
+}
+
+const mailTime = 30 * time.Second

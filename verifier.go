@@ -106,7 +106,7 @@ func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err erro
 	if err != nil {
 		return Challenge{}, err
 	}
-	s := sending{v: v, key: key, absent: isUnknown, resent: &resent{id: id, nonce: nonce}}
+	s := sending{v: v, key: key, resent: &challengeID{id, nonce}}
 	return s.run(ctx)
 }
 
@@ -206,8 +206,9 @@ func (v *Verifier) KnownDevice(to string, tokens ...string) (token string) {
 		return ""
 	}
 	key := v.core.keys.AddressKey(address.throttle)
+	var nothingRevoked ledger.Ledger
 	for _, token := range tokens {
-		if issued := v.deviceIssued(token, key, address); issued != 0 && now < issued*1000+ledger.Of(ledger.DeviceLife) {
+		if issued := v.deviceIssued(token, key, address); issued != 0 && nothingRevoked.DeviceKnown(now, issued) {
 			return token
 		}
 	}

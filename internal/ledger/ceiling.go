@@ -66,7 +66,7 @@ func (c *Ceiling) Take(now Ms) (wait time.Duration, ok, crowded bool) {
 	for i := range c.windows {
 		w := &c.windows[i]
 		if wait == 0 {
-			w.add(now)
+			w.put(now, 1)
 		}
 		busy = busy || 4*w.used >= 3*w.n
 	}
@@ -134,13 +134,7 @@ func (w *window) setPer(per time.Duration) {
 }
 
 // endOf returns the end of the bucket that at is in.
-func (w *window) endOf(at Ms) Ms {
-	into := at % w.width
-	if into < 0 { // before 1970
-		into += w.width
-	}
-	return at - into + w.width
-}
+func (w *window) endOf(at Ms) Ms { return floorTo(at, w.width) + w.width }
 
 // freeAt forgets the starts that no longer count, and returns when the limit
 // allows one more. A time at or before now means that it does so now.
@@ -160,8 +154,6 @@ func (w *window) freeAt(now Ms) Ms {
 	}
 	return at
 }
-
-func (w *window) add(now Ms) { w.put(now, 1) }
 
 // put counts n starts at the time at, which is not before any other.
 func (w *window) put(at Ms, n int) {

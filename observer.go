@@ -194,18 +194,22 @@ func NewLogObserver(l *slog.Logger) Observer {
 		if to == nil {
 			to = slog.Default()
 		}
-		level := slog.LevelInfo
-		switch e.Kind {
-		case otpevent.Failed, otpevent.ClockBack, otpevent.UnknownKey:
-			level = slog.LevelError
-		case otpevent.SendFailed, otpevent.Crowded, otpevent.Evicted:
-			level = slog.LevelWarn
-		}
-		if to.Enabled(ctx, level) {
+		if level := levelOf(e.Kind); to.Enabled(ctx, level) {
 			var room [maxAttrs]slog.Attr // on the stack: the caller of Check waits
 			to.LogAttrs(ctx, level, "otp "+string(e.Kind), e.attrs(room[:0])...)
 		}
 	})
+}
+
+// levelOf returns the level at which events of a kind are logged.
+func levelOf(kind otpevent.Kind) slog.Level {
+	switch kind {
+	case otpevent.Failed, otpevent.ClockBack, otpevent.UnknownKey:
+		return slog.LevelError
+	case otpevent.SendFailed, otpevent.Crowded, otpevent.Evicted:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // maxAttrs is the largest number of fields of an event that are logged.
@@ -258,7 +262,8 @@ const alarmGap = time.Minute
 // alarmObserver is the observer of verifiers without Options.Observer: it logs
 // what an operator must see even if nobody set up anything.
 type alarmObserver struct {
-	alarms [alarmKinds]alarm
+	mu     sync.Mutex
+	alarms map[otpevent.Kind]*alarm
 }
 
 // newAlarmObserver returns an observer that logs the kinds that are alarming to
@@ -268,36 +273,14 @@ type alarmObserver struct {
 //
 // It is safe for concurrent use and starts no goroutine, so what happened after
 // the last line is counted only once it happens again.
-func newAlarmObserver() Observer { return new(alarmObserver) }
+func newAlarmObserver() Observer { return &alarmObserver{alarms: map[otpevent.Kind]*alarm{}} }
 
 // alarming reports whether newAlarmObserver logs events of a kind.
-func alarming(kind otpevent.Kind) bool { return alarmOf(kind) >= 0 }
-
-const alarmKinds = 6
-
-// alarmOf returns the place of a kind in alarmObserver, or -1.
-func alarmOf(kind otpevent.Kind) int {
-	switch kind {
-	case otpevent.Failed:
-		return 0
-	case otpevent.UnknownKey:
-		return 1
-	case otpevent.ClockBack:
-		return 2
-	case otpevent.SendFailed:
-		return 3
-	case otpevent.Crowded:
-		return 4
-	case otpevent.Evicted:
-		return 5
-	}
-	return -1
-}
+func alarming(kind otpevent.Kind) bool { return levelOf(kind) > slog.LevelInfo }
 
 // Observe logs the event, or counts it, or ignores it.
 func (o *alarmObserver) Observe(ctx context.Context, e Event) {
-	i := alarmOf(e.Kind)
-	if i < 0 {
+	if !alarming(e.Kind) {
 		return
 	}
 	// Anybody can type an address that does not exist, or hang up. If that was
@@ -308,23 +291,27 @@ func (o *alarmObserver) Observe(ctx context.Context, e Event) {
 	if e.Kind == otpevent.Failed && errors.Is(e.Err, context.Canceled) {
 		return
 	}
-	if count := o.alarms[i].due(e.Time); count > 0 {
+	if count := o.due(e.Kind, e.Time); count > 0 {
 		logAlarm(ctx, e, count)
 	}
 }
 
 // alarm counts the events of one kind.
 type alarm struct {
-	mu      sync.Mutex
 	last    time.Time // of the last line
 	waiting int       // events since then
 }
 
 // due counts an event and returns 0, or, if it is time for a line, the number
 // of events that the line stands for.
-func (a *alarm) due(now time.Time) (count int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (o *alarmObserver) due(kind otpevent.Kind, now time.Time) (count int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a := o.alarms[kind]
+	if a == nil {
+		a = new(alarm)
+		o.alarms[kind] = a
+	}
 	a.waiting++
 	// Concurrent events may come a little out of order. If the clock was set
 	// back by more, the rest of the old minute could last for years.
@@ -338,12 +325,7 @@ func (a *alarm) due(now time.Time) (count int) {
 // logAlarm is not part of Observe so that events that are not logged are not
 // moved to the heap.
 func logAlarm(ctx context.Context, e Event, count int) {
-	level := slog.LevelError
-	switch e.Kind {
-	case otpevent.SendFailed, otpevent.Crowded, otpevent.Evicted:
-		level = slog.LevelWarn
-	}
-	if to := slog.Default(); to.Enabled(ctx, level) {
+	if to, level := slog.Default(), levelOf(e.Kind); to.Enabled(ctx, level) {
 		var room [maxAttrs + 1]slog.Attr
 		to.LogAttrs(ctx, level, "otp "+string(e.Kind), append(e.attrs(room[:0]), slog.Int("count", count))...)
 	}

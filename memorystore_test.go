@@ -94,34 +94,42 @@ func TestMemoryStore_negativeMaxEntries(t *testing.T) {
 	require.Nil(t, loadFrom(t, s, 0))
 }
 
+// additions counts what became of new entries that many goroutines add.
+type additions struct{ made, full atomic.Int64 }
+
+// add adds entry number n to a store with that many places.
+func (a *additions) add(t *testing.T, s *otp.MemoryStore, places, n int, ttl time.Duration) {
+	swapped, err := s.CompareAndSwap(t.Context(), storeKey(n), nil, storeValue(n), ttl)
+	switch {
+	case swapped && err == nil:
+		a.made.Add(1)
+	case !swapped && errors.Is(err, otp.ErrStoreFull):
+		a.full.Add(1)
+	default:
+		t.Errorf("got %v, %v", swapped, err)
+	}
+	if n := s.Len(); n > places {
+		t.Errorf("Len is %d", n)
+	}
+}
+
 // B17: of more keys than there are places exactly as many are taken as there are
 // places, however many goroutines want them.
 func TestMemoryStore_boundIsExact(t *testing.T) {
 	const places, goroutines, each = 1000, 64, 50
 	s := otp.NewMemoryStore(&otp.MemoryOptions{MaxEntries: places})
 	var all sync.WaitGroup
-	var made, full atomic.Int64
+	var got additions
 	for g := range goroutines {
 		all.Go(func() {
 			for i := range each {
-				swapped, err := s.CompareAndSwap(t.Context(), storeKey(g*each+i), nil, storeValue(i), time.Hour)
-				switch {
-				case swapped && err == nil:
-					made.Add(1)
-				case !swapped && errors.Is(err, otp.ErrStoreFull):
-					full.Add(1)
-				default:
-					t.Errorf("got %v, %v", swapped, err)
-				}
-				if n := s.Len(); n > places {
-					t.Errorf("Len is %d", n)
-				}
+				got.add(t, s, places, g*each+i, time.Hour)
 			}
 		})
 	}
 	all.Wait()
-	require.EqualValues(t, places, made.Load())
-	require.EqualValues(t, goroutines*each-places, full.Load())
+	require.EqualValues(t, places, got.made.Load())
+	require.EqualValues(t, goroutines*each-places, got.full.Load())
 	require.Equal(t, places, s.Len())
 }
 
@@ -654,23 +662,12 @@ func TestMemoryStore_dropsConcurrently(t *testing.T) {
 	fill(t, s, 0, places, cold)
 	clock.move(3 * time.Hour)
 	var all sync.WaitGroup
-	var made, full, evicted atomic.Int64
+	var got additions
+	var evicted atomic.Int64
 	for g := range goroutines {
 		all.Go(func() {
 			for i := range each {
-				n := places + g*each + i
-				swapped, err := s.CompareAndSwap(t.Context(), storeKey(n), nil, storeValue(n), cold)
-				switch {
-				case swapped && err == nil:
-					made.Add(1)
-				case !swapped && errors.Is(err, otp.ErrStoreFull):
-					full.Add(1)
-				default:
-					t.Errorf("got %v, %v", swapped, err)
-				}
-				if n := s.Len(); n > places {
-					t.Errorf("Len is %d", n)
-				}
+				got.add(t, s, places, places+g*each+i, cold)
 				evicted.Add(int64(otp.TakeEvicted(s)))
 				otp.KeepAtLeast(s, time.Duration(i)*time.Minute/2)
 				if _, ok, _, giveBack := otp.TakeStranger(s); ok {
@@ -680,9 +677,9 @@ func TestMemoryStore_dropsConcurrently(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.EqualValues(t, places, made.Load())
+	require.EqualValues(t, places, got.made.Load())
 	require.EqualValues(t, places, evicted.Load()+int64(otp.TakeEvicted(s)))
-	require.EqualValues(t, goroutines*each-places, full.Load())
+	require.EqualValues(t, goroutines*each-places, got.full.Load())
 	require.Equal(t, places, s.Len())
 }
 

@@ -155,43 +155,23 @@ var setups = []setup{
 			guesses: 2, mails: []otp.Limit{{N: 1, Per: 30 * time.Second}, {N: 30, Per: time.Hour}}, wrongs: usualWrongs, starts: usualStarts,
 		},
 	},
-	{
-		name: "other guesses",
-		wide: true,
-		options: otp.Options{
-			WrongGuesses: []otp.Limit{{N: 3, Per: time.Hour}},
-			Purposes:     spans, Sends: manyMails, ClientStarts: manyStarts,
-		},
+	fewGuesses("other guesses", 3),
+	fewGuesses("one guess", 1),
+	fewGuesses("two guesses", 2), // half of two is one: a long life then leaves one guess for others
+}
+
+// fewGuesses is a setup with n wrong guesses in an hour.
+func fewGuesses(name string, n int) setup {
+	wrongs := []otp.Limit{{N: n, Per: time.Hour}}
+	return setup{
+		name:    name,
+		wide:    true,
+		options: otp.Options{WrongGuesses: wrongs, Purposes: spans, Sends: manyMails, ClientStarts: manyStarts},
 		policy: policy{
 			ttl: lives(10*time.Minute, 9*time.Minute, 8*time.Minute, 24*time.Hour), short: shapes(sixDigits, sixDigits),
-			guesses: 5, mails: manyMails, wrongs: []otp.Limit{{N: 3, Per: time.Hour}}, starts: manyStarts,
+			guesses: 5, mails: manyMails, wrongs: wrongs, starts: manyStarts,
 		},
-	},
-	{
-		name: "one guess",
-		wide: true,
-		options: otp.Options{
-			WrongGuesses: []otp.Limit{{N: 1, Per: time.Hour}},
-			Purposes:     spans, Sends: manyMails, ClientStarts: manyStarts,
-		},
-		policy: policy{
-			ttl: lives(10*time.Minute, 9*time.Minute, 8*time.Minute, 24*time.Hour), short: shapes(sixDigits, sixDigits),
-			guesses: 5, mails: manyMails, wrongs: []otp.Limit{{N: 1, Per: time.Hour}}, starts: manyStarts,
-		},
-	},
-	{
-		// Half of two is one: a long life then leaves one guess for others.
-		name: "two guesses",
-		wide: true,
-		options: otp.Options{
-			WrongGuesses: []otp.Limit{{N: 2, Per: time.Hour}},
-			Purposes:     spans, Sends: manyMails, ClientStarts: manyStarts,
-		},
-		policy: policy{
-			ttl: lives(10*time.Minute, 9*time.Minute, 8*time.Minute, 24*time.Hour), short: shapes(sixDigits, sixDigits),
-			guesses: 5, mails: manyMails, wrongs: []otp.Limit{{N: 2, Per: time.Hour}}, starts: manyStarts,
-		},
-	},
+	}
 }
 
 func lives(login, change, pay, slow time.Duration) map[string]time.Duration {

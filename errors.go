@@ -76,9 +76,9 @@ func (e *LimitError) Error() string {
 func (e *LimitError) Is(target error) bool { return target == ErrLimited }
 
 // SendError is the error for [ErrSend]. A [Sender] returns it to say what
-// became of the message, and a [Verifier] passes it on, unless the challenge
-// stands all the same. A Verifier treats any other error of a Sender as a
-// SendError with MaybeSent set.
+// became of the message. A [Verifier] passes it on, but not if the mail may have
+// been sent or its recipient was refused: the challenge then goes on. A Verifier
+// treats any other error of a Sender as a SendError with MaybeSent set.
 type SendError struct {
 	// Temporary means that the same message may be accepted later: SMTP 4yz, a
 	// lost connection, a rejected login. If it is false, the recipient or the

@@ -527,7 +527,7 @@ func ExampleVerifier_Send() {
 			Locale: r.Header.Get("Accept-Language"),
 			Held:   []string{held}, // the ID that this visitor has already, if any
 		})
-		if err != nil {
+		if challenge.ID == "" {
 			return err // no mail was sent: show why
 		}
 		fmt.Println("sent to", challenge.Masked)

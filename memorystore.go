@@ -55,17 +55,16 @@ type MemoryOptions struct {
 // written less than two hours ago is never dropped, nor one that can hold a
 // valid code. Of the others, the store first drops those that were written with
 // a TTL of less than two days, which remember no wrong guesses; among these, it
-// drops the one that was written longest ago. Only if every entry is too young
-// does CompareAndSwap return an error, which a [Verifier] reports as a failure
-// of the system.
+// drops about the one that was written longest ago. Only if every entry is too
+// young does CompareAndSwap return an error, which a [Verifier] reports as a
+// failure of the system.
 //
 // When the entry of an address is dropped, everything in it is forgotten: its
 // counts of mails and wrong guesses restart at zero, device tokens that were
 // revoked for it are accepted again, and a challenge that was passed becomes
-// [ErrUnknown]. To drop the entry of a chosen address, an attacker must start
-// about half as many codes as the store has entries, which takes at least four
-// hours under the default of Options.StrangerStarts. If your service must never
-// forget, use a store on disk.
+// [ErrUnknown]. An attacker who asks from very many client addresses can cause
+// this for a chosen address, and can fill the store with entries that are too
+// young to drop. If your service must never forget, use a store on disk.
 //
 // A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and
 // do not copy it. Printing or logging it shows its size and nothing of its

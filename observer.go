@@ -63,7 +63,7 @@ type Event struct {
 	// Request.Device.
 	Known bool
 	// Strong means that the code is a strong one: a longer code, which is mailed
-	// after too many wrong guesses.
+	// when too many guesses were made or are reserved.
 	Strong bool
 	// Decoy means that the challenge is a decoy: it looks real, but nothing was
 	// mailed and no code can pass it.

@@ -58,11 +58,11 @@ type Options struct {
 	// Digits(6).
 	Generator Generator
 
-	// StrongGenerator makes the strong codes, which are mailed after too many
-	// wrong guesses at short ones. Codes of less than 64 bits are an error,
-	// because guesses at strong codes are not counted for the address (NIST SP
-	// 800-63B 3.1.3.2). A Generator without a method Bits() float64 is trusted.
-	// Default: Letters(14), 68.7 bits.
+	// StrongGenerator makes the strong codes, which are mailed when too many
+	// guesses at short ones were made or are reserved. Codes of less than 64 bits
+	// are an error, because guesses at strong codes are not counted for the
+	// address (NIST SP 800-63B 3.1.3.2). A Generator without a method Bits()
+	// float64 is trusted. Default: Letters(14), 68.7 bits.
 	StrongGenerator Generator
 
 	// TTL is how long a code is valid, 1 second to 10 minutes (NIST SP 800-63B
@@ -88,11 +88,13 @@ type Options struct {
 
 	// WrongGuesses limits the wrong short codes for an address, separately for
 	// strangers and for known devices. A short challenge reserves its guesses
-	// when it is opened, so nobody else can use them up; when less than two are
-	// free, strong codes are mailed. A code that lives more than an hour leaves
-	// half of them to others. A correct code drops the wrong guesses of its own
-	// challenge, which were typos, and no others. N is 1 to 100, and Per is at
-	// most 30 days. Default: 10 in 24 hours, 30 in 30 days.
+	// when it is opened, so nobody else can use them up; when fewer than two are
+	// free, strong codes are mailed. While verifiers on one store have different
+	// limits, as during a rollout, the stricter ones may end live codes, once as
+	// many wrong guesses were made as they allow. A code that lives more than an
+	// hour leaves half of them to others. A correct code drops as many wrong
+	// guesses as its own challenge has had, which were typos. N is 1 to 100, and
+	// Per is at most 30 days. Default: 10 in 24 hours, 30 in 30 days.
 	WrongGuesses []Limit
 
 	// ClientStarts limits the challenges that one client may open as a
@@ -104,11 +106,13 @@ type Options struct {
 	ClientStarts []Limit
 
 	// StrangerStarts limits the challenges that all strangers together may open
-	// through this process, for any address; known devices are not counted. It
-	// protects the store from being filled, and the reputation of the sending
-	// domain. N is 1 to 10,000,000, and Per is at most 30 days. Default: over a
-	// [MemoryStore], a quarter of its entries in the time for which it keeps
-	// values (see MemoryOptions.MaxEntries); over any other store, no limit.
+	// through this verifier and those that [Verifier.For] returns, for any
+	// address; known devices are not counted. It slows down whoever fills the
+	// store, and protects the reputation of the sending domain. N is 1 to
+	// 10,000,000, and Per is at most 30 days. Default: over a [MemoryStore], a
+	// quarter of its entries in the time for which it keeps values (see
+	// MemoryOptions.MaxEntries), for all verifiers on it together; over any other
+	// store, no limit.
 	StrangerStarts []Limit
 
 	// Admit, if set, decides whether this address gets mail. If it returns
@@ -133,10 +137,10 @@ type Options struct {
 	// Observer receives every event; see [MultiObserver] for several. Default:
 	// nil; then what an operator must see goes to slog.Default(), masked, at most
 	// one line a minute for each kind, with the number of events that it stands
-	// for: mails that failed, except to addresses that do not exist, failures of
-	// the system, unknown secrets, clocks that are behind, and a flood of
-	// strangers (the kinds SendFailed, Failed, UnknownKey, ClockBack, Crowded and
-	// Evicted of package otpevent).
+	// for: mails that failed, except to addresses that do not exist; failures of
+	// the system, except in calls whose caller left; unknown secrets; clocks that
+	// are behind; and a flood of strangers (the kinds SendFailed, Failed,
+	// UnknownKey, ClockBack, Crowded and Evicted of package otpevent).
 	Observer Observer
 
 	// Span is called at the beginning of each call of a Verifier, for traces.

@@ -29,7 +29,8 @@
 //
 // A guess needs the challenge's ID, which only the visitor who asked for the code
 // holds, so strangers who know an address cannot answer its owner's code. They
-// cannot end it either: each short code reserves its guesses when it is opened.
+// cannot end it either, if all verifiers have the same limits: each short code
+// reserves its guesses when it is opened.
 // An attacker who opens challenges for the address gets ten wrong guesses a day;
 // when they are spent or reserved, new codes are strong ones of 68 bits, so
 // guessing locks nobody out. Requests for mail can: all strangers together get
@@ -194,10 +195,11 @@ type Request struct {
 
 	// Held are the IDs of challenges that this visitor holds already, from the
 	// cookie or the app; the first 8 are read. If one of them was opened for the
-	// same request and its code is valid for at least half of its life, Send
+	// same request and its code has at least half of its life left, Send
 	// mails that code again and returns that challenge, as Resend does: a
-	// visitor who sends the form twice can then use the code of either mail. IDs
-	// of others and invalid ones are ignored. Default: none.
+	// visitor who sends the form twice can then use the code of either mail. If
+	// it is too early for another mail, the challenge comes with a [LimitError].
+	// IDs of others and invalid ones are ignored. Default: none.
 	Held []string
 
 	// Vars are passed to the template of the mail and returned in the checked

@@ -94,8 +94,9 @@ func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error)
 // its life is left, so that a first mail that arrives late works too. Later, or
 // if the code has expired or is exhausted, Resend opens a new challenge for the
 // same address, purpose, locale and vars, with a new ID; one that is still valid
-// stays so. It works until an hour after the deadline; after that, and for a
-// challenge that was passed, it returns [ErrUnknown].
+// stays so. It works until an hour after the deadline, or until the room of a
+// challenge that has ended is needed for others of the address; after that, and
+// for a challenge that was passed, it returns [ErrUnknown].
 //
 // It returns what Send returns. If the same code could not be mailed again, the
 // challenge comes with the error and is unchanged.
@@ -195,7 +196,7 @@ func (v *Verifier) Status(ctx context.Context, id string) (_ Challenge, err erro
 // address within the last 180 days, or "" if there is none. It asks no store, so
 // it does not know of [Verifier.RevokeDevices]: pass the token as
 // Request.Device, and Send decides. Use it to find the token of this address
-// among several, or to let known devices pass a brake on strangers.
+// among several, or to exempt known devices from your own limits on strangers.
 func (v *Verifier) KnownDevice(to string, tokens ...string) (token string) {
 	address, err := v.parse(to)
 	if err != nil {

@@ -129,8 +129,8 @@ type Mail struct {
 // New returns a composer of mails that come from the address in from: "a@b.c"
 // or "Name <a@b.c>". The address is one of [otp.EmailParser] with UTF8 and
 // Dotless: beyond ASCII before the @, it needs a server with SMTPUTF8. A nil
-// opts means every default. New composes a trial mail,
-// so that it can return an error if no mail can be composed with these options.
+// opts means every default. New composes a trial mail, so that it can return an
+// error if no mail can be composed with these options.
 func New(from string, opts *Options) (*Composer, error) {
 	c, err := newComposer(from, opts)
 	if err != nil {
@@ -173,11 +173,11 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 	return c, nil
 }
 
-// Compose makes the mail for m, to m.To exactly as it stands. Its error is an *[otp.SendError], which a
-// sender can return unchanged: it has the stage "compose" and is permanent if
-// no mail can be composed from m, and it has the stage "sign" and is temporary
-// if Options.Sign failed. The text of an error contains neither the code nor
-// the whole address.
+// Compose makes the mail for m, to m.To exactly as it stands. Its error is an
+// *[otp.SendError], which a sender can return unchanged: it has the stage
+// "compose" and is permanent if no mail can be composed from m, and it has the
+// stage "sign" and is temporary if Options.Sign failed. The text of an error
+// contains neither the code nor the whole address.
 func (c *Composer) Compose(ctx context.Context, m otp.Message) (*Mail, error) {
 	// The address was parsed, or trusted, by whoever made it; a second opinion
 	// would refuse what the application accepts. But it goes into commands and

@@ -40,6 +40,10 @@ const (
 	keepWrong   = LongestWrong + ClockSlack
 	keepDevices = DeviceLife + ClockSlack
 
+	// devicesAhead is how far DevicesFrom may be ahead of the clock: two clocks
+	// may differ, and each further revocation adds a second.
+	devicesAhead = time.Hour
+
 	// DeviceLife is how long a device token is valid.
 	DeviceLife = 180 * 24 * time.Hour
 
@@ -268,8 +272,7 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 			l.StrongUntil = nil
 		}
 	}
-	// Two clocks may differ, and each further revocation adds a second.
-	if from := devicesFrom(now); l.DevicesFrom > from+Of(2*ClockSlack) {
+	if from := devicesFrom(now); l.DevicesFrom > from+Of(devicesAhead) {
 		l.DevicesFrom, repaired = from, true
 	}
 	if now >= l.DevicesFrom+Of(keepDevices) {

@@ -147,11 +147,11 @@ func (a *lane) markPassed(mailedAt Ms) {
 
 // forgive drops the wrong guesses of a challenge that was passed: whoever passed
 // it was its owner, so they were typos (NIST SP 800-63B 3.2.2). It drops the
-// oldest that can be these, so that a guess of somebody else in between is
-// counted for longer, never shorter.
+// oldest that can be these, by any clock, so that a guess of somebody else in
+// between is counted for longer, never shorter.
 func (a *lane) forgive(c *Challenge) {
 	from := len(a.wrong)
-	for from > 0 && a.wrong[from-1] >= c.SentAt {
+	for from > 0 && a.wrong[from-1] >= c.SentAt-Of(ClockSlack) {
 		from--
 	}
 	a.wrong = slices.Delete(a.wrong, from, min(from+c.Wrong, len(a.wrong)))

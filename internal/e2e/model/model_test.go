@@ -397,7 +397,7 @@ func (m *model) load(p policy, whose string) (readable, repaired bool) {
 	if stored.strongUntil > m.now+keepWrongs+slack {
 		stored.strongUntil, repaired = m.now+keepWrongs+slack, true
 	}
-	if stored.devicesFrom > m.revocation()+2*slack {
+	if stored.devicesFrom > m.revocation()+3600*second {
 		stored.devicesFrom, repaired = m.revocation(), true
 		hit("clock repair: revoked devices")
 	}

@@ -141,7 +141,7 @@ func (f *forecast) written(now int64) {
 func (f *forecast) pass(c *challenge) {
 	n := c.wrong
 	f.wrong = slices.DeleteFunc(f.wrong, func(at int64) bool {
-		drop := n > 0 && at >= c.sentAt
+		drop := n > 0 && at >= c.sentAt-slack
 		if drop {
 			n--
 		}

@@ -159,6 +159,28 @@ func TestRules_typosForgiveNobodyElse(t *testing.T) {
 	w.attackAll(w.nodes[1])                         // counted by told
 }
 
+// 26. The typos that are forgiven are those that the owner made, also where the
+// clock that counted them is behind the one that sent the code.
+func TestRules_typosBySlowClocks(t *testing.T) {
+	w := pair(t, 5, wideSends)
+	slow, fast := w.nodes[0], w.nodes[1]
+	own := w.must(fast, "ten", otp.Request{})
+	begin := w.now
+	w.now = begin.Add(20 * time.Second)
+	w.guess(slow, own, false)
+	w.guess(slow, own, false)
+	w.now = begin.Add(9 * time.Minute)
+	w.attackAll(slow)
+	w.now = begin.Add(9*time.Minute + 10*time.Second)
+	if !w.guess(slow, own, true) {
+		t.Fatal("the owner is refused")
+	}
+	w.now = begin.Add(10 * time.Minute)
+	w.attackAll(slow)
+	w.now = begin.Add(24*time.Hour + 2*time.Minute)
+	w.attackAll(fast) // counted by told
+}
+
 // attackAll opens codes and spends their guesses until only strong ones are
 // mailed. It returns how many it spent.
 func (w *world) attackAll(n *node) (spent int) {

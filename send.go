@@ -106,6 +106,8 @@ type sending struct {
 	refused  error     // what refused the start of a new challenge
 	counted  bool      // among the starts of all strangers
 	start    ledger.Ms // the time of that start
+	stored   bool      // its client was stored, or may have been
+	swapping bool      // the challenge was given to the store, which has not said no
 }
 
 // challengeID is the ID of a challenge and the random part of it.
@@ -125,7 +127,7 @@ func (s *sending) run(ctx context.Context) (Challenge, error) {
 	if err == nil {
 		return v.deliver(ctx, s)
 	}
-	if s.counted {
+	if s.counted && !s.stored && !s.swapping { // what fills the store stays counted
 		v.core.strangers.GiveBack(s.start)
 	}
 	if s.resent == nil {
@@ -152,7 +154,7 @@ func (s *sending) observeAsked(ctx context.Context, c *ledger.Challenge) {
 // decide chooses what is mailed, a challenge that exists or a new one, and
 // reserves the send.
 func (s *sending) decide(ctx context.Context, l *ledger.Ledger, now ledger.Ms) (action, error) {
-	s.opened, s.view = false, Challenge{}
+	s.opened, s.swapping, s.view = false, false, Challenge{}
 	if s.resent != nil {
 		return s.decideResend(ctx, l, now)
 	}
@@ -267,7 +269,7 @@ func (s *sending) open(ctx context.Context, l *ledger.Ledger, now ledger.Ms, old
 	if s.charge(ctx) {
 		return again, nil
 	}
-	s.view = v.publicView(s.id, c, ledger.Live)
+	s.view, s.swapping = v.publicView(s.id, c, ledger.Live), true
 	return write, nil
 }
 
@@ -302,7 +304,9 @@ func (s *sending) charge(ctx context.Context) (tookTime bool) {
 		}
 		if s.c.Client != [16]byte{} {
 			tookTime = true
-			if s.refused = s.v.chargeClient(ctx, s.c.Client); s.refused != nil {
+			s.refused = s.v.chargeClient(ctx, s.c.Client)
+			_, full := s.refused.(*LimitError) //nolint:errorlint // of chargeClient itself
+			if s.stored = !full; s.refused != nil {
 				return true
 			}
 		}

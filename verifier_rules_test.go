@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -1295,6 +1296,92 @@ func TestRule20_option(t *testing.T) {
 	r.ask(otp.Request{To: bob, Proven: true})
 	c.Add(limit.RetryAfter)
 	r.ask(otp.Request{To: "erin@example.com", Client: "d"})
+}
+
+// R20, J3: a start whose entry is in the store stays counted, even if the caller
+// hangs up, loses a race or gets an error, so nobody fills the store without
+// being refused.
+func TestRule20_unfinishedStarts(t *testing.T) {
+	client := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
+	fillers := map[string]func(r *rig){
+		"callers hang up while Admit works": func(r *rig) {
+			for i := range 1000 {
+				ctx, hangUp := context.WithCancel(ctx)
+				ctx = context.WithValue(ctx, hangsUp{}, hangUp)
+				_, err := r.Send(ctx, otp.Request{To: "mallory@example.com", Client: client(i)})
+				require.Error(r.t, err)
+			}
+		},
+		"many at once for one address": func(r *rig) {
+			for round := range 20 {
+				together(60, func(i int) error {
+					_, err := r.Send(ctx, otp.Request{To: "mallory@example.com", Client: client(60*round + i)})
+					return err
+				})
+				r.clock.Add(time.Minute)
+			}
+		},
+	}
+	for name, fill := range fillers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := testkit.NewClock()
+				store := otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now, MaxEntries: 400})
+				r := newRigOn(t, otp.Options{Admit: func(ctx context.Context, _ otp.Address) (bool, error) {
+					if hangUp, ok := ctx.Value(hangsUp{}).(context.CancelFunc); ok {
+						hangUp()
+					}
+					time.Sleep(100 * time.Millisecond)
+					return true, ctx.Err()
+				}}, c, store)
+				fill(r)
+				require.Less(t, store.Len(), 250, "a quarter of the entries: clients, and addresses")
+				for i := range 100 {
+					r.ask(otp.Request{To: fmt.Sprintf("known%d@example.com", i), Proven: true})
+				}
+			})
+		})
+	}
+}
+
+// hangsUp is the key of a context whose caller hangs up: its value does so.
+type hangsUp struct{}
+
+// R20: a start whose swap has an unknown outcome stays counted.
+func TestRule20_unknownOutcome(t *testing.T) {
+	c := testkit.NewClock()
+	memory := otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now})
+	store := &faultStore{Store: memory}
+	r := newRigOn(t, otp.Options{StrangerStarts: []otp.Limit{{N: 3, Per: time.Hour}}}, c, store)
+	for i := range 50 {
+		store.fault, store.at, store.n = timesOut, 2, 0
+		_, err := r.Send(ctx, otp.Request{To: fmt.Sprintf("x%d@example.com", i)})
+		require.Error(t, err)
+	}
+	require.Equal(t, 3, memory.Len())
+}
+
+// R20: whoever loses a race for an address, and has stored nothing, gets the
+// start back.
+func TestRule20_lostRace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, otp.Options{
+			StrangerStarts: []otp.Limit{{N: 3, Per: time.Hour}},
+			Admit: func(context.Context, otp.Address) (bool, error) {
+				time.Sleep(100 * time.Millisecond)
+				return true, nil
+			},
+		})
+		together(3, func(int) error {
+			_, err := r.Send(ctx, otp.Request{To: bob})
+			return err
+		})
+		require.Equal(t, 1, r.sent())
+		r.ask(otp.Request{To: "carol@example.com"})
+		r.ask(otp.Request{To: "dave@example.com"})
+		_, err := r.Send(ctx, otp.Request{To: "erin@example.com"})
+		require.ErrorIs(t, err, otp.ErrLimited)
+	})
 }
 
 // R3', 9: verifiers with different WrongGuesses each tell at most as many verdicts

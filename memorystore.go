@@ -63,8 +63,8 @@ type MemoryOptions struct {
 // counts of mails and wrong guesses restart at zero, device tokens that were
 // revoked for it are accepted again, and a challenge that was passed becomes
 // [ErrUnknown]. An attacker who asks from very many client addresses can cause
-// this for a chosen address, and can fill the store with entries that are too
-// young to drop. If your service must never forget, use a store on disk.
+// this for a chosen address. If your service must never forget, use a store on
+// disk.
 //
 // A MemoryStore is safe for concurrent use. Make it with [NewMemoryStore], and
 // do not copy it. Printing or logging it shows its size and nothing of its

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -1209,6 +1211,37 @@ func TestRule14_clientBuckets(t *testing.T) {
 		return err
 	})
 	require.Equal(t, 300, got[nil]+got[otp.ErrLimited], "%v", got)
+}
+
+// A class of 200 behind one address is served within ten minutes, whether they
+// press one after the other or all at once and come back when they are told to.
+func TestRule14_class(t *testing.T) {
+	for _, apart := range []time.Duration{0, 3 * time.Second} {
+		r := newRig(t, otp.Options{})
+		begin := r.clock.Now()
+		presses := map[int]time.Time{}
+		for i := range 200 {
+			presses[i] = begin.Add(time.Duration(i) * apart)
+		}
+		for len(presses) > 0 {
+			next := slices.MinFunc(slices.Collect(maps.Values(presses)), time.Time.Compare)
+			r.clock.Set(next)
+			for i, at := range presses {
+				if at != next {
+					continue
+				}
+				_, err := r.Send(ctx, otp.Request{To: fmt.Sprintf("pupil%d@example.com", i), Client: "192.0.2.1"})
+				var limit *otp.LimitError
+				if errors.As(err, &limit) {
+					presses[i] = next.Add(limit.RetryAfter)
+					continue
+				}
+				require.NoError(t, err)
+				delete(presses, i)
+			}
+		}
+		require.LessOrEqual(t, r.clock.Now().Sub(begin), 10*time.Minute)
+	}
 }
 
 // R20, 25, J3, J4: strangers who flood the store are refused, known devices are

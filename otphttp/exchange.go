@@ -2,10 +2,12 @@ package otphttp
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-mailotp/otp"
 )
@@ -33,12 +35,33 @@ var steps = map[string]struct {
 	"status": {http.MethodPost, (*exchange).status},
 }
 
+// exchange begins an answer: it sets the headers that all answers have.
+func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) *exchange {
+	header := w.Header()
+	// OWASP ASVS 14.3.2, 3.4.3 to 3.4.6, 3.4.8.
+	header.Set("Cache-Control", "no-store")
+	if h.pages.policy != "" {
+		header.Set("Content-Security-Policy", h.pages.policy)
+	}
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	return &exchange{h: h, w: w, r: r}
+}
+
 func (x *exchange) serve() {
 	x.boundBodyTime()
-	_, x.step = path.Split(x.r.URL.Path)
+	if at := x.r.URL.Path; at+"/" != x.h.opts.Path { // else middleware has removed the slash
+		_, x.step = path.Split(at)
+	}
 	step, ok := steps[x.step]
+	if x.h.opts.StartAt != "" && x.step == "start" {
+		ok = false // only Handler.Start opens challenges
+	}
 	switch {
 	case !ok:
+		x.reportMount()
 		x.fail(otp.Challenge{}, &requestError{status: http.StatusNotFound, text: "no such path"})
 		return
 	case x.r.Method == step.method, x.r.Method == http.MethodHead && step.method == http.MethodGet:
@@ -51,6 +74,7 @@ func (x *exchange) serve() {
 		x.fail(otp.Challenge{}, &requestError{status: http.StatusMethodNotAllowed, text: "method not allowed"})
 		return
 	}
+	x.h.reached.Store(true)
 	if step.method == http.MethodPost {
 		// A form on another site must not sign anybody in (OWASP ASVS 3.5.1).
 		if err := x.h.origins.Check(x.r); err != nil {
@@ -62,90 +86,24 @@ func (x *exchange) serve() {
 			return
 		}
 	}
-	x.verifier = x.h.verifier
-	if x.h.opts.Purpose != nil {
-		purpose, err := x.h.opts.Purpose(x.r)
-		if err != nil {
-			x.fail(otp.Challenge{}, err)
-			return
-		}
-		x.verifier = x.verifier.For(purpose)
+	if err := x.choosePurpose(); err != nil {
+		x.fail(otp.Challenge{}, err)
+		return
 	}
 	step.serve(x)
 }
 
-// request returns the request that start makes to the verifier.
-func (x *exchange) request() (otp.Request, error) {
-	o := &x.h.opts
-	request := otp.Request{
-		Locale: x.language(), Client: x.client(), Device: x.in.device,
-		Held: slices.Concat(x.in.held, challengeCookie(x.r).ids()),
-	}
-	if request.Device == "" {
-		request.Device = deviceCookie(x.r)
-	}
-	if o.Address != nil {
-		var err error
-		if request.To, err = o.Address(x.r); err != nil {
-			return request, err
+// choosePurpose sets the verifier of this request.
+func (x *exchange) choosePurpose() error {
+	x.verifier = x.h.verifier
+	if x.h.opts.Purpose != nil {
+		purpose, err := x.h.opts.Purpose(x.r)
+		if err != nil {
+			return err
 		}
-	} else if !x.in.hasAddress {
-		return request, badRequest(`field "address" is missing`)
-	} else {
-		request.To = x.in.address
+		x.verifier = x.verifier.For(purpose)
 	}
-	if o.Prepare != nil {
-		if err := o.Prepare(x.r, &request); err != nil {
-			return request, err
-		}
-	}
-	return request, nil
-}
-
-// busy reports whether no mail can be accepted from strangers or, if known is
-// true, from known devices.
-func (x *exchange) busy(known bool) bool { return x.h.opts.Busy != nil && x.h.opts.Busy(known) }
-
-// failBusy gives all visitors the same answer while no mail can be accepted.
-func (x *exchange) failBusy() {
-	x.fail(otp.Challenge{}, &otp.SendError{Temporary: true, Stage: "busy"})
-}
-
-func (x *exchange) start() {
-	request, err := x.request()
-	if err != nil {
-		x.fail(otp.Challenge{}, err)
-		return
-	}
-	// The verifier recognizes a device without asking the store, so a flood of
-	// strangers that meets a full queue costs the store nothing.
-	if x.busy(request.Proven || x.verifier.KnownDevice(request.To, request.Device) != "") {
-		x.failBusy()
-		return
-	}
-	c, err := x.verifier.Send(x.r.Context(), request)
-	if err != nil {
-		x.failStart(c, err)
-		return
-	}
-	notice := ""
-	if challengeCookie(x.r).has(c.ID) {
-		notice = "sentAgain"
-	}
-	x.keepChallenge(c.ID, c)
-	x.sent(c, notice)
-}
-
-// failStart answers a start with an error. A visitor who sends the form again,
-// perhaps because the mail is slow, gets the challenge that this browser
-// already has with the error: then the page for its code is shown.
-func (x *exchange) failStart(c otp.Challenge, err error) {
-	p := explain(err)
-	if c.ID != "" && p.name == "limited" && x.wantsPage() && seconds(p.wait) <= seconds(c.ResendAt.Sub(x.h.opts.Now())) {
-		x.toCodePage(c.Reference, "", 0) // which shows that wait
-		return
-	}
-	x.fail(c, err)
+	return nil
 }
 
 func (x *exchange) resend() {
@@ -219,9 +177,27 @@ func (x *exchange) language() string {
 	return strings.Join(x.r.Header.Values("Accept-Language"), ",")
 }
 
+// reportError tells Options.OnError of a failure or, if there is none, the
+// default logger, at most once a minute.
 func (x *exchange) reportError(err error) {
 	if x.h.opts.OnError != nil {
 		x.h.opts.OnError(x.r, err)
+		return
+	}
+	now := x.h.opts.Now().UnixNano()
+	last := x.h.logged.Load()
+	if since := now - last; last != 0 && since < int64(time.Minute) && since > -int64(time.Minute) || !x.h.logged.CompareAndSwap(last, now) {
+		return
+	}
+	slog.Default().ErrorContext(x.r.Context(), "otphttp request failed", "error", err)
+}
+
+// reportMount reports a path that the handler does not have, if no request has
+// found one yet: then it is probably mounted in the wrong place.
+func (x *exchange) reportMount() {
+	if x.r.Method == http.MethodGet && x.h.reached.CompareAndSwap(false, true) {
+		x.reportError(fmt.Errorf("otphttp: there is no page at %.100q: mount the handler at a path that ends in a slash, such as /login/, with all paths below it; "+
+			"if something in front of it removes the slash, set Options.Path", x.r.URL.Path))
 	}
 }
 

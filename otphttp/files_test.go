@@ -79,12 +79,12 @@ func TestFiles_replaced(t *testing.T) {
 	require.Contains(t, body, "<h1>Join &amp; win</h1>")
 
 	own := newSite(t, otphttp.Options{Brand: "A<b>", Files: fstest.MapFS{
-		"page.html.tmpl": file(`{{.Brand}}|{{.Step}}|{{.Error}}|{{.Address}}|{{.Masked}}|{{.Next}}|{{.Query}}|{{.Say "send"}}`),
+		"page.html.tmpl": file(`{{.Brand}}|{{.Step}}|{{.Error}}|{{.Address}}|{{.Masked}}|{{.Next}}|{{.URL ""}}|{{.Say "send"}}`),
 	}}, nil)
 	_, body = own.browser().get("/login/?next=/x%26y")
-	require.Equal(t, "A&lt;b&gt;|address||||/x&amp;y|?next=%2Fx%26y|Send code", body)
+	require.Equal(t, "A&lt;b&gt;|address||||/x&amp;y|./?next=%2Fx%26y|Send code", body)
 	_, body = own.browser().post("start", url.Values{"address": {"<script>alert(1)</script>"}})
-	require.Equal(t, "A&lt;b&gt;|address|address|&lt;script&gt;alert(1)&lt;/script&gt;||||Send code", body)
+	require.Equal(t, "A&lt;b&gt;|address|address|&lt;script&gt;alert(1)&lt;/script&gt;|||./|Send code", body)
 }
 
 // Everything that visitors type is escaped where it is shown.

@@ -43,26 +43,18 @@ type requestError struct {
 
 func (e *requestError) Error() string { return "otphttp: " + e.text }
 
+var tooLarge = &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("body exceeds %d bytes", maxBody)}
+
 func badRequest(text string) error { return &requestError{http.StatusBadRequest, text} }
 
 // readInput reads the body. A duplicate field is an error: two readers could
 // each use a different one (CVE-2023-7028, OWASP ASVS 15.3.7).
 func (x *exchange) readInput() error {
-	kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	x.in.json = err == nil && kind == "application/json"
-	if err != nil || !x.in.json && kind != "application/x-www-form-urlencoded" {
+	x.in.json = isJSON(x.r)
+	if !x.in.json && !isForm(x.r) {
 		return &requestError{http.StatusUnsupportedMediaType, "body must be a form or JSON"}
 	}
-	body, err := x.body()
-	if err != nil {
-		return err
-	}
-	var fields url.Values
-	if x.in.json {
-		fields, err = readObject(body)
-	} else if fields, err = url.ParseQuery(string(body)); err != nil {
-		err = badRequest("malformed form")
-	}
+	fields, err := x.fields()
 	if err != nil {
 		return err
 	}
@@ -91,6 +83,47 @@ func (x *exchange) readInput() error {
 	return nil
 }
 
+// fields returns the fields of the body.
+func (x *exchange) fields() (url.Values, error) {
+	if form := x.r.PostForm; !x.in.json && form != nil { // middleware has parsed it
+		if len(form.Encode()) > maxBody {
+			return nil, tooLarge
+		}
+		return form, nil
+	}
+	body, err := x.body()
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 && x.r.ContentLength > 0 {
+		x.reportError(errors.New("otphttp: something in front of the handler has read the body of the request: let it call r.ParseForm, or exempt the paths of the handler from it"))
+	}
+	if x.in.json {
+		return readObject(body)
+	}
+	fields, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, badRequest("malformed form")
+	}
+	return fields, nil
+}
+
+// isJSON reports whether a request belongs to the API.
+func isJSON(r *http.Request) bool { return bodyKind(r) == "application/json" }
+
+// isForm reports whether a request comes from the form of a page.
+func isForm(r *http.Request) bool { return bodyKind(r) == "application/x-www-form-urlencoded" }
+
+// bodyKind returns the media type of the body, "" if it has none or an invalid
+// one.
+func bodyKind(r *http.Request) string {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return kind
+}
+
 // boundBodyTime limits how long a slow client may take to send the body. The
 // limit also holds when a request is rejected, since the server reads the rest
 // of a body before it sends the answer. If the connection does not support
@@ -107,7 +140,7 @@ func (x *exchange) body() ([]byte, error) {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("body exceeds %d bytes", maxBody)}
+		return nil, tooLarge
 	case err != nil:
 		return nil, &requestError{http.StatusBadRequest, "body is incomplete"}
 	}

@@ -17,9 +17,11 @@
 //
 // The handler looks only at the last segment of the path. It works at any path
 // that ends in a slash, with or without [http.StripPrefix], and below patterns
-// such as "/pay/{invoice}/":
+// such as "/pay/{invoice}/" (see [Options.Path] for middleware that removes the
+// slash):
 //
-//	GET  .../        the page that asks for the address; ?next=/path says where to go after success
+//	GET  .../        the page that asks for the address; ?next=/path says where to go after
+//	                 success, and ?login_hint=bob@example.com fills the field
 //	GET  .../code    the page that asks for the code; reloading it sends nothing
 //	POST .../start   opens a challenge and mails its code
 //	POST .../check   checks a code that was typed
@@ -31,9 +33,18 @@
 // application/json belongs to the API, which openapi.json in this folder
 // describes. The pages work without JavaScript.
 //
-// The handler reads the body itself. If middleware in front of it calls
-// ParseForm or FormValue on a form, the body is gone and the answer is 400.
-// Your hooks find the fields in r.PostForm.
+// Middleware in front of the handler may parse a form (r.ParseForm,
+// r.PostFormValue). Middleware that reads a body in another way and does not
+// put it back makes the answer 400, and Options.OnError is told. Your hooks find
+// the fields in r.PostForm.
+//
+// # In an application that exists
+//
+// After a right password, [Handler.Start] sends the code and shows the page for
+// it. [Options.Render] draws the pages with the application's own layout,
+// [Options.Page] adds what the request knows, such as a CSRF token or the brand
+// of a tenant, and [Sentence] is for applications that draw their own pages over
+// the verifier.
 //
 // # Errors
 //
@@ -95,6 +106,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/netip"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -172,15 +185,50 @@ type Options struct {
 	// Default: empty, which means "en".
 	Locale string
 
+	// Path is where the handler is mounted, as browsers see it: a path that
+	// begins and ends with a slash, such as "/login/". [Handler.Start] needs it.
+	// With it, all links and forms of the pages name whole paths, and the
+	// handler also answers at the path without its last slash, as middleware
+	// leaves it that removes slashes. Default: unknown; the links are relative,
+	// so that the handler works at any path.
+	Path string
+
+	// StartAt is the page of the application that leads to [Handler.Start], such
+	// as the one that asks for the password: a path on this site. If it is set,
+	// only Start opens challenges. The handler then has no page that asks for an
+	// address and no step "start": whoever wants to start again is sent to this
+	// page, and a code that is passed proves that Start was called in this
+	// browser or app, too, provided that the verifier has a purpose of its own
+	// (Verifier.For). Default: anybody may start.
+	StartAt string
+
 	// Brand is the name at the top of the pages. The mail gets its brand from
 	// the sender; see smtpsender.Options. Line breaks and control characters
 	// are an error. Default: no name.
 	Brand string
 
-	// About returns what is being confirmed, to show on the pages: "99.00 EUR
-	// to Example Ltd, invoice 42". People must see what their code is for, both
-	// here and in the mail (Vars). Default: nothing.
-	About func(r *http.Request) string
+	// Support says whom to ask for help, such as "help@example.com",
+	// "https://example.com/help" or "+44 20 7946 0000". The pages show it when
+	// they ask for a code, tell somebody to wait or report a problem. Line
+	// breaks and control characters are an error. Default: nobody.
+	Support string
+
+	// Page may change a page before it is shown: it sets what differs between
+	// requests, such as Brand, Support and Style for a tenant, About for what is
+	// being confirmed, and Fields for the token of CSRF middleware. Brand,
+	// Support and all others are already filled in. Default: no changes.
+	Page func(r *http.Request, p *Page)
+
+	// Render shows the pages in place of the built-in template, with the
+	// application's own layout and template engine. It writes the page to w.
+	// Page.Body is the content, ready to be put into a layout; or draw your own
+	// from the fields of the page, its sentences (Say) and its addresses (URL).
+	// The status is already set to Page.Status and the content type to HTML. If
+	// it returns an error, nothing that it wrote is sent, the answer has status
+	// 500 and OnError is told. The header Content-Security-Policy is then left
+	// to the application, unless ContentSecurityPolicy is set. Default: the
+	// template of Files or the built-in one.
+	Render func(w http.ResponseWriter, r *http.Request, p Page) error
 
 	// Home is the path to go to after a correct code if the form names no other
 	// path. A path that leads to another site is an error. Default: "/".
@@ -216,10 +264,12 @@ type Options struct {
 
 	// OnError is called with failures of the system that the visitor sees too:
 	// of the store, the mail, or your functions. A mail that may have been sent
-	// and a rejected recipient are not among them. The error contains no code,
-	// no challenge ID and no whole address, unless an error of your functions
-	// contains one. Default: failures are not reported here; see also
-	// otp.Options.Observer.
+	// and a rejected recipient are not among them. It is also called when the
+	// handler cannot work as it was set up: when a body was read before, and
+	// when the first page that is asked for does not exist. The error contains
+	// no code, no challenge ID and no whole address, unless an error of your
+	// functions contains one. Default: slog.Default() gets at most one line a
+	// minute.
 	OnError func(r *http.Request, err error)
 }
 
@@ -234,6 +284,8 @@ type Handler struct {
 	opts     Options
 	origins  *http.CrossOriginProtection
 	pages    *pages
+	reached  atomic.Bool  // some request has found a step, or its absence was reported
+	logged   atomic.Int64 // when reportError last wrote a line, in Unix nanoseconds
 }
 
 // New returns a handler. It returns an error if OnVerified is missing or a
@@ -261,11 +313,24 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if h.opts.Home = local(cmp.Or(opts.Home, "/")); h.opts.Home == "" {
 		return nil, errors.New("otphttp: Options.Home: must be a path on this site, such as /account")
 	}
+	if opts.StartAt != "" {
+		if h.opts.StartAt = local(opts.StartAt); h.opts.StartAt == "" {
+			return nil, errors.New("otphttp: Options.StartAt: must be a path on this site, such as /login")
+		}
+	}
+	if opts.Path != "" {
+		if h.opts.Path = local(opts.Path); !strings.HasSuffix(h.opts.Path, "/") || strings.ContainsAny(h.opts.Path, "?#") {
+			return nil, errors.New("otphttp: Options.Path: must begin and end with a slash, such as /login/")
+		}
+	}
 	if h.opts.Now == nil {
 		h.opts.Now = time.Now
 	}
 	if err := safetext.Check(opts.Brand); err != nil {
 		return nil, fmt.Errorf("otphttp: Options.Brand: %w", err)
+	}
+	if err := safetext.Check(opts.Support); err != nil {
+		return nil, fmt.Errorf("otphttp: Options.Support: %w", err)
 	}
 	var err error
 	if h.pages, err = newPages(&h.opts); err != nil {
@@ -276,14 +341,5 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 
 // ServeHTTP answers a request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	// OWASP ASVS 14.3.2, 3.4.3 to 3.4.6, 3.4.8.
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Security-Policy", h.pages.policy)
-	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Frame-Options", "DENY")
-	x := &exchange{h: h, w: w, r: r}
-	x.serve()
+	h.exchange(w, r).serve()
 }

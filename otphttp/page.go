@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/phrases"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // Page is the data of the page template. Its methods return the words.
@@ -31,9 +33,18 @@ type Page struct {
 	// Brand is the name at the top; empty if there is none.
 	Brand string
 
-	// About is what is being confirmed, in the application's words; empty if
-	// the application does not say.
+	// Support says whom to ask for help; empty if the application does not say.
+	// See Options.Support. Say("support") is the sentence with it.
+	Support string
+
+	// About is what is being confirmed, in the application's words: "99.00 EUR
+	// to Example Ltd, invoice 42". It is empty unless Options.Page sets it.
+	// People must see what their code is for, both here and in the mail (Vars).
+	// A page with the step "over" never has it.
 	About string
+
+	// Status is the HTTP status of the page.
+	Status int
 
 	// Step is the kind of page:
 	//
@@ -51,15 +62,16 @@ type Page struct {
 	// Notice is "sentAgain" or "sentNew" after a resend, otherwise empty.
 	Notice string
 
-	// Address is what the visitor typed, if it was not a valid address.
+	// Address is what stands in the field for the address: what the visitor
+	// typed, if it was not a valid address, or the login_hint of the link that
+	// led here.
 	Address string
 
 	// Masked is the masked address to which the code is or was sent, such as
 	// a***@example.com.
 	Masked string
 
-	// Reference is the short word that the mail shows too. Forms about a
-	// challenge must contain it in the field "reference".
+	// Reference is the short word that the mail shows too.
 	Reference string
 
 	// Strong reports whether the code is a strong one, which is longer and may
@@ -86,20 +98,82 @@ type Page struct {
 	// empty if it has none.
 	HaveCode string
 
-	// Next is the path to go to after success, for the field "next"; empty if
-	// there is none.
+	// Next is the path to go to after success; empty if there is none.
 	Next string
 
+	// Fields are more hidden fields of each form, such as the token of your
+	// CSRF middleware. It is empty unless Options.Page sets it.
+	Fields map[string]string
+
 	// Style is the style of the page. It must be the only content of its
-	// element, unchanged: the Content-Security-Policy names its hash, so
-	// browsers ignore anything else.
+	// element: the Content-Security-Policy names its hash, so browsers ignore
+	// anything else. Only Options.Page may change it.
 	Style template.CSS
 
-	// Script is the script of the page. It must be unchanged, like Style.
+	// Script is the script of the page: it counts down the timers and stops a
+	// form from being sent twice. It must be unchanged in its element.
 	Script template.JS
 
-	kind  string // of the purpose
-	words *words
+	kind          string // of the purpose
+	path, startAt string // Options.Path and Options.StartAt
+	words         *words
+}
+
+// Body returns the content of the page as HTML: the heading, the problem or the
+// notice, and the forms. A template or [Options.Render] puts it into a layout.
+func (p Page) Body() (template.HTML, error) {
+	t, err := builtinBody()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, p)
+	return template.HTML(b.String()), err
+}
+
+var builtinBody = sync.OnceValues(func() (*template.Template, error) {
+	return template.ParseFS(builtin, "body.html.tmpl")
+})
+
+// Hidden returns the hidden fields that every form of the page must contain:
+// "reference" and "next", if the page has them, and Fields.
+func (p Page) Hidden() template.HTML {
+	fields := map[string]string{}
+	maps.Copy(fields, p.Fields)
+	if p.Next != "" {
+		fields["next"] = p.Next
+	}
+	if p.Step == "code" || p.Step == "new" {
+		fields["reference"] = p.Reference
+	}
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		fmt.Fprintf(&b, "<input type=\"hidden\" name=\"%s\" value=\"%s\">\n", template.HTMLEscapeString(name), template.HTMLEscapeString(fields[name]))
+	}
+	return template.HTML(b.String())
+}
+
+// URL returns the address of a step, for a form or a link. The steps "start",
+// "check" and "resend" are for forms that are posted: with the field "address"
+// the first, with the field "code" the second, and all of them with the fields
+// of Hidden. "code" is a link to the page of the challenge in HaveCode, and ""
+// is a link to where the visitor starts again.
+func (p Page) URL(step string) string {
+	switch step {
+	case "code":
+		return p.path + codePath(p.HaveCode, p.Next, "", 0)
+	case "":
+		start := cmp.Or(p.startAt, p.path, "./")
+		if p.Next == "" {
+			return start
+		}
+		separator := "?"
+		if strings.Contains(start, "?") {
+			separator = "&"
+		}
+		return start + separator + url.Values{"next": {p.Next}}.Encode()
+	}
+	return p.path + step
 }
 
 // Say returns the sentence with a key of words/en.json, such as "send" or
@@ -114,7 +188,23 @@ func (p Page) Say(key string) (template.HTML, error) {
 		"reference": template.HTML(template.HTMLEscapeString(p.Reference)),
 		"number":    template.HTML(strconv.Itoa(p.GuessesLeft)),
 		"time":      p.timer(key),
+		"support":   p.contact(),
 	}), nil
+}
+
+// contact returns Support, as a link if it is an address on the web or of mail.
+func (p Page) contact() template.HTML {
+	text := template.HTMLEscapeString(p.Support)
+	link := ""
+	if strings.HasPrefix(p.Support, "https://") {
+		link = text
+	} else if to, err := otp.ParseEmail(p.Support); err == nil {
+		link = "mailto:" + template.HTMLEscapeString(url.PathEscape(to.String()))
+	}
+	if link == "" {
+		return template.HTML(text)
+	}
+	return template.HTML(`<a href="` + link + `">` + text + `</a>`)
 }
 
 // timer returns the time in a sentence, which the script counts down.
@@ -151,19 +241,6 @@ func (p Page) TabTitle() string {
 	return title
 }
 
-// Query returns the query for a link to "code" or "./": empty or "?next=...".
-func (p Page) Query() template.URL {
-	if p.Next == "" {
-		return ""
-	}
-	return template.URL("?" + url.Values{"next": {p.Next}}.Encode())
-}
-
-// CodeLink returns a link to the page of the challenge in HaveCode.
-func (p Page) CodeLink() template.URL {
-	return template.URL(codePath(p.HaveCode, p.Next, "", 0))
-}
-
 // pages renders the pages.
 type pages struct {
 	languages *phrases.Chooser[words]
@@ -193,6 +270,13 @@ func newPages(o *Options) (*pages, error) {
 		return nil, err
 	}
 	p.policy = cmp.Or(o.ContentSecurityPolicy, p.policy)
+	if o.Render != nil {
+		if p.custom {
+			return nil, errors.New("Options.Files: page.html.tmpl is not used if Options.Render is set")
+		}
+		p.policy = o.ContentSecurityPolicy // else that of the application
+		return &p, nil
+	}
 	return &p, p.probe(o.Brand)
 }
 
@@ -230,8 +314,7 @@ func readPages(user fs.FS) (pages, error) {
 		return p, errors.New("style.css or theme.css: must not contain \"</style\"")
 	}
 	p.script = template.JS(files["script.js"])
-	p.policy = "default-src 'none'; style-src " + hashSource(string(p.style)) + "; script-src " + hashSource(string(p.script)) +
-		"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	p.policy = policy(p.style, p.script)
 	p.custom = replaced["page.html.tmpl"]
 	var err error
 	p.template, err = template.New("page.html.tmpl").Parse(files["page.html.tmpl"])
@@ -242,15 +325,19 @@ func readPages(user fs.FS) (pages, error) {
 // computes the hash of a style.
 var newlines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
+// policy returns the Content-Security-Policy of a page.
+func policy(style template.CSS, script template.JS) string {
+	return "default-src 'none'; style-src " + hashSource(string(style)) + "; script-src " + hashSource(string(script)) +
+		"; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+}
+
 // hashSource returns the name of an inline style or script in a policy.
 func hashSource(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-func (p *pages) render(page Page, w *words) ([]byte, error) {
-	page.words, page.Lang, page.Dir = w, w.lang, w.dir
-	page.Style, page.Script = p.style, p.script
+func (p *pages) render(page Page) ([]byte, error) {
 	var b bytes.Buffer
 	if err := p.template.Execute(&b, page); err != nil {
 		return nil, err
@@ -258,29 +345,69 @@ func (p *pages) render(page Page, w *words) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// with returns the page with its words, style and script.
+func (p *pages) with(page Page, w *words) Page {
+	page.words, page.Lang, page.Dir = w, w.lang, w.dir
+	page.Style, page.Script = p.style, p.script
+	return page
+}
+
 // show writes a page.
 func (x *exchange) show(status int, page Page) {
-	page.Brand, page.CanChange = x.h.opts.Brand, x.h.opts.Address == nil
-	if x.h.opts.About != nil && page.Step != "over" {
-		page.About = x.h.opts.About(x.r)
-	}
+	o, header := &x.h.opts, x.w.Header()
+	page.Status, page.Brand, page.Support = status, o.Brand, o.Support
+	page.CanChange = o.Address == nil && o.StartAt == ""
+	page.path, page.startAt = o.Path, o.StartAt
 	if page.Next == "" {
 		page.Next = x.next()
 	}
 	if x.verifier != nil {
 		page.kind = otp.Message{Purpose: x.verifier.Purpose()}.Kind()
 	}
-	words := x.h.pages.languages.Choose(x.language())
-	body, err := x.h.pages.render(page, words)
+	page = x.h.pages.with(page, x.h.pages.languages.Choose(x.language()))
+	if o.Page != nil {
+		o.Page(x.r, &page)
+	}
+	if page.Step == "over" {
+		page.About = "" // nothing is left to confirm
+	}
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Language", page.Lang)
+	d := &draft{header: header, status: page.Status}
+	var err error
+	switch {
+	case o.Render != nil:
+		err = o.Render(d, x.r, page)
+	default:
+		if page.Style != x.h.pages.style && o.ContentSecurityPolicy == "" {
+			header.Set("Content-Security-Policy", policy(page.Style, page.Script))
+		}
+		d.body, err = x.h.pages.render(page)
+	}
 	if err != nil {
-		x.reportError(err)
+		x.reportError(fmt.Errorf("otphttp: the page could not be shown: %w", err))
 		http.Error(x.w, "Internal Server Error", http.StatusInternalServerError)
 		return
 	}
-	x.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	x.w.Header().Set("Content-Language", words.lang)
-	x.w.WriteHeader(status)
-	x.w.Write(body)
+	x.w.WriteHeader(d.status)
+	x.w.Write(d.body)
+}
+
+// draft is a page that Options.Render writes. It is kept until it is complete, so
+// that an error leaves nothing behind.
+type draft struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (d *draft) Header() http.Header { return d.header }
+
+func (d *draft) WriteHeader(status int) { d.status = status }
+
+func (d *draft) Write(b []byte) (int, error) {
+	d.body = append(d.body, b...)
+	return len(b), nil
 }
 
 // next returns where to go after success, from the form or the address of the
@@ -294,13 +421,31 @@ func (x *exchange) next() string {
 
 // askPage asks for the address.
 func (x *exchange) askPage() {
+	if x.h.opts.StartAt != "" {
+		x.redirect(Page{startAt: x.h.opts.StartAt, Next: x.next()}.URL(""))
+		return
+	}
 	masked, err := x.knownAddress()
 	if err != nil {
 		x.fail(otp.Challenge{}, err)
 		return
 	}
-	x.show(http.StatusOK, Page{Step: "address", Masked: masked})
+	x.show(http.StatusOK, Page{Step: "address", Masked: masked, Address: x.hint()})
 }
+
+// hint returns the address that a link suggests (OpenID Connect Core 3.1.2.1):
+// that of an invitation, or of an account that has signed out. It only fills the
+// field: nothing is looked up and nothing is sent.
+func (x *exchange) hint() string {
+	hint := x.r.URL.Query().Get("login_hint")
+	if len(hint) > maxHint || safetext.Check(hint) != nil {
+		return ""
+	}
+	return hint
+}
+
+// maxHint is the length of the longest address, in bytes (RFC 5321 4.5.3.1.3).
+const maxHint = 254
 
 // knownAddress returns the masked address that the application knows. It is
 // empty if the visitor types the address.
@@ -364,7 +509,7 @@ func (x *exchange) codePage() {
 // with, it redirects to the page of the challenge, so that reloading repeats
 // nothing.
 func (x *exchange) failPage(c otp.Challenge, p problem) {
-	if reference := c.Reference; x.r.Method == http.MethodPost {
+	if reference := c.Reference; x.r.Method == http.MethodPost || x.step == "start" { // Handler.Start may answer a GET
 		if reference == "" && (p.system || p.name == "malformed") && challengeCookie(x.r).find(x.in.reference) != "" {
 			reference = x.in.reference
 		}
@@ -374,7 +519,7 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 		}
 	}
 	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
-	if x.step == "start" && p.name != "forbidden" && p.name != "request" {
+	if x.step == "start" && x.h.opts.StartAt == "" && p.name != "forbidden" && p.name != "request" {
 		page.Step, page.Address = "address", x.in.address
 		page.Masked, _ = x.knownAddress()
 		if held := challengeCookie(x.r); p.name == "limited" && len(held) > 0 {
@@ -387,10 +532,10 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 // toCodePage redirects to the page of a challenge.
 func (x *exchange) toCodePage(reference, say string, wait int) {
 	x.w.Header().Del("Retry-After") // would delay the redirect (RFC 9110 10.2.3)
-	x.redirect(codePath(reference, x.in.next, say, wait))
+	x.redirect(x.h.opts.Path + codePath(reference, x.in.next, say, wait))
 }
 
-// codePath returns the address of that page, relative to the other steps.
+// codePath returns the address of that page, relative to the path of the handler.
 func codePath(reference, next, say string, wait int) string {
 	query := url.Values{"ref": {reference}}
 	if next != "" {

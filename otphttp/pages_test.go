@@ -144,7 +144,7 @@ func TestPages_states(t *testing.T) {
 
 // The pages of all steps show what is being confirmed, as plain text.
 func TestPages_about(t *testing.T) {
-	s := newSite(t, otphttp.Options{About: func(*http.Request) string { return "99.00 EUR <b>" }}, nil)
+	s := newSite(t, otphttp.Options{Page: func(_ *http.Request, p *otphttp.Page) { p.About = "99.00 EUR <b>" }}, nil)
 	b := s.browser()
 	const want = `<p class="about"><bdi>99.00 EUR &lt;b&gt;</bdi></p>`
 	_, body := b.get("/login/")

@@ -16,7 +16,7 @@ func (p *pages) probe(brand string) error {
 			continue
 		}
 		for _, step := range pageSteps {
-			if _, err := p.render(trialPage(step, brand), w); err != nil {
+			if _, err := p.render(p.with(trialPage(step, brand), w)); err != nil {
 				return err
 			}
 		}
@@ -41,7 +41,7 @@ func (p *pages) probeProblems(brand string, w *words) error {
 			full, bare := trialPage(step, brand), Page{Step: step, Strong: true, Letters: true}
 			for _, page := range [...]Page{full, bare} {
 				page.Error, page.Notice = say[0], say[1]
-				if _, err := p.render(page, w); err != nil {
+				if _, err := p.render(p.with(page, w)); err != nil {
 					return err
 				}
 			}
@@ -53,7 +53,7 @@ func (p *pages) probeProblems(brand string, w *words) error {
 // trialPage returns a page that has every field except problem and notice.
 func trialPage(step, brand string) Page {
 	return Page{
-		Step: step, Brand: brand, About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
-		TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next",
+		Step: step, Brand: brand, Support: "help@example.com", About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
+		TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next", Status: 200, Fields: map[string]string{"token": "x"},
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/go-mailotp/otp/internal/phrases"
 )
 
-//go:embed words/*.json page.html.tmpl style.css script.js
+//go:embed words/*.json page.html.tmpl body.html.tmpl style.css script.js
 var builtin embed.FS
 
 // words are the sentences of one language.

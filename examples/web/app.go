@@ -184,9 +184,9 @@ func (a *app) pay() (http.Handler, error) {
 			u, _, err := bill(r)
 			return u.address.String(), err
 		},
-		About: func(r *http.Request) string { // shown before the user confirms it
+		Page: func(r *http.Request, p *otphttp.Page) { // what is confirmed is shown before
 			_, i, _ := bill(r)
-			return i.Amount() + ", invoice " + i.id
+			p.About = i.Amount() + ", invoice " + i.id
 		},
 		Prepare: func(r *http.Request, request *otp.Request) error {
 			_, i, err := bill(r)

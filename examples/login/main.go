@@ -1,10 +1,10 @@
 // Login adds a mailed code to an existing login handler: first the password,
 // then the code, then a session with a new ID.
 //
-// The lines for the code are in code.go; this file is the application without
-// them. Run it, open http://localhost:8080, and sign in as alice@example.com
-// with the password "correct horse battery staple". The code is printed in the
-// terminal unless OTP_SMTP_URL and OTP_FROM are set.
+// What the code takes is in code.go. This file is the application; it calls
+// newCodePages and askForCode. Run it, open http://localhost:8080, and sign in as
+// alice@example.com with the password "correct horse battery staple". The code
+// is printed in the terminal unless OTP_SMTP_URL and OTP_FROM are set.
 package main
 
 import (
@@ -12,19 +12,24 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"flag"
 	"fmt"
 	"html/template"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otphttp"
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
 func main() {
+	addr := flag.String("addr", "localhost:8080", "`host:port` to listen on")
+	flag.Parse()
 	sender, err := newSender()
 	if err != nil {
 		log.Fatal(err)
@@ -33,13 +38,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server := &http.Server{
-		Addr:              "localhost:8080",
-		Handler:           newApp(verifier),
-		ReadHeaderTimeout: 5 * time.Second,
+	handler, err := newApp(verifier)
+	if err != nil {
+		log.Fatal(err)
 	}
-	fmt.Println("http://localhost:8080, alice@example.com, correct horse battery staple")
-	log.Fatal(server.ListenAndServe())
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err, " (choose another one with -addr)")
+	}
+	fmt.Printf("http://%s, alice@example.com, correct horse battery staple\n", *addr)
+	log.Fatal((&http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}).Serve(listener))
 }
 
 // newSender returns a sender that mails for real if the environment names a
@@ -62,8 +70,8 @@ func newSender() (otp.Sender, error) {
 // app is the application. A real one has its users in a database and hashes
 // passwords with argon2 or bcrypt.
 type app struct {
-	verifier *otp.Verifier
-	users    map[string]user // by the key of the address
+	code  *otphttp.Handler
+	users map[string]user // by the key of the address
 
 	mu       sync.Mutex
 	sessions map[string]*session // by ID
@@ -77,28 +85,27 @@ type user struct {
 
 // session is the session of one visitor. Users are named by their keys.
 type session struct {
-	user    string // who is signed in
-	pending string // who has typed the correct password but not yet the code
-	code    string // the ID of the challenge for pending
-	ends    time.Time
+	user string // who is signed in; empty for nobody
+	ends time.Time
 }
 
-func newApp(verifier *otp.Verifier) http.Handler {
+func newApp(verifier *otp.Verifier) (http.Handler, error) {
 	a := &app{
-		verifier: verifier,
 		users: map[string]user{
 			"alice@example.com": {"alice@example.com", sha256.Sum256([]byte("correct horse battery staple"))},
 		},
 		sessions: map[string]*session{},
 	}
+	var err error
+	if a.code, err = newCodePages(a, verifier); err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("POST /login", a.login)
-	mux.HandleFunc("GET /code", a.codePage)
-	mux.HandleFunc("POST /code", a.checkCode)
-	mux.HandleFunc("POST /resend", a.resend)
 	mux.HandleFunc("POST /logout", a.logout)
-	return headers(http.NewCrossOriginProtection().Handler(mux))
+	mux.Handle("/code/", a.code)
+	return headers(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
 // headers keeps pages with secrets out of caches, frames and Referer headers.
@@ -131,7 +138,7 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 		show(w, http.StatusUnauthorized, "login", "Address or password is wrong.")
 		return
 	}
-	a.askForCode(w, r, user)
+	a.askForCode(w, r, want)
 }
 
 func (a *app) logout(w http.ResponseWriter, r *http.Request) {
@@ -203,10 +210,4 @@ label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit}i
 <label for="email">E-mail address</label><input id="email" name="email" type="email" autocomplete="username" required>
 <label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required>
 <button>Sign in</button></form>{{end}}
-{{define "code"}}{{template "top"}}<h1>Check your mail</h1>
-<p>We sent a code to {{.Masked}}. Look for the reference {{.Reference}}.</p>
-{{if .SentAgain}}<p role="status">We sent it again.</p>{{end}}{{with .Problem}}<p id="problem" role="alert">{{.}}</p>{{end}}
-<form method="post" action="/code"><label for="code">Code from the mail</label>
-<input id="code" name="code" type="text" inputmode="{{if .Letters}}text{{else}}numeric{{end}}" autocomplete="one-time-code" autocapitalize="off" spellcheck="false"{{if .Problem}} aria-describedby="problem"{{end}} required>
-<button>Continue</button></form>
-<form method="post" action="/resend"><button>Send it again</button></form>{{end}}`))
+{{define "code"}}{{template "top"}}<div lang="{{.Lang}}" dir="{{.Dir}}">{{.Body}}</div>{{end}}`))

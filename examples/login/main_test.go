@@ -34,7 +34,9 @@ func start(t *testing.T) (*otptest.Inbox, func() *visitor) {
 	inbox := &otptest.Inbox{}
 	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
 	require.NoError(t, err)
-	server := httptest.NewTLSServer(newApp(verifier))
+	app, err := newApp(verifier)
+	require.NoError(t, err)
+	server := httptest.NewTLSServer(app)
 	t.Cleanup(server.Close)
 	return inbox, func() *visitor {
 		jar, err := cookiejar.New(nil)
@@ -101,50 +103,57 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, body, mail.Reference)
 	_, body = v.get("/")
 	require.NotContains(t, body, "signed in", "the password alone is not enough")
-	v.get("/code")
+	v.get("/code/code?ref=" + mail.Reference)
 	require.Equal(t, 1, inbox.Len(), "a reload sends nothing")
 
-	status, body = v.post("/code", "code", "abc")
-	require.Equal(t, http.StatusUnprocessableEntity, status)
+	_, body = v.post("/code/check", "reference", mail.Reference, "code", "abc")
 	require.Contains(t, body, "not a code")
-	status, body = v.post("/resend")
-	require.Equal(t, http.StatusTooManyRequests, status)
+	_, body = v.post("/code/resend", "reference", mail.Reference)
+	require.Contains(t, body, "Too many requests")
 	require.Contains(t, body, "a***@example.com")
-	status, body = v.post("/login", "email", alice, "password", password) // within the minute
-	require.Equal(t, http.StatusTooManyRequests, status)
+	_, body = v.post("/login", "email", alice, "password", password) // within the minute
 	require.Contains(t, body, mail.Reference, "the code that was sent still works")
 	require.Contains(t, body, `autocomplete="one-time-code"`)
 	require.Equal(t, 1, inbox.Len())
 
-	stranger := visit() // B14: the code is useless in another session
-	_, body = stranger.post("/code", "code", mail.Code)
+	stranger := visit() // B14: the code is useless in another browser
+	_, body = stranger.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	require.Contains(t, body, "no longer valid")
+	_, body = stranger.get("/")
 	require.NotContains(t, body, "signed in")
 
-	before := v.cookie(sessionCookie)
-	status, body = v.post("/code", "code", mail.Code)
+	v.post("/login", "email", alice, "password", "wrong")
+	status, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, "signed in as "+alice)
-	after := v.cookie(sessionCookie)
-	require.NotEmpty(t, after)
-	require.NotEqual(t, before, after, "a new session ID") // C15
-	require.NotEmpty(t, v.cookie(deviceCookie))
-
-	_, body = v.post("/code", "code", mail.Code)
+	session := v.cookie(sessionCookie)
+	require.NotEmpty(t, session)
+	_, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	require.Contains(t, body, "used already")
+	_, body = v.get("/")
 	require.Contains(t, body, "signed in as", "a code is used once; the session remains")
 	_, body = v.post("/logout")
 	require.NotContains(t, body, "signed in")
 
-	// A known device has its own budget and need not wait for the strangers'
-	// minute.
+	// Signing in again at once works, and gives a new session. C15
 	_, body = v.post("/login", "email", alice, "password", password)
 	require.Contains(t, body, "a***@example.com")
+	mail, _ = inbox.Last(alice)
+	_, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	require.Contains(t, body, "signed in as")
+	require.NotEqual(t, session, v.cookie(sessionCookie))
 	require.Equal(t, 2, inbox.Len())
-	// So has the first stranger, since the code before was passed.
-	_, body = stranger.post("/login", "email", alice, "password", password)
-	require.Contains(t, body, "a***@example.com")
-	require.Equal(t, 3, inbox.Len())
-	_, body = visit().post("/login", "email", alice, "password", password)
-	require.Contains(t, body, "Too many mails")
+}
+
+// Nobody gets a code without the password, and nobody gets in with a code for
+// something else.
+func TestLogin_passwordFirst(t *testing.T) {
+	inbox, visit := start(t)
+	v := visit()
+	v.post("/code/start", "address", alice)
+	_, body := v.get("/code/")
+	require.Contains(t, body, "Password")
+	require.Zero(t, inbox.Len())
 }
 
 // Another spelling is the same account, and mail goes to the one that it has.
@@ -153,7 +162,8 @@ func TestLogin_case(t *testing.T) {
 	v := visit()
 	_, body := v.post("/login", "email", " Alice@EXAMPLE.com", "password", password)
 	require.Contains(t, body, "a***@example.com")
-	_, body = v.post("/code", "code", inbox.Code(alice))
+	mail, _ := inbox.Last(alice)
+	_, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "signed in as "+alice)
 }
 
@@ -161,14 +171,12 @@ func TestLogin_wrongCodes(t *testing.T) {
 	inbox, visit := start(t)
 	v := visit()
 	v.post("/login", "email", alice, "password", password)
-	code := inbox.Code(alice)
-	bad := testkit.WrongCode(code)
-	for left := 4; left >= 0; left-- {
-		status, body := v.post("/code", "code", bad)
-		require.Equal(t, http.StatusUnprocessableEntity, status)
-		require.Contains(t, body, "not the code")
+	mail, _ := inbox.Last(alice)
+	for range 5 {
+		_, body := v.post("/code/check", "reference", mail.Reference, "code", testkit.WrongCode(mail.Code))
+		require.Contains(t, body, `role="alert"`)
 	}
-	_, body := v.post("/code", "code", code)
+	_, body := v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "Ask for a new one")
 }
 
@@ -193,6 +201,7 @@ func TestLogin_sendFails(t *testing.T) {
 	status, body := v.post("/login", "email", alice, "password", password)
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, body, "could not send")
+	require.Contains(t, body, "help@example.com")
 	_, body = v.get("/")
 	require.NotContains(t, body, "signed in")
 }

@@ -121,6 +121,7 @@ func TestDomains_full(t *testing.T) {
 
 // A real domain that is quiet at night keeps its past, however many names are made up meanwhile.
 func TestDomains_quiet(t *testing.T) {
+	testkit.Long(t)
 	s := newStage(t)
 	for range 120 {
 		for range 5 {
@@ -267,6 +268,7 @@ func TestRestart_excuses(t *testing.T) {
 
 // One process whose clock is ahead neither hides an attack nor makes an alarm.
 func TestClock_ahead(t *testing.T) {
+	testkit.Long(t)
 	for _, ahead := range []time.Duration{30 * time.Second, 55 * time.Minute} {
 		s := newStage(t)
 		minute := func(guesses int) {

@@ -35,6 +35,7 @@ func (e *event) public() otp.Event {
 // An outage and an attack, from the events to the results of queries and
 // OnAnomaly, with a restart while both last: each is reported once and ends. B9
 func TestIncidents(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	quiet := testkit.Rounds(1, 3) // days before
 	m := newMonth(77)

@@ -73,6 +73,7 @@ func TestRestart_past(t *testing.T) {
 // An attack is found that began before a restart, also where more was written meanwhile than is read at once.
 // One that ends and begins again is reported again; each has its end.
 func TestRestart_attack(t *testing.T) {
+	testkit.Long(t)
 	d, c := sqltest.Fast(t), newClock()
 	var found []Anomaly
 	opts := Options{OnAnomaly: func(_ context.Context, a Anomaly) { found = append(found, a) }}

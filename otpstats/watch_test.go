@@ -119,6 +119,7 @@ func (m *month) watched(t *testing.T) (found []Anomaly) {
 
 // In quiet weeks the rules find nothing, whatever the traffic. B9
 func TestRules_quiet(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for seed, test := range []struct {
 		daily float64

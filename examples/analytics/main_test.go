@@ -42,6 +42,7 @@ func simulate(t *testing.T, o traffic.Options) (m *month, found []otpstats.Anoma
 // Both incidents are detected within minutes, and nothing else is. The nightly
 // run simulates the whole month, and the usual one a few days.
 func TestAnalytics_incidents(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	outage := start.AddDate(0, 0, testkit.Rounds(1, 19)).Add(9*time.Hour + 20*time.Minute)
 	attack := start.AddDate(0, 0, testkit.Rounds(2, 25)).Add(2*time.Hour + 10*time.Minute)
@@ -130,6 +131,7 @@ func TestRun_interrupted(t *testing.T) {
 
 // In quiet times there is no alarm.
 func TestAnalytics_quiet(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	m, found := simulate(t, traffic.Options{Start: start, End: start.AddDate(0, 0, testkit.Rounds(4, 21)), PerDay: 2000})
 	require.Empty(t, found)

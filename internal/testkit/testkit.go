@@ -26,12 +26,12 @@ func Skip(t testing.TB, format string, args ...any) {
 	t.Skip(reason)
 }
 
-// Long skips t with -short, which make quick sets: t needs a server or waits in
-// real time.
+// Long skips t with -short, which make quick sets: t needs a server, waits in
+// real time, or takes long to compute.
 func Long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("skipped with -short: needs a server or waits in real time")
+		t.Skip("skipped with -short: needs a server, waits in real time, or takes long")
 	}
 }
 

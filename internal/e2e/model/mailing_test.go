@@ -299,7 +299,7 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 	c, err := call()
 	defer func() { w.compareTrips(g, loads) }()
 	w.look(g)
-	if !g.decided && len(g.candidates) == 0 {
+	if !g.decided && len(g.candidates) == 0 && !g.asked { // else it was charged before Admit, or it is in decide
 		w.charge(g)
 	}
 	if !g.decided && g.policy.asksAdmit && !g.asked {

@@ -161,6 +161,7 @@ func TestInterleavings_pairs(t *testing.T) {
 // Three clients: without faults the calls that share most, and at night these
 // with a fault, and all calls without one.
 func TestInterleavings_triples(t *testing.T) {
+	testkit.Long(t)
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			e := &enumeration{bench: newBench(t, s.options), scene: s}

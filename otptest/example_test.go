@@ -3,6 +3,11 @@ package otptest_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,17 +71,50 @@ func ExampleTestSender() {
 	_ = test
 }
 
-// The test of an application reads the code as a person would read the mail.
-func ExampleInbox() {
-	var inbox otptest.Inbox // give &inbox to otp.NewVerifier
+// A test server for Playwright or Cypress serves the application together with
+// its inbox. Make it a program of its own, so that the program in production
+// contains no inbox, and let it listen on a local address only.
+func ExampleInbox_ServeHTTP() {
+	inbox := &otptest.Inbox{}
+	mux := http.NewServeMux()
+	mux.Handle("/", newApp(inbox)) // the application sends its mail to the inbox
+	mux.Handle("/test/inbox", inbox)
+	server := httptest.NewServer(mux) // in a program: http.ListenAndServe("localhost:8080", mux)
+	defer server.Close()
 
+	// The application does this, during the test.
 	to, err := otp.ParseEmail("ann@example.com")
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
-	if err := inbox.Send(context.Background(), otp.Message{To: to, Code: "042917"}); err != nil {
-		panic(err)
+	sent := time.Date(2026, 5, 4, 12, 2, 0, 0, time.UTC)
+	err = inbox.Send(context.Background(), otp.Message{
+		ID: "4K2M6RQ1V0TZB8X3WJ5YHNPD7C", To: to, Code: "042917", Purpose: "login", Locale: "en",
+		Reference: "KMPT", SentAt: sent, ExpiresAt: sent.Add(10 * time.Minute),
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
-	fmt.Println(inbox.Len(), inbox.Code("ann@example.com"))
-	// Output: 1 042917
+
+	// The test does this, in another process.
+	response, err := http.Get(server.URL + "/test/inbox?to=ann@example.com&wait=10s")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(strings.ReplaceAll(string(body), ",", ",\n "))
+	// Output:
+	// [{"id":"4K2M6RQ1V0TZB8X3WJ5YHNPD7C",
+	//  "to":"ann@example.com",
+	//  "code":"042917",
+	//  "purpose":"login",
+	//  "locale":"en",
+	//  "reference":"KMPT",
+	//  "known":false,
+	//  "sent_at":"2026-05-04T12:02:00Z",
+	//  "expires_at":"2026-05-04T12:12:00Z"}]
 }

@@ -18,12 +18,15 @@ import (
 // Methods compare a recipient byte by byte with the String of the
 // [otp.Address], so pass an address as [otp.ParseEmail] normalizes it.
 //
+// An Inbox is also an [http.Handler], so that a test in another process can
+// read the mails; see [Inbox.ServeHTTP].
+//
 // Printing an Inbox shows the number of its mails and no code.
 type Inbox struct {
 	mu      sync.Mutex
 	mails   []*otp.Message // pointers, so that fmt never prints the contents
 	waited  map[string]int // by recipient: how many mails Wait has returned
-	arrival chan struct{}  // closed by the next Send; nil if no Wait is waiting
+	arrival chan struct{}  // closed by the next Send; nil if nobody waits
 	failure error
 }
 
@@ -132,10 +135,16 @@ func (b *Inbox) take(to string) (otp.Message, <-chan struct{}) {
 		}
 		skip--
 	}
+	return otp.Message{}, b.nextArrival()
+}
+
+// nextArrival returns a channel that the next Send closes. The caller holds
+// b.mu.
+func (b *Inbox) nextArrival() <-chan struct{} {
 	if b.arrival == nil {
 		b.arrival = make(chan struct{})
 	}
-	return otp.Message{}, b.arrival
+	return b.arrival
 }
 
 // Reset discards all mails, and the effects of Wait and FailWith. A Wait in

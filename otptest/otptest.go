@@ -4,7 +4,7 @@
 // implementation of [otp.Store] or [otp.Sender] against every sentence of its
 // contract and report the sentences that it breaks. [Inbox] is a Sender for
 // tests of an application: it keeps the mails, so that a test can read the
-// code.
+// code. It serves them over HTTP, too, for browser tests in another process.
 //
 // The suites do not fail because a machine is slow. Run them with the race
 // detector, because it alone finds some faults.

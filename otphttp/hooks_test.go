@@ -233,18 +233,23 @@ func TestNew_refuses(t *testing.T) {
 	_, err = otphttp.New(verifier, nil)
 	require.ErrorContains(t, err, "Options.OnVerified: required")
 	for want, opts := range map[string]otphttp.Options{
-		"OnVerified":     {},
-		"Home":           {OnVerified: verified, Home: "//evil.example"},
-		"Options.Home":   {OnVerified: verified, Home: "https://example.com/"},
-		"s.Home":         {OnVerified: verified, Home: "home"},
-		"Brand":          {OnVerified: verified, Brand: "A\r\nB"},
-		"Options.Brand":  {OnVerified: verified, Brand: "A\u202eB"},
-		"TrustedOrigins": {OnVerified: verified, TrustedOrigins: []string{"app.example.com"}},
-		"s.TrustedOr":    {OnVerified: verified, TrustedOrigins: []string{"https://app.example.com/path"}},
-		"TrustedProxies": {OnVerified: verified, TrustedProxies: []netip.Prefix{{}}},
-		"s.TrustedPr":    {OnVerified: verified, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}},
-		"Options.Locale": {OnVerified: verified, Locale: "xx-not-there-at-all"},
-		"no words":       {OnVerified: verified, Locale: "vo"},
+		"OnVerified":                 {},
+		"Home":                       {OnVerified: verified, Home: "//evil.example"},
+		"Options.Home":               {OnVerified: verified, Home: "https://example.com/"},
+		"s.Home":                     {OnVerified: verified, Home: "home"},
+		"Options.StartAt: must be":   {OnVerified: verified, StartAt: "https://example.com/"},
+		"Options.StartAt: the codes": {OnVerified: verified, StartAt: "/login"},
+		"Options.Path: must begin":   {OnVerified: verified, Path: "/login"},
+		"s.Path":                     {OnVerified: verified, Path: "https://example.com/"},
+		"Options.Support":            {OnVerified: verified, Support: "A\nB"},
+		"Brand":                      {OnVerified: verified, Brand: "A\r\nB"},
+		"Options.Brand":              {OnVerified: verified, Brand: "A\u202eB"},
+		"TrustedOrigins":             {OnVerified: verified, TrustedOrigins: []string{"app.example.com"}},
+		"s.TrustedOr":                {OnVerified: verified, TrustedOrigins: []string{"https://app.example.com/path"}},
+		"TrustedProxies":             {OnVerified: verified, TrustedProxies: []netip.Prefix{{}}},
+		"s.TrustedPr":                {OnVerified: verified, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}},
+		"Options.Locale":             {OnVerified: verified, Locale: "xx-not-there-at-all"},
+		"no words":                   {OnVerified: verified, Locale: "vo"},
 	} {
 		h, err := otphttp.New(verifier, &opts)
 		require.ErrorContains(t, err, want, want)

@@ -195,11 +195,12 @@ type Options struct {
 
 	// StartAt is the page of the application that leads to [Handler.Start], such
 	// as the one that asks for the password: a path on this site. If it is set,
-	// only Start opens challenges. The handler then has no page that asks for an
-	// address and no step "start": whoever wants to start again is sent to this
-	// page, and a code that is passed proves that Start was called in this
-	// browser or app, too, provided that the verifier has a purpose of its own
-	// (Verifier.For). Default: anybody may start.
+	// only Start opens challenges, and a code that is passed proves that Start
+	// was called in this browser or app. The handler has no page that asks for
+	// an address and no step "start"; whoever wants to start again is sent to
+	// StartAt. The codes need a purpose that no other handler has: with the
+	// verifier's purpose "login" and without Purpose, New returns an error; use
+	// verifier.For("login:password"). Default: anybody may start.
 	StartAt string
 
 	// Brand is the name at the top of the pages. The mail gets its brand from
@@ -238,7 +239,8 @@ type Options struct {
 	//
 	//   - words/<tag>.json changes sentences, or adds a language or a title for
 	//     a kind of purpose. It has the keys of words/en.json.
-	//   - page.html.tmpl replaces the built-in template. Its data is a [Page].
+	//   - page.html.tmpl replaces the built-in template. Its data is a [Page],
+	//     and {{.Body}} is what the built-in one has between its frame.
 	//   - style.css replaces the built-in style.
 	//   - theme.css is added after the style. Use it to set the variables at
 	//     the top of style.css, such as --otp-accent. Set the colors again
@@ -316,6 +318,9 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 	if opts.StartAt != "" {
 		if h.opts.StartAt = local(opts.StartAt); h.opts.StartAt == "" {
 			return nil, errors.New("otphttp: Options.StartAt: must be a path on this site, such as /login")
+		}
+		if opts.Purpose == nil && verifier.Purpose() == "login" {
+			return nil, errors.New(`otphttp: Options.StartAt: the codes need a purpose that no other handler has: use verifier.For("login:password")`)
 		}
 	}
 	if opts.Path != "" {

@@ -24,7 +24,8 @@ import (
 	"github.com/go-mailotp/otp/internal/safetext"
 )
 
-// Page is the data of the page template. Its methods return the words.
+// Page is what a page shows: the data of the template and of [Options.Render].
+// Its methods return the words, the addresses and the ready content.
 type Page struct {
 	// Lang is the BCP 47 tag of the language, and Dir is its direction, "ltr"
 	// or "rtl".

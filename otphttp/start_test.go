@@ -19,6 +19,7 @@ import (
 // Start, and the handler is at /login/code/.
 func passwords(t *testing.T, opts otphttp.Options, rules *otp.Options, request otp.Request) *site {
 	opts.Path, opts.StartAt = "/login/code/", "/login"
+	opts.Purpose = func(*http.Request) (string, error) { return "login:password", nil }
 	s := newSite(t, opts, rules)
 	handler := s.handler.(*otphttp.Handler)
 	mux := http.NewServeMux()
@@ -143,7 +144,7 @@ func TestStart_refused(t *testing.T) {
 // A password that came as JSON gets the answer of the API.
 func TestStart_api(t *testing.T) {
 	s := passwords(t, otphttp.Options{}, nil, otp.Request{})
-	handler, err := otphttp.New(s.verifier, &otphttp.Options{
+	handler, err := otphttp.New(s.verifier.For("login:password"), &otphttp.Options{
 		Path: "/2fa/", StartAt: "/", OnVerified: func(_ http.ResponseWriter, _ *http.Request, c otp.Challenge) { s.verified = append(s.verified, c) },
 	})
 	require.NoError(t, err)

@@ -93,6 +93,23 @@ func TestCrossSite_allowed(t *testing.T) {
 	}
 }
 
+// C8: browsers that send no Sec-Fetch-Site can sign in. With the policy
+// no-referrer on a page they send "Origin: null" with its forms (Fetch, "append a
+// request Origin header").
+func TestCrossSite_oldBrowser(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	b := s.browser()
+	answer, _ := b.get("/login/")
+	origin := "http://example.com"
+	if answer.Header.Get("Referrer-Policy") == "no-referrer" {
+		origin = "null"
+	}
+	b.header = http.Header{"Sec-Fetch-Site": nil, "Origin": {origin}}
+	code, reference := b.start("bob@example.com")
+	answer, _ = b.post("check", url.Values{"code": {code}, "reference": {reference}})
+	require.Equal(t, "/", answer.Header.Get("Location"))
+}
+
 func onlyLetters(r rune) rune {
 	if r >= 'a' && r <= 'z' {
 		return r

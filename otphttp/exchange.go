@@ -44,7 +44,9 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 		header.Set("Content-Security-Policy", h.pages.policy)
 	}
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	header.Set("Referrer-Policy", "no-referrer")
+	// With no-referrer, browsers would send "Origin: null" with the forms, which
+	// old browsers and some CSRF middleware cannot tell from another site.
+	header.Set("Referrer-Policy", "same-origin")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
 	return &exchange{h: h, w: w, r: r}

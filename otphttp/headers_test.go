@@ -34,7 +34,7 @@ func TestHeaders_everywhere(t *testing.T) {
 		statuses[answer.StatusCode] = true
 		header := answer.Header
 		for field, want := range map[string]string{
-			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
 			"X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin",
 		} {
 			require.Equal(t, []string{want}, header[http.CanonicalHeaderKey(field)], "%s: %s", name, field)

@@ -1,54 +1,50 @@
-// Package frameworks mounts the handlers of package otphttp in net/http, chi,
-// echo and gin. The handlers need a path that ends in a slash and all methods.
-// If a function in otphttp.Options calls [http.Request.PathValue], they also
-// need the parameters of the path.
+// Package frameworks puts the pages of package otphttp into applications that
+// have sessions, with net/http, chi, echo, gin, fiber and huma. Each application
+// is one function and has the same paths:
+//
+//	GET  /                says who is signed in
+//	     /login/          the pages of otphttp
+//	     /pay/{invoice}/  the same for a code that confirms one payment
+//	POST /logout          ends the session
+//
+// Whoever signs in gets a new session, so that nobody else knows its ID (OWASP
+// ASVS 7.2.4). The sessions are in the memory of the process; choose another
+// store for a program that runs twice.
 package frameworks
 
 import (
+	"crypto/rand"
+	"fmt"
 	"net/http"
 
-	"github.com/gin-gonic/gin"
-	"github.com/go-chi/chi/v5"
-	"github.com/labstack/echo/v4"
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otphttp"
 )
 
-// NetHTTP returns a router of the standard library.
-func NetHTTP(login, pay http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/login/", login)
-	mux.Handle("/pay/{invoice}/", pay)
-	return mux
-}
-
-// Chi returns a router of chi, which passes path parameters to the request
-// itself.
-func Chi(login, pay http.Handler) http.Handler {
-	r := chi.NewRouter()
-	r.Mount("/login/", login)
-	r.Mount("/pay/{invoice}/", pay)
-	return r
-}
-
-// Echo returns a router of echo.
-func Echo(login, pay http.Handler) http.Handler {
-	e := echo.New()
-	e.Any("/login/*", echo.WrapHandler(login))
-	e.Any("/pay/:invoice/*", func(c echo.Context) error {
-		c.Request().SetPathValue("invoice", c.Param("invoice"))
-		pay.ServeHTTP(c.Response(), c.Request())
-		return nil
+// newPay returns the pages for a code that confirms one payment. The invoice is
+// a parameter of the path, so the framework must pass it to the request.
+func newPay(v *otp.Verifier) (*otphttp.Handler, error) {
+	return otphttp.New(v, &otphttp.Options{
+		Purpose: func(r *http.Request) (string, error) { return "pay:" + r.PathValue("invoice"), nil },
+		OnVerified: func(w http.ResponseWriter, _ *http.Request, c otp.Challenge) {
+			fmt.Fprintln(w, "confirmed", c.Purpose)
+		},
 	})
-	return e
 }
 
-// Gin returns a router of gin.
-func Gin(login, pay http.Handler) http.Handler {
-	g := gin.New()
-	g.Use(gin.Recovery())
-	g.Any("/login/*step", gin.WrapH(login))
-	g.Any("/pay/:invoice/*step", func(c *gin.Context) {
-		c.Request.SetPathValue("invoice", c.Param("invoice"))
-		pay.ServeHTTP(c.Writer, c.Request)
-	})
-	return g
+// whoIs is what the home page says. The user is the key of the address that was
+// proven; see "Which account it is" in docs/recipes.md.
+func whoIs(user string) string {
+	if user == "" {
+		return "nobody is signed in\n"
+	}
+	return user + " is signed in\n"
+}
+
+// newKey returns the key that authenticates the cookies of a store. An
+// application reads it from its configuration.
+func newKey() []byte {
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	return key
 }

@@ -1,153 +1,92 @@
 package frameworks
 
 import (
-	"io"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp"
-	"github.com/go-mailotp/otp/internal/testkit"
-	"github.com/go-mailotp/otp/otphttp"
-	"github.com/go-mailotp/otp/otptest"
 )
 
-func TestFrameworks(t *testing.T) { // C7, C10
-	gin.SetMode(gin.TestMode)
-	for name, mount := range map[string]func(login, pay http.Handler) http.Handler{
-		"net/http": NetHTTP, "chi": Chi, "echo": Echo, "gin": Gin,
-	} {
+var apps = map[string]func(*otp.Verifier) (http.Handler, error){
+	"net/http": NetHTTP, "chi": Chi, "echo": Echo, "gin": Gin, "fiber": Fiber, "huma": Huma,
+}
+
+func init() { gin.SetMode(gin.TestMode) }
+
+// A code signs in, with a session that nobody had before.
+func TestFrameworks_session(t *testing.T) {
+	for name, app := range apps {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, mount)
-			answer, body := s.get("/login/?next=/cart")
-			require.Equal(t, http.StatusOK, answer.StatusCode)
-			require.Contains(t, body, "<h1>Sign in</h1>")
-			require.Contains(t, body, "/cart")
-			s.flow("/login/", "login")
+			s := serve(t, app)
+			// Eve has a session, and makes Bob's browser use it.
+			eve := s.browser(t)
+			eve.requireUser("nobody")
+			eve.signIn("/login/?next=/", "eve@example.com")
+			eve.requireUser("eve@example.com")
+			bob := s.browser(t)
+			bob.take(eve.session)
+			bob.requireUser("eve@example.com")
+			bob.signIn("/login/", "bob@example.com")
+			bob.requireUser("bob@example.com")
+			require.NotEqual(t, eve.session.Value, bob.session.Value)
+			require.True(t, bob.session.Secure)
+			require.True(t, bob.session.HttpOnly)
+			require.Equal(t, http.SameSiteLaxMode, bob.session.SameSite)
+			require.Equal(t, "/", bob.session.Path)
+			eve.requireUser("nobody")
 
-			_, body = s.get("/pay/inv-7/")
-			require.Contains(t, body, "<h1>Confirm the payment</h1>")
-			m := s.flow("/pay/inv-7/", "pay:inv-7")
-			answer, _ = s.post("/pay/inv-8/check", "reference", m.Reference, "code", m.Code)
-			require.Equal(t, http.StatusNotFound, answer.StatusCode)
-
-			for _, c := range []struct {
-				method, path  string
-				status        int
-				allow, header string
-			}{
-				{"GET", "/login/start", http.StatusMethodNotAllowed, "POST", ""},
-				{"PUT", "/login/check", http.StatusMethodNotAllowed, "POST", ""},
-				{"DELETE", "/pay/inv-7/", http.StatusMethodNotAllowed, "GET, HEAD", ""},
-				{"OPTIONS", "/login/start", http.StatusMethodNotAllowed, "POST", ""},
-				{"POST", "/login/code", http.StatusMethodNotAllowed, "GET, HEAD", ""},
-				{"GET", "/login/other", http.StatusNotFound, "", ""},
-				{"GET", "/pay/inv-7/a/b", http.StatusNotFound, "", ""},
-				{"HEAD", "/login/", http.StatusOK, "", ""},
-				{"POST", "/login/start", http.StatusForbidden, "", "cross-site"},
-			} {
-				answer, _ := s.do(c.method, c.path, "", c.header)
-				require.Equal(t, c.status, answer.StatusCode, "%s %s", c.method, c.path)
-				require.Equal(t, c.allow, answer.Header.Get("Allow"), "%s %s", c.method, c.path)
-				require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), "%s %s", c.method, c.path)
-				require.Equal(t, "DENY", answer.Header.Get("X-Frame-Options"))
-				require.Contains(t, answer.Header.Get("Content-Security-Policy"), "default-src 'none'")
-			}
+			// Once Bob has signed out, a copy of his cookie is worth nothing.
+			thief := s.browser(t)
+			thief.take(bob.session)
+			thief.requireUser("bob@example.com")
+			bob.post("/logout", nil)
+			require.Equal(t, "nobody is signed in\n", bob.body)
+			thief.requireUser("nobody")
 		})
 	}
 }
 
-// site is both handlers in a router on a server, and a browser.
-type site struct {
-	*testing.T
-	inbox    *otptest.Inbox
-	verified []string // purposes
-	server   *httptest.Server
-	client   *http.Client
-}
+// The handlers get the parameters of a path, all methods, and what their answers
+// say arrives. C7, C10
+func TestFrameworks_paths(t *testing.T) {
+	for name, app := range apps {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, app).browser(t)
+			m := b.signIn("/pay/inv-7/", "bob@example.com")
+			require.Equal(t, "confirmed pay:inv-7\n", b.body)
+			require.Equal(t, "pay:inv-7", m.Purpose)
+			b.get("/pay/inv-7/")
+			b.submit("start", "address", "carol@example.com")
+			m, _ = b.inbox.Last("carol@example.com")
+			b.post("/pay/inv-8/check", url.Values{"reference": {m.Reference}, "code": {m.Code}})
+			require.Equal(t, http.StatusNotFound, b.page.StatusCode)
 
-func newSite(t *testing.T, mount func(login, pay http.Handler) http.Handler) *site {
-	s := &site{T: t, inbox: &otptest.Inbox{}}
-	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), s.inbox, nil)
-	require.NoError(t, err)
-	proven := func(_ http.ResponseWriter, _ *http.Request, c otp.Challenge) {
-		s.verified = append(s.verified, c.Purpose)
+			for _, c := range []struct {
+				method, path, allow string
+				status              int
+			}{
+				{"HEAD", "/login/", "", http.StatusOK},
+				{"GET", "/login/start", "POST", http.StatusMethodNotAllowed},
+				{"DELETE", "/pay/inv-7/", "GET, HEAD", http.StatusMethodNotAllowed},
+				{"OPTIONS", "/login/start", "POST", http.StatusMethodNotAllowed},
+				{"POST", "/login/code", "GET, HEAD", http.StatusMethodNotAllowed},
+				{"GET", "/login/other", "", http.StatusNotFound},
+				{"GET", "/pay/inv-7/a/b", "", http.StatusNotFound},
+			} {
+				b.do(c.method, c.path, "", "")
+				require.Equal(t, c.status, b.page.StatusCode, "%s %s", c.method, c.path)
+				header := b.page.Header
+				require.Equal(t, c.allow, header.Get("Allow"), "%s %s", c.method, c.path)
+				require.Equal(t, "no-store", header.Get("Cache-Control"), "%s %s", c.method, c.path)
+				require.Equal(t, "DENY", header.Get("X-Frame-Options"))
+				require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
+			}
+			b.post("/login/start", url.Values{"address": {"dave@example.com"}}, "Sec-Fetch-Site", "cross-site")
+			require.Equal(t, http.StatusForbidden, b.page.StatusCode)
+		})
 	}
-	login, err := otphttp.New(verifier, &otphttp.Options{OnVerified: proven})
-	require.NoError(t, err)
-	pay, err := otphttp.New(verifier, &otphttp.Options{
-		Purpose:    func(r *http.Request) (string, error) { return "pay:" + r.PathValue("invoice"), nil },
-		OnVerified: proven,
-	})
-	require.NoError(t, err)
-	s.server = httptest.NewTLSServer(mount(login, pay))
-	t.Cleanup(s.server.Close)
-	jar, err := cookiejar.New(nil)
-	require.NoError(t, err)
-	s.client = &http.Client{
-		Transport: s.server.Client().Transport, Jar: jar,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return s
-}
-
-func (s *site) do(method, path, body, fetchSite string) (*http.Response, string) {
-	s.Helper()
-	r, err := http.NewRequest(method, s.server.URL+path, strings.NewReader(body))
-	require.NoError(s, err)
-	r.Header.Set("Accept", "text/html")
-	if body != "" {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	if fetchSite != "" {
-		r.Header.Set("Sec-Fetch-Site", fetchSite)
-	}
-	answer, err := s.client.Do(r)
-	require.NoError(s, err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	require.NoError(s, err)
-	return answer, string(text)
-}
-
-func (s *site) get(path string) (*http.Response, string) { return s.do(http.MethodGet, path, "", "") }
-
-func (s *site) post(path string, pairs ...string) (*http.Response, string) {
-	form := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		form.Set(pairs[i], pairs[i+1])
-	}
-	return s.do(http.MethodPost, path, form.Encode(), "same-origin")
-}
-
-// flow goes from the address to the correct code and types a wrong code first.
-func (s *site) flow(path, purpose string) otp.Message {
-	s.Helper()
-	to := "bob@" + strings.Trim(path, "/")[:3] + ".example" // each flow has its own rate limit
-	answer, _ := s.post(path+"start", "address", to)
-	require.Equal(s, http.StatusSeeOther, answer.StatusCode)
-	m, ok := s.inbox.Last(to)
-	require.True(s, ok)
-	require.Equal(s, "code?ref="+m.Reference, answer.Header.Get("Location"))
-	_, body := s.get(path + answer.Header.Get("Location"))
-	require.Contains(s, body, m.Reference)
-	require.Contains(s, body, `autocomplete="one-time-code"`)
-
-	bad := testkit.WrongCode(m.Code)
-	answer, _ = s.post(path+"check", "reference", m.Reference, "code", bad)
-	require.Contains(s, answer.Header.Get("Location"), "say=wrong")
-	_, body = s.get(path + answer.Header.Get("Location"))
-	require.Contains(s, body, "That code is not right.")
-	before := len(s.verified)
-	answer, _ = s.post(path+"check", "reference", m.Reference, "code", m.Code)
-	require.Equal(s, http.StatusSeeOther, answer.StatusCode)
-	require.Equal(s, "/", answer.Header.Get("Location"))
-	require.Equal(s, append(s.verified[:before:before], purpose), s.verified)
-	return m
 }

@@ -77,7 +77,7 @@ func TestStart_flow(t *testing.T) {
 	require.Contains(t, body, "We sent the email again.")
 	require.Equal(t, 2, s.inbox.Len())
 
-	answer, body = b.do(post("/login/code/check", url.Values{"reference": {m.Reference}, "code": {testkit.WrongCode(m.Code)}}))
+	answer, _ = b.do(post("/login/code/check", url.Values{"reference": {m.Reference}, "code": {testkit.WrongCode(m.Code)}}))
 	require.Equal(t, "/login/code/code?ref="+m.Reference+"&say=wrong", answer.Header.Get("Location"))
 	answer, _ = b.do(post("/login/code/check", url.Values{"reference": {m.Reference}, "code": {m.Code}, "next": {"/cart"}}))
 	require.Equal(t, "/cart", answer.Header.Get("Location"))

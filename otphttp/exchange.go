@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ type exchange struct {
 	h        *Handler
 	w        http.ResponseWriter
 	r        *http.Request
+	path     string // Options.Path for this request
 	step     string // the last segment of the path
 	in       input
 	verifier *otp.Verifier // for the purpose of this request; nil before it is known
@@ -49,15 +52,30 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
-	return &exchange{h: h, w: w, r: r}
+	return &exchange{h: h, w: w, r: r, path: fillPath(h.opts.Path, r)}
 }
+
+// fillPath puts the values of a request's path into the names in braces.
+func fillPath(path string, r *http.Request) string {
+	if !strings.Contains(path, "{") {
+		return path
+	}
+	return pathName.ReplaceAllStringFunc(path, func(name string) string {
+		return url.PathEscape(r.PathValue(strings.Trim(name, "{}")))
+	})
+}
+
+var pathName = regexp.MustCompile(`\{\w+\}`)
 
 func (x *exchange) serve() {
 	x.boundBodyTime()
-	if at := x.r.URL.Path; at+"/" != x.h.opts.Path { // else middleware has removed the slash
-		_, x.step = path.Split(at)
+	if x.r.URL.EscapedPath()+"/" != x.path { // else middleware has removed the slash
+		_, x.step = path.Split(x.r.URL.Path)
 	}
 	step, ok := steps[x.step]
+	if ok {
+		x.h.reached.Store(true)
+	}
 	if x.h.opts.StartAt != "" && x.step == "start" {
 		ok = false // only Handler.Start opens challenges
 	}
@@ -76,7 +94,6 @@ func (x *exchange) serve() {
 		x.fail(otp.Challenge{}, &requestError{status: http.StatusMethodNotAllowed, text: "method not allowed"})
 		return
 	}
-	x.h.reached.Store(true)
 	if step.method == http.MethodPost {
 		// A form on another site must not sign anybody in (OWASP ASVS 3.5.1).
 		if err := x.h.origins.Check(x.r); err != nil {

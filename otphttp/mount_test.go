@@ -34,6 +34,27 @@ func TestPath_withoutSlash(t *testing.T) {
 	}
 }
 
+// Names in the path are filled in, for Start too.
+func TestPath_values(t *testing.T) {
+	s := newSite(t, otphttp.Options{Path: "/pay/{invoice}/", Address: func(*http.Request) (string, error) { return "bob@example.com", nil }}, nil)
+	handler := s.handler.(*otphttp.Handler)
+	mux := http.NewServeMux()
+	mux.Handle("/pay/{invoice}/", handler)
+	mux.Handle("GET /pay/{invoice}", handler) // as after middleware that removes the slash
+	mux.HandleFunc("POST /bills/{invoice}", func(w http.ResponseWriter, r *http.Request) { handler.Start(w, r, otp.Request{}) })
+	s.handler = mux
+	b := s.browser()
+	for _, path := range []string{"/pay/a%20b/", "/pay/a%20b"} {
+		_, body := b.get(path)
+		require.Contains(t, body, `action="/pay/a%20b/start"`)
+	}
+	answer, _ := b.do(post("/bills/42", nil))
+	to := answer.Header.Get("Location")
+	require.True(t, strings.HasPrefix(to, "/pay/42/code?ref="), to)
+	_, body := b.get(to)
+	require.Contains(t, body, `action="/pay/42/check"`)
+}
+
 // Without it, a handler that is mounted in the wrong place says so, once.
 func TestPath_reported(t *testing.T) {
 	s := newSite(t, otphttp.Options{}, nil)

@@ -186,11 +186,12 @@ type Options struct {
 	Locale string
 
 	// Path is where the handler is mounted, as browsers see it: a path that
-	// begins and ends with a slash, such as "/login/". [Handler.Start] needs it.
-	// With it, all links and forms of the pages name whole paths, and the
-	// handler also answers at the path without its last slash, as middleware
-	// leaves it that removes slashes. Default: unknown; the links are relative,
-	// so that the handler works at any path.
+	// begins and ends with a slash, such as "/login/" or "/pay/{invoice}/", in
+	// which names in braces are filled in from r.PathValue. [Handler.Start]
+	// needs it. With it, all links and forms of the pages name whole paths, and
+	// the handler also answers at the path without its last slash, as
+	// middleware leaves it that removes slashes. Default: unknown; the links
+	// are relative, so that the handler works at any path.
 	Path string
 
 	// StartAt is the page of the application that leads to [Handler.Start], such

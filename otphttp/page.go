@@ -358,7 +358,7 @@ func (x *exchange) show(status int, page Page) {
 	o, header := &x.h.opts, x.w.Header()
 	page.Status, page.Brand, page.Support = status, o.Brand, o.Support
 	page.CanChange = o.Address == nil && o.StartAt == ""
-	page.path, page.startAt = o.Path, o.StartAt
+	page.path, page.startAt = x.path, o.StartAt
 	if page.Next == "" {
 		page.Next = x.next()
 	}
@@ -533,7 +533,7 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 // toCodePage redirects to the page of a challenge.
 func (x *exchange) toCodePage(reference, say string, wait int) {
 	x.w.Header().Del("Retry-After") // would delay the redirect (RFC 9110 10.2.3)
-	x.redirect(x.h.opts.Path + codePath(reference, x.in.next, say, wait))
+	x.redirect(x.path + codePath(reference, x.in.next, say, wait))
 }
 
 // codePath returns the address of that page, relative to the path of the handler.

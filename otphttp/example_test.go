@@ -47,8 +47,8 @@ func ExampleHandler_Start() {
 	mux := http.NewServeMux()
 
 	code, err := otphttp.New(verifier.For("login:password"), &otphttp.Options{
-		Path:    "/login/code/", // where it is mounted
-		StartAt: "/login",       // the page that asks for the password
+		Path:    "/login/confirm/", // where it is mounted
+		StartAt: "/login",          // the page that asks for the password
 		OnVerified: func(w http.ResponseWriter, r *http.Request, c otp.Challenge) {
 			signIn(w, r, c.To.Key()) // a new session
 		},
@@ -56,7 +56,7 @@ func ExampleHandler_Start() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	mux.Handle("/login/code/", code)
+	mux.Handle("/login/confirm/", code)
 	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		user, ok := checkPassword(r)
 		if !ok {
@@ -80,7 +80,7 @@ func ExampleOptions_layout() {
 	tenants := map[string]tenant{"acme.example": {"Acme", "help@acme.example", ":root { --otp-accent: #0a7d4b; }"}}
 	userOf := func(r *http.Request) string { return "" } // from the session
 	layout := template.Must(template.New("").Parse(`<title>{{.Title}}</title><nav>{{.User}}</nav>
-<div lang="{{.Page.Lang}}" dir="{{.Page.Dir}}">{{.Page.Body}}</div>`))
+<main lang="{{.Page.Lang}}" dir="{{.Page.Dir}}"><h1>{{.Page.Title}}</h1>{{.Page.Body}}</main>`))
 
 	login, err := otphttp.New(verifier, &otphttp.Options{
 		Render: func(w http.ResponseWriter, r *http.Request, p otphttp.Page) error {

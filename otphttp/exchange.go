@@ -165,7 +165,11 @@ func (x *exchange) check() {
 	x.keepDevice(c.Device)
 	w := &answer{ResponseWriter: x.w}
 	x.h.opts.OnVerified(w, x.r, c)
-	if !w.written {
+	switch {
+	case w.written:
+	case x.w.Header().Get("Location") != "": // the application has set it, or written it past w
+		x.w.WriteHeader(http.StatusSeeOther)
+	default:
 		x.verified(c)
 	}
 }

@@ -1,6 +1,7 @@
 package otphttp_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"html"
@@ -135,6 +136,7 @@ func TestOnVerified_answers(t *testing.T) {
 	}{
 		"nothing":  {func(http.ResponseWriter) {}, 200, "{\"verified\":true}\n", false},
 		"header":   {func(w http.ResponseWriter) { w.Header().Set("X-Own", "x") }, 200, "{\"verified\":true}\n", false},
+		"redirect": {func(w http.ResponseWriter) { w.Header().Set("Location", "/welcome") }, 303, "", true},
 		"hint":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusEarlyHints) }, 200, "{\"verified\":true}\n", false},
 		"status":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }, 204, "", true},
 		"body":     {func(w http.ResponseWriter) { io.WriteString(w, "hello") }, 200, "hello", true},
@@ -149,7 +151,8 @@ func TestOnVerified_answers(t *testing.T) {
 		s := newSite(t, otphttp.Options{OnVerified: func(w http.ResponseWriter, r *http.Request, _ otp.Challenge) { c.write(w) }}, nil)
 		server := httptest.NewServer(s.handler)
 		post := func(step string, fields map[string]string) (*http.Response, string) {
-			answer, err := http.Post(server.URL+"/login/"+step, jsonContent, strings.NewReader(jsonBody(fields)))
+			client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+			answer, err := client.Post(server.URL+"/login/"+step, jsonContent, strings.NewReader(jsonBody(fields)))
 			require.NoError(t, err)
 			defer answer.Body.Close()
 			body, err := io.ReadAll(answer.Body)
@@ -167,6 +170,24 @@ func TestOnVerified_answers(t *testing.T) {
 		require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), name)
 		server.Close()
 	}
+}
+
+// A framework's response that is not over w is not noticed as an answer, but its
+// redirect is kept.
+func TestOnVerified_redirectsPastW(t *testing.T) {
+	type outer struct{}
+	s := newSite(t, otphttp.Options{OnVerified: func(_ http.ResponseWriter, r *http.Request, _ otp.Challenge) {
+		http.Redirect(r.Context().Value(outer{}).(http.ResponseWriter), r, "/welcome", http.StatusFound)
+	}}, nil)
+	inner := s.handler
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), outer{}, w)))
+	})
+	b := s.browser()
+	code, reference := b.start("bob@example.com")
+	answer, _ := b.post("check", url.Values{"reference": {reference}, "code": {code}, "next": {"/cart"}})
+	require.Equal(t, http.StatusFound, answer.StatusCode)
+	require.Equal(t, "/welcome", answer.Header.Get("Location"))
 }
 
 type zeros struct{}

@@ -125,9 +125,11 @@ import (
 type Options struct {
 	// OnVerified is called once for each correct code, after the verifier has
 	// used it up. c.To is the proven address and c.Purpose is what the code was
-	// for. Renew the session here. The function may write the answer; if it
-	// writes none, a form is redirected to [Next], and JSON is answered with
-	// {"verified": true}. Required.
+	// for. Renew the session here. The function may write the answer to w, also
+	// by setting the header Location. If it writes none, a form is redirected
+	// to [Next], and JSON is answered with {"verified": true}. A framework's own
+	// response must be one over w. If the visitor cannot be signed in, write an
+	// error: the code is used up, and they have to start again. Required.
 	OnVerified func(w http.ResponseWriter, r *http.Request, c otp.Challenge)
 
 	// Purpose returns what a code is for, from data that the server has: the
@@ -222,8 +224,9 @@ type Options struct {
 	Page func(r *http.Request, p *Page)
 
 	// Render shows the pages in place of the built-in template, with the
-	// application's own layout and template engine. It writes the page to w.
-	// Page.Body is the content, ready to be put into a layout; or draw your own
+	// application's own layout and template engine. It writes the page to w,
+	// and not to a framework's response over another writer. Page.Title and
+	// Page.Body are ready to be put into a layout; or draw your own
 	// from the fields of the page, its sentences (Say) and its addresses (URL).
 	// The status is already set to Page.Status and the content type to HTML. If
 	// it returns an error, nothing that it wrote is sent, the answer has status

@@ -47,13 +47,25 @@ type Page struct {
 	// Status is the HTTP status of the page.
 	Status int
 
-	// Step is the kind of page:
+	// Step is the kind of page. Whoever draws the forms needs what is in
+	// parentheses; in quotes after Say are the keys of sentences.
 	//
 	//   - "address" asks for the address, or only for a press of the button if
-	//     Masked is set.
-	//   - "code" asks for the code.
-	//   - "new" says that the code can no longer be used, and offers a new one.
-	//   - "over" only lets the visitor start again.
+	//     Masked is set (form "start", with the field "address" unless Masked is
+	//     set; Say "address" or "willSend", "send"; if HaveCode is set, a link
+	//     to URL("code"), Say "haveCode").
+	//   - "code" asks for the code (Say "sent", "reference", "timeLeft", and
+	//     "strong" if Strong; form "check" with the field "code", Say "code",
+	//     "continue"; form "resend", Say "resend", and "resendIn" if ResendIn is
+	//     not 0).
+	//   - "new" says that the code can no longer be used, and offers a new one
+	//     (form "resend", Say "newCode").
+	//   - "over" only lets the visitor start again (link to URL(""), Say
+	//     "startAgain").
+	//
+	// All pages have a Title, Say("errors."+Error) if Error is set, with
+	// "guessesLeft" if it is "wrong", and Say(Notice) if Notice is set. If
+	// CanChange is set, "code" and "new" have a link to URL(""), Say "another".
 	Step string
 
 	// Error is the name of the problem, as in docs/problems.md; empty if there
@@ -106,9 +118,10 @@ type Page struct {
 	// CSRF middleware. It is empty unless Options.Page sets it.
 	Fields map[string]string
 
-	// Style is the style of the page. It must be the only content of its
-	// element: the Content-Security-Policy names its hash, so browsers ignore
-	// anything else. Only Options.Page may change it.
+	// Style is the style of a whole page: it also styles body, all buttons and
+	// all links, so it is not for a layout that has a style. It must be the
+	// only content of its element: the Content-Security-Policy names its hash,
+	// so browsers ignore anything else. Only Options.Page may change it.
 	Style template.CSS
 
 	// Script is the script of the page: it counts down the timers and stops a
@@ -120,8 +133,11 @@ type Page struct {
 	words         *words
 }
 
-// Body returns the content of the page as HTML: the heading, the problem or the
-// notice, and the forms. A template or [Options.Render] puts it into a layout.
+// Body returns the content of the page as HTML, all that comes after its Title:
+// the problem or the notice, the forms and the links. A template or
+// [Options.Render] puts it into a layout. Its elements have the classes about,
+// problem, notice, to, reference, hint, more, second (a button that matters less)
+// and button (a link that looks like one).
 func (p Page) Body() (template.HTML, error) {
 	t, err := builtinBody()
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // Render puts the pages into the layout of the application, with what the
 // request knows.
 func TestRender(t *testing.T) {
-	layout := template.Must(template.New("").Parse(`<title>{{.Page.TabTitle}}</title><nav>{{.User}}</nav>{{.Page.Body}}<script nonce="{{.Nonce}}">{{.Page.Script}}</script>`))
+	layout := template.Must(template.New("").Parse(`<title>{{.Page.TabTitle}}</title><nav>{{.User}}</nav><h1>{{.Page.Title}}</h1>{{.Page.Body}}<script nonce="{{.Nonce}}">{{.Page.Script}}</script>`))
 	fail := false
 	s := newSite(t, otphttp.Options{
 		Brand: "Acme",

@@ -27,6 +27,7 @@ func shell(user string, p otphttp.Page, content Node) Node {
 			Header(Text("Example, "+user)),
 			Main(
 				H1(Text(p.Title())),
+				If(p.About != "", P(Text(p.About))),
 				If(p.Error != "", Div(Role("alert"), say(p, "errors."+p.Error),
 					If(p.Error == "wrong", P(say(p, "guessesLeft"))))),
 				If(p.Notice != "", P(Role("status"), say(p, p.Notice))),
@@ -42,26 +43,28 @@ func step(p otphttp.Page) Node {
 	switch p.Step {
 	case "address":
 		return Group{
-			form(p, "start", "send", If(p.CanChange, Label(say(p, "address"),
-				Input(Name("address"), Type("email"), AutoComplete("email"), Value(p.Address), Required())))),
+			form(p, "start", "send",
+				If(p.Masked != "", P(say(p, "willSend"))),
+				If(p.Masked == "", Label(say(p, "address"),
+					Input(Name("address"), Type("email"), AutoComplete("email"), Value(p.Address), Required())))),
 			If(p.HaveCode != "", A(Href(p.URL("code")), say(p, "haveCode"))),
 		}
 	case "code":
 		return Group{
-			P(say(p, "sent")), P(say(p, "reference")), P(say(p, "timeLeft")),
+			P(say(p, "sent")), P(say(p, "reference")), P(say(p, "timeLeft")), If(p.Strong, P(say(p, "strong"))),
 			form(p, "check", "continue", Label(say(p, "code"),
 				Input(Name("code"), Attr("inputmode", keyboard(p)), AutoComplete("one-time-code"), Required()))),
 			form(p, "resend", "resend", If(p.ResendIn > 0, P(say(p, "resendIn")))),
 			If(p.CanChange, A(Href(p.URL("")), say(p, "another"))),
 		}
 	case "new":
-		return form(p, "resend", "newCode", nil)
+		return form(p, "resend", "newCode")
 	}
 	return A(Href(p.URL("")), say(p, "startAgain"))
 }
 
-func form(p otphttp.Page, step, button string, content Node) Node {
-	return Form(Method("post"), Action(p.URL(step)), Raw(string(p.Hidden())), content, Button(say(p, button)))
+func form(p otphttp.Page, step, button string, content ...Node) Node {
+	return Form(Method("post"), Action(p.URL(step)), Raw(string(p.Hidden())), Group(content), Button(say(p, button)))
 }
 
 // keyboard names the keyboard that a phone shows.

@@ -13,7 +13,7 @@ var site = template.Must(template.New("").Parse(`<!DOCTYPE html>
 <head><meta charset="utf-8"><title>{{.Page.TabTitle}}</title><link rel="stylesheet" href="/site.css"></head>
 <body>
 <header>Example, {{.User}}</header>
-<main lang="{{.Page.Lang}}" dir="{{.Page.Dir}}">{{.Page.Body}}</main>
+<main lang="{{.Page.Lang}}" dir="{{.Page.Dir}}"><h1>{{.Page.Title}}</h1>{{.Page.Body}}</main>
 </body>
 </html>`))
 

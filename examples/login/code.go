@@ -13,7 +13,7 @@ import (
 // and StartAt is set, so whoever passes one has typed the password before.
 func newCodePages(a *app, verifier *otp.Verifier) (*otphttp.Handler, error) {
 	return otphttp.New(verifier.For("login:password"), &otphttp.Options{
-		Path:    "/code/",
+		Path:    "/confirm/",
 		StartAt: "/",
 		Support: "help@example.com",
 		Render: func(w http.ResponseWriter, _ *http.Request, p otphttp.Page) error {

@@ -104,7 +104,7 @@ func newApp(verifier *otp.Verifier) (http.Handler, error) {
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("POST /login", a.login)
 	mux.HandleFunc("POST /logout", a.logout)
-	mux.Handle("/code/", a.code)
+	mux.Handle("/confirm/", a.code)
 	return headers(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
@@ -210,4 +210,4 @@ label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit}i
 <label for="email">E-mail address</label><input id="email" name="email" type="email" autocomplete="username" required>
 <label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required>
 <button>Sign in</button></form>{{end}}
-{{define "code"}}{{template "top"}}<div lang="{{.Lang}}" dir="{{.Dir}}">{{.Body}}</div>{{end}}`))
+{{define "code"}}{{template "top"}}<div lang="{{.Lang}}" dir="{{.Dir}}"><h1>{{.Title}}</h1>{{.Body}}</div>{{end}}`))

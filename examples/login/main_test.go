@@ -103,12 +103,12 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, body, mail.Reference)
 	_, body = v.get("/")
 	require.NotContains(t, body, "signed in", "the password alone is not enough")
-	v.get("/code/code?ref=" + mail.Reference)
+	v.get("/confirm/code?ref=" + mail.Reference)
 	require.Equal(t, 1, inbox.Len(), "a reload sends nothing")
 
-	_, body = v.post("/code/check", "reference", mail.Reference, "code", "abc")
+	_, body = v.post("/confirm/check", "reference", mail.Reference, "code", "abc")
 	require.Contains(t, body, "not a code")
-	_, body = v.post("/code/resend", "reference", mail.Reference)
+	_, body = v.post("/confirm/resend", "reference", mail.Reference)
 	require.Contains(t, body, "Too many requests")
 	require.Contains(t, body, "a***@example.com")
 	_, body = v.post("/login", "email", alice, "password", password) // within the minute
@@ -117,18 +117,18 @@ func TestLogin(t *testing.T) {
 	require.Equal(t, 1, inbox.Len())
 
 	stranger := visit() // B14: the code is useless in another browser
-	_, body = stranger.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	_, body = stranger.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "no longer valid")
 	_, body = stranger.get("/")
 	require.NotContains(t, body, "signed in")
 
 	v.post("/login", "email", alice, "password", "wrong")
-	status, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	status, body = v.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, body, "signed in as "+alice)
 	session := v.cookie(sessionCookie)
 	require.NotEmpty(t, session)
-	_, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	_, body = v.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "used already")
 	_, body = v.get("/")
 	require.Contains(t, body, "signed in as", "a code is used once; the session remains")
@@ -139,7 +139,7 @@ func TestLogin(t *testing.T) {
 	_, body = v.post("/login", "email", alice, "password", password)
 	require.Contains(t, body, "a***@example.com")
 	mail, _ = inbox.Last(alice)
-	_, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	_, body = v.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "signed in as")
 	require.NotEqual(t, session, v.cookie(sessionCookie))
 	require.Equal(t, 2, inbox.Len())
@@ -150,8 +150,8 @@ func TestLogin(t *testing.T) {
 func TestLogin_passwordFirst(t *testing.T) {
 	inbox, visit := start(t)
 	v := visit()
-	v.post("/code/start", "address", alice)
-	_, body := v.get("/code/")
+	v.post("/confirm/start", "address", alice)
+	_, body := v.get("/confirm/")
 	require.Contains(t, body, "Password")
 	require.Zero(t, inbox.Len())
 }
@@ -163,7 +163,7 @@ func TestLogin_case(t *testing.T) {
 	_, body := v.post("/login", "email", " Alice@EXAMPLE.com", "password", password)
 	require.Contains(t, body, "a***@example.com")
 	mail, _ := inbox.Last(alice)
-	_, body = v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	_, body = v.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "signed in as "+alice)
 }
 
@@ -173,10 +173,10 @@ func TestLogin_wrongCodes(t *testing.T) {
 	v.post("/login", "email", alice, "password", password)
 	mail, _ := inbox.Last(alice)
 	for range 5 {
-		_, body := v.post("/code/check", "reference", mail.Reference, "code", testkit.WrongCode(mail.Code))
+		_, body := v.post("/confirm/check", "reference", mail.Reference, "code", testkit.WrongCode(mail.Code))
 		require.Contains(t, body, `role="alert"`)
 	}
-	_, body := v.post("/code/check", "reference", mail.Reference, "code", mail.Code)
+	_, body := v.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
 	require.Contains(t, body, "Ask for a new one")
 }
 

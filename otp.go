@@ -204,8 +204,9 @@ type Request struct {
 
 	// Vars are passed to the template of the mail and returned in the checked
 	// Challenge: brand, tenant, amount. Names and values together have at most
-	// 512 bytes and no control characters; anything else is an error. Readers
-	// of the mail can see them.
+	// 512 bytes and no control characters; anything else is an error. A
+	// template of your own may show them in the mail, so put nothing secret
+	// there.
 	Vars map[string]string
 }
 

@@ -61,7 +61,7 @@ func TestFiles_replaced(t *testing.T) {
 		}
 		return "login", nil
 	}}, nil)
-	for language, want := range map[string]string{"": "<button>Mail me &lt;b&gt;</button>", "en-GB": "<button>Post me</button>", "tlh": "<button>yIngeH</button>", "xx": "<button>Mail me"} {
+	for language, want := range map[string]string{"": ">Mail me &lt;b&gt;</button>", "en-GB": ">Post me</button>", "tlh": ">yIngeH</button>", "xx": ">Mail me"} {
 		b := s.browser()
 		b.header.Set("Accept-Language", language)
 		answer, body := b.get("/login/")

@@ -274,8 +274,9 @@ type Options struct {
 	// handler cannot work as it was set up: when a body was read before, and
 	// when the first page that is asked for does not exist. The error contains
 	// no code, no challenge ID and no whole address, unless an error of your
-	// functions contains one. Default: slog.Default() gets at most one line a
-	// minute.
+	// functions contains one. Failures of the store and the mail are events of
+	// the verifier, too, which logs them if it has no Observer. Default:
+	// slog.Default() gets at most one line a minute.
 	OnError func(r *http.Request, err error)
 }
 

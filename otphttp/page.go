@@ -136,8 +136,8 @@ type Page struct {
 // Body returns the content of the page as HTML, all that comes after its Title:
 // the problem or the notice, the forms and the links. A template or
 // [Options.Render] puts it into a layout. Its elements have the classes about,
-// problem, notice, to, reference, hint, more, second (a button that matters less)
-// and button (a link that looks like one).
+// problem, notice, to, reference, hint, more, button (also a link that looks like
+// one) and second (a button that matters less).
 func (p Page) Body() (template.HTML, error) {
 	t, err := builtinBody()
 	if err != nil {

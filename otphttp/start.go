@@ -3,6 +3,7 @@ package otphttp
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -107,6 +108,10 @@ func (x *exchange) send(request otp.Request) {
 		return
 	}
 	c, err := x.verifier.Send(x.r.Context(), request)
+	if errors.Is(err, otp.ErrAddress) && (x.h.opts.Address != nil || x.h.opts.StartAt != "") {
+		// The visitor did not type it and cannot mend it. %v: it is no longer an ErrAddress.
+		err = fmt.Errorf("otphttp: the application's own address cannot be mailed; see otp.Options.ParseAddress: %v", err) //nolint:errorlint // on purpose
+	}
 	if err != nil {
 		x.failStart(c, err)
 		return

@@ -124,10 +124,12 @@ func TestStart_refused(t *testing.T) {
 	require.Contains(t, body, `href="/login"`)
 	require.Contains(t, body, `<a href="https://example.com/help">https://example.com/help</a>`)
 
-	s = passwords(t, otphttp.Options{}, nil, otp.Request{To: "bob"})
+	s = passwords(t, otphttp.Options{}, nil, otp.Request{To: "bob@localhost"})
 	answer, body = s.browser().enter("/login", url.Values{"password": {"right"}})
-	require.Equal(t, http.StatusUnprocessableEntity, answer.StatusCode)
-	require.NotContains(t, body, `name="address"`)
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode, "it is not the visitor's fault")
+	require.Contains(t, body, "Something went wrong.")
+	require.ErrorContains(t, s.errors[0], "see otp.Options.ParseAddress")
+	require.NotContains(t, s.errors[0].Error(), "bob")
 
 	// After a GET, such as one that comes back from another site, too.
 	clock := testkit.NewClock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/go-mailotp/otp"
@@ -17,12 +18,8 @@ func ExampleNew() {
 	if err != nil {
 		panic(err)
 	}
-	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
-		mail, err := composer.Compose(ctx, m)
-		if err != nil {
-			return err
-		}
-		shown := strings.ReplaceAll(mail.Subject+"\n"+mail.Text, m.Code, "042137")
+	sender := composer.Sender(func(ctx context.Context, mail *otpmail.Mail) error {
+		shown := regexp.MustCompile("[0-9]{6}").ReplaceAllString(mail.Subject+"\n"+mail.Text, "042137")
 		fmt.Println(strings.Join(strings.Split(shown, "\n")[:6], "\n"))
 		return nil
 	})
@@ -44,7 +41,7 @@ func ExampleNew() {
 
 // Codes through the HTTP API of a provider.
 func ExampleNew_provider() {
-	post := func(ctx context.Context, id string, m *otpmail.Mail) (status int, err error) {
+	post := func(ctx context.Context, m *otpmail.Mail) (status int, err error) {
 		return http.StatusOK, nil
 	}
 
@@ -52,12 +49,8 @@ func ExampleNew_provider() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
-		mail, err := composer.Compose(ctx, m)
-		if err != nil {
-			return err // a *otp.SendError already
-		}
-		status, err := post(ctx, m.ID, mail) // yours: one request, with the ID as idempotency key
+	sender := composer.Sender(func(ctx context.Context, mail *otpmail.Mail) error {
+		status, err := post(ctx, mail) // yours: one request, with mail.ID as idempotency key
 		switch {
 		case err != nil: // the provider may have accepted it
 			return &otp.SendError{Temporary: true, MaybeSent: true, Err: err}
@@ -76,4 +69,35 @@ func ExampleNew_provider() {
 	_, err = verifier.Send(context.Background(), otp.Request{To: "bob@example.com"})
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+// Codes through the mailer that an application has.
+func ExampleComposer_Sender() {
+	composer, err := otpmail.New("Acme <codes@example.com>", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var mailer appMailer
+
+	sender := composer.Sender(func(ctx context.Context, mail *otpmail.Mail) error {
+		return mailer.Send(ctx, mail.To, mail.Subject, mail.Text, mail.HTML)
+	})
+
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = verifier.Send(context.Background(), otp.Request{To: "bob@example.com"})
+	fmt.Println(err)
+	// Output:
+	// to bob@example.com: Your Acme verification code
+	// <nil>
+}
+
+// appMailer stands for the mailer of an application.
+type appMailer struct{}
+
+func (appMailer) Send(_ context.Context, to, subject, text, html string) error {
+	fmt.Printf("to %s: %s\n", to, subject)
+	return nil
 }

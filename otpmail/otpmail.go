@@ -5,11 +5,7 @@
 //
 //	composer, err := otpmail.New("Example <login@example.com>", nil)
 //	...
-//	sender := otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
-//		mail, err := composer.Compose(ctx, m)
-//		if err != nil {
-//			return err
-//		}
+//	sender := composer.Sender(func(ctx context.Context, mail *otpmail.Mail) error {
 //		return mailer.Send(ctx, mail.To, mail.Subject, mail.Text, mail.HTML)
 //	})
 package otpmail
@@ -25,6 +21,7 @@ import (
 	"html"
 	"io"
 	"log/slog"
+	"net"
 	"net/mail"
 	"strings"
 	"time"
@@ -36,10 +33,11 @@ import (
 	"github.com/go-mailotp/otp/letter"
 )
 
-// The stages of the [otp.SendError] values that Compose returns.
+// The stages of the [otp.SendError] values that this package returns.
 const (
 	stageCompose = "compose"
 	stageSign    = "sign"
+	stageConnect = "connect"
 )
 
 // Renderer writes the words of a mail. A *[letter.Letter] is one.
@@ -194,6 +192,41 @@ func (c *Composer) Compose(ctx context.Context, m otp.Message) (*Mail, error) {
 		}
 	}
 	return composed, nil
+}
+
+// Sender returns a sender that composes each mail and lets send send it, which
+// is a line or two over a mailer that the application has. An *[otp.SendError]
+// of send says what became of the mail. After any other error it may have been
+// sent, unless the error says that there was no connection (a [net.OpError] of
+// "dial" or a [net.DNSError]): then it surely was not, and the visitor is told.
+func (c *Composer) Sender(send func(ctx context.Context, mail *Mail) error) otp.Sender {
+	return otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
+		composed, err := c.Compose(ctx, m)
+		if err != nil {
+			return err
+		}
+		err = send(ctx, composed)
+		if neverConnected(err) {
+			return &otp.SendError{Temporary: true, Stage: stageConnect, Err: masked(err, m)}
+		}
+		return err
+	})
+}
+
+// neverConnected reports whether a mailer could not connect. It looks at no joined
+// errors: of several attempts, one may have sent the mail.
+func neverConnected(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		switch err := err.(type) { //nolint:errorlint // errors.As would look at joined errors
+		case *otp.SendError:
+			return false
+		case *net.DNSError:
+			return true
+		case *net.OpError:
+			return err.Op == "dial"
+		}
+	}
+	return false
 }
 
 // compose makes the unsigned mail.

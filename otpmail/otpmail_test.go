@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/mail"
 	"testing"
 	"time"
@@ -111,6 +113,54 @@ func TestCompose_sign(t *testing.T) { // F12
 }
 
 // A mail is printed and logged without code, text and address of the recipient.
+// The error of a mailer that could not connect means that there is no mail; any
+// other may mean anything, and a SendError is kept.
+func TestSender(t *testing.T) {
+	c, err := otpmail.New(from, nil)
+	require.NoError(t, err)
+	m := newMessage(t, "bob@example.com")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	listener.Close()
+	_, refused := net.Dial("tcp", listener.Addr().String())
+	require.Error(t, refused)
+	reset := &net.OpError{Op: "read", Err: errors.New("connection reset to bob@example.com")}
+	own := &otp.SendError{Stage: "rcpt", Err: errors.New("no such user")}
+	for name, tt := range map[string]struct {
+		err     error
+		notSent bool
+	}{
+		"sent":           {nil, false},
+		"refused":        {fmt.Errorf("mailer: %w", refused), true},
+		"no such host":   {&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}, true},
+		"no name server": {&net.DNSError{Err: "timeout"}, true},
+		"reset":          {reset, false},
+		"plain":          {errors.New("who knows"), false},
+		"two attempts":   {errors.Join(reset, refused), false},
+		"own":            {own, false},
+		"own, wrapping":  {&otp.SendError{MaybeSent: true, Err: refused}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := c.Sender(func(_ context.Context, mail *otpmail.Mail) error {
+				require.Contains(t, mail.Text, m.Code)
+				return tt.err
+			}).Send(context.Background(), m)
+			if !tt.notSent {
+				require.Equal(t, tt.err, got)
+				return
+			}
+			var said *otp.SendError
+			require.ErrorAs(t, got, &said)
+			require.True(t, said.Temporary)
+			require.False(t, said.MaybeSent)
+			require.Equal(t, "connect", said.Stage)
+			require.ErrorIs(t, got, tt.err)
+		})
+	}
+	m.Code = ""
+	require.ErrorContains(t, c.Sender(func(context.Context, *otpmail.Mail) error { panic("nothing to send") }).Send(context.Background(), m), "compose")
+}
+
 func TestMail_printsNoSecret(t *testing.T) { // D1
 	c, err := otpmail.New(from, nil)
 	require.NoError(t, err)

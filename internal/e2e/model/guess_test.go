@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"slices"
 )
 
@@ -159,7 +158,6 @@ func (m *model) right(p policy, c *challenge) answer {
 	if !c.strong {
 		wrongs := m.list(guessed, c.whose, c.lane)
 		wrongs = slices.DeleteFunc(wrongs, func(e *event) bool { return e.at < c.sentAt-slack })
-		slices.SortStableFunc(wrongs, func(a, b *event) int { return cmp.Compare(a.at, b.at) })
 		for _, e := range wrongs[:min(c.wrong, len(wrongs))] {
 			e.gone = true
 			hit("typo forgiven")

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -230,13 +231,15 @@ func (m *model) in(limit otp.Limit, k kind, whose string, l lane, at int64) (lis
 	return list
 }
 
-// list returns the events of a kind, in the order in which they happened.
+// list returns the events of a kind, oldest first.
 func (m *model) list(k kind, whose string, l lane) (list []*event) {
 	for _, e := range m.events {
 		if !e.gone && e.kind == k && e.whose == whose && e.lane == l {
 			list = append(list, e)
 		}
 	}
+	// One that a clock repair has moved back is older than some that came before.
+	slices.SortStableFunc(list, func(a, b *event) int { return cmp.Compare(a.at, b.at) })
 	return list
 }
 

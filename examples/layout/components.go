@@ -4,8 +4,8 @@ import (
 	"io"
 	"net/http"
 
-	. "maragu.dev/gomponents"
-	. "maragu.dev/gomponents/html"
+	g "maragu.dev/gomponents"
+	h "maragu.dev/gomponents/html"
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/otphttp"
@@ -20,51 +20,51 @@ func WithGomponents(v *otp.Verifier) (*otphttp.Handler, error) {
 }
 
 // shell is the layout of all pages of the application.
-func shell(user string, p otphttp.Page, content Node) Node {
-	return Doctype(HTML(Lang(p.Lang), Dir(p.Dir),
-		Head(Meta(Charset("utf-8")), TitleEl(Text(p.TabTitle())), Link(Rel("stylesheet"), Href("/site.css"))),
-		Body(
-			Header(Text("Example, "+user)),
-			Main(
-				H1(Text(p.Title())),
-				If(p.About != "", P(Text(p.About))),
-				If(p.Error != "", Div(Role("alert"), say(p, "errors."+p.Error),
-					If(p.Error == "wrong", P(say(p, "guessesLeft"))))),
-				If(p.Notice != "", P(Role("status"), say(p, p.Notice))),
+func shell(user string, p otphttp.Page, content g.Node) g.Node {
+	return h.Doctype(h.HTML(h.Lang(p.Lang), h.Dir(p.Dir),
+		h.Head(h.Meta(h.Charset("utf-8")), h.TitleEl(g.Text(p.TabTitle())), h.Link(h.Rel("stylesheet"), h.Href("/site.css"))),
+		h.Body(
+			h.Header(g.Text("Example, "+user)),
+			h.Main(
+				h.H1(g.Text(p.Title())),
+				g.If(p.About != "", h.P(g.Text(p.About))),
+				g.If(p.Error != "", h.Div(h.Role("alert"), say(p, "errors."+p.Error),
+					g.If(p.Error == "wrong", h.P(say(p, "guessesLeft"))))),
+				g.If(p.Notice != "", h.P(h.Role("status"), say(p, p.Notice))),
 				content,
-				If(p.Error != "" || p.Step != "address", P(say(p, "support"))),
+				g.If(p.Error != "" || p.Step != "address", h.P(say(p, "support"))),
 			),
 		),
 	))
 }
 
 // step is what the page asks for.
-func step(p otphttp.Page) Node {
+func step(p otphttp.Page) g.Node {
 	switch p.Step {
 	case "address":
-		return Group{
+		return g.Group{
 			form(p, "start", "send",
-				If(p.Masked != "", P(say(p, "willSend"))),
-				If(p.Masked == "", Label(say(p, "address"),
-					Input(Name("address"), Type("email"), AutoComplete("email"), Value(p.Address), Required())))),
-			If(p.HaveCode != "", A(Href(p.URL("code")), say(p, "haveCode"))),
+				g.If(p.Masked != "", h.P(say(p, "willSend"))),
+				g.If(p.Masked == "", h.Label(say(p, "address"),
+					h.Input(h.Name("address"), h.Type("email"), h.AutoComplete("email"), h.Value(p.Address), h.Required())))),
+			g.If(p.HaveCode != "", h.A(h.Href(p.URL("code")), say(p, "haveCode"))),
 		}
 	case "code":
-		return Group{
-			P(say(p, "sent")), P(say(p, "reference")), P(say(p, "timeLeft")), If(p.Strong, P(say(p, "strong"))),
-			form(p, "check", "continue", Label(say(p, "code"),
-				Input(Name("code"), Attr("inputmode", keyboard(p)), AutoComplete("one-time-code"), Required()))),
-			form(p, "resend", "resend", If(p.ResendIn > 0, P(say(p, "resendIn")))),
-			If(p.CanChange, A(Href(p.URL("")), say(p, "another"))),
+		return g.Group{
+			h.P(say(p, "sent")), h.P(say(p, "reference")), h.P(say(p, "timeLeft")), g.If(p.Strong, h.P(say(p, "strong"))),
+			form(p, "check", "continue", h.Label(say(p, "code"),
+				h.Input(h.Name("code"), g.Attr("inputmode", keyboard(p)), h.AutoComplete("one-time-code"), h.Required()))),
+			form(p, "resend", "resend", g.If(p.ResendIn > 0, h.P(say(p, "resendIn")))),
+			g.If(p.CanChange, h.A(h.Href(p.URL("")), say(p, "another"))),
 		}
 	case "new":
 		return form(p, "resend", "newCode")
 	}
-	return A(Href(p.URL("")), say(p, "startAgain"))
+	return h.A(h.Href(p.URL("")), say(p, "startAgain"))
 }
 
-func form(p otphttp.Page, step, button string, content ...Node) Node {
-	return Form(Method("post"), Action(p.URL(step)), Raw(string(p.Hidden())), Group(content), Button(say(p, button)))
+func form(p otphttp.Page, step, button string, content ...g.Node) g.Node {
+	return h.Form(h.Method("post"), h.Action(p.URL(step)), g.Raw(string(p.Hidden())), g.Group(content), h.Button(say(p, button)))
 }
 
 // keyboard names the keyboard that a phone shows.
@@ -77,10 +77,10 @@ func keyboard(p otphttp.Page) string {
 
 // say is a sentence in the language of the page. A key that does not exist ends
 // the rendering with an error.
-func say(p otphttp.Page, key string) Node {
+func say(p otphttp.Page, key string) g.Node {
 	sentence, err := p.Say(key)
 	if err != nil {
-		return NodeFunc(func(io.Writer) error { return err })
+		return g.NodeFunc(func(io.Writer) error { return err })
 	}
-	return Raw(string(sentence))
+	return g.Raw(string(sentence))
 }

@@ -566,7 +566,8 @@ func (m *model) keep() (restore func()) {
 	versions := maps.Clone(m.versions)
 	before := *m
 	return func() {
-		m.events, m.challenges, m.swaps = before.events, before.challenges, before.swaps
+		// Clipped, so that what is added does not overwrite what a later state has.
+		m.events, m.challenges, m.swaps = slices.Clip(before.events), slices.Clip(before.challenges), slices.Clip(before.swaps)
 		for i, e := range events {
 			*m.events[i] = e
 		}

@@ -127,7 +127,7 @@ func (s *sending) run(ctx context.Context) (Challenge, error) {
 	if err == nil {
 		return v.deliver(ctx, s)
 	}
-	if s.counted && !s.stored && !s.swapping { // what fills the store stays counted
+	if s.counted && !s.stored && (!s.swapping || errors.Is(err, errStoreFull)) { // what fills the store stays counted
 		v.core.strangers.GiveBack(s.start)
 	}
 	if s.resent == nil {
@@ -305,8 +305,8 @@ func (s *sending) charge(ctx context.Context) (tookTime bool) {
 		if s.c.Client != [16]byte{} {
 			tookTime = true
 			s.refused = s.v.chargeClient(ctx, s.c.Client)
-			_, full := s.refused.(*LimitError) //nolint:errorlint // of chargeClient itself
-			if s.stored = !full; s.refused != nil {
+			_, limited := s.refused.(*LimitError) //nolint:errorlint // of chargeClient itself
+			if s.stored = !limited && !errors.Is(s.refused, errStoreFull); s.refused != nil {
 				return true
 			}
 		}

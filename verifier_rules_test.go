@@ -1394,6 +1394,21 @@ func TestRule20_unknownOutcome(t *testing.T) {
 	require.Equal(t, 3, memory.Len())
 }
 
+// R20: a store that is full has stored nothing, so the start is given back.
+func TestRule20_fullStore(t *testing.T) {
+	c := testkit.NewClock()
+	r := newRigOn(t, otp.Options{StrangerStarts: []otp.Limit{{N: 3, Per: time.Hour}}}, c, otp.NewMemoryStore(&otp.MemoryOptions{Now: c.Now, MaxEntries: 1}))
+	r.ask(otp.Request{To: bob})
+	for i := range 10 {
+		for _, client := range []string{"", "c"} {
+			_, err := r.Send(ctx, otp.Request{To: fmt.Sprintf("x%d@example.com", i), Client: client})
+			require.ErrorContains(t, err, "memory store is full")
+		}
+	}
+	require.NoError(t, r.Forget(ctx, bob))
+	r.ask(otp.Request{To: "carol@example.com"})
+}
+
 // R20: whoever loses a race for an address, and has stored nothing, gets the
 // start back.
 func TestRule20_lostRace(t *testing.T) {

@@ -55,14 +55,30 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	return &exchange{h: h, w: w, r: r, path: fillPath(h.opts.Path, r)}
 }
 
-// fillPath puts the values of a request's path into the names in braces.
+// fillPath puts the values of a request's path into the names in braces. It
+// returns "" if one is missing: links to "//b/" lead to another site.
 func fillPath(path string, r *http.Request) string {
 	if !strings.Contains(path, "{") {
 		return path
 	}
-	return pathName.ReplaceAllStringFunc(path, func(name string) string {
-		return url.PathEscape(r.PathValue(strings.Trim(name, "{}")))
+	ok := true
+	path = pathName.ReplaceAllStringFunc(path, func(name string) string {
+		value := r.PathValue(strings.Trim(name, "{}"))
+		ok = ok && value != "" && value != "." && value != ".."
+		return url.PathEscape(value)
 	})
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+// checkPath returns an error if Options.Path could not be filled in.
+func (x *exchange) checkPath() error {
+	if x.path == "" && x.h.opts.Path != "" {
+		return fmt.Errorf("otphttp: Options.Path: the request has no value for a name in %s", x.h.opts.Path)
+	}
+	return nil
 }
 
 var pathName = regexp.MustCompile(`\{\w+\}`)
@@ -71,6 +87,10 @@ func (x *exchange) serve() {
 	x.boundBodyTime()
 	if x.r.URL.EscapedPath()+"/" != x.path { // else middleware has removed the slash
 		_, x.step = path.Split(x.r.URL.Path)
+	}
+	if err := x.checkPath(); err != nil {
+		x.fail(otp.Challenge{}, err)
+		return
 	}
 	step, ok := steps[x.step]
 	if ok {
@@ -122,11 +142,17 @@ func (x *exchange) choosePurpose() error {
 		}
 		x.verifier = x.verifier.For(purpose)
 	}
+	if x.h.opts.StartAt != "" && x.verifier.Purpose() == "login" {
+		return errStartPurpose
+	}
 	return nil
 }
 
 func (x *exchange) resend() {
 	id := x.challengeID()
+	if x.h.opts.StartAt != "" && !x.mailsAgain(id) {
+		return
+	}
 	if x.busy(false) {
 		// Only the challenge itself tells whether its mail would have a place
 		// among those of known devices, so look at it if there is such a place.
@@ -153,6 +179,26 @@ func (x *exchange) resend() {
 		x.keepChallenge(id, c)
 	}
 	x.sent(c, notice)
+}
+
+// mailsAgain reports whether a resend would mail the same code, or else answers: a
+// new code needs another Start, so that what Start has proven does not last longer
+// than a code.
+func (x *exchange) mailsAgain(id string) bool {
+	const margin = 5 * time.Second // the resend comes a little later
+	c, err := x.verifier.Status(x.r.Context(), id)
+	left := c.ExpiresAt.Sub(x.h.opts.Now()) - margin
+	switch {
+	case err == nil && 2*left >= c.ExpiresAt.Sub(c.SentAt):
+		return true
+	case x.wantsPage() && (err == nil || otp.NeedsResend(err)):
+		x.redirect(x.startAgain())
+	case err == nil:
+		x.fail(otp.Challenge{}, otp.ErrExpired)
+	default:
+		x.fail(otp.Challenge{}, err)
+	}
+	return false
 }
 
 func (x *exchange) check() {

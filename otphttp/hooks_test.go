@@ -260,6 +260,7 @@ func TestNew_refuses(t *testing.T) {
 		"s.Home":                     {OnVerified: verified, Home: "home"},
 		"Options.StartAt: must be":   {OnVerified: verified, StartAt: "https://example.com/"},
 		"Options.StartAt: the codes": {OnVerified: verified, StartAt: "/login"},
+		"not below Options.Path":     {OnVerified: verified, Path: "/a/", StartAt: "/a/"},
 		"Options.Path: must begin":   {OnVerified: verified, Path: "/login"},
 		"s.Path":                     {OnVerified: verified, Path: "https://example.com/"},
 		"Options.Support":            {OnVerified: verified, Support: "A\nB"},

@@ -45,6 +45,8 @@ func (e *requestError) Error() string { return "otphttp: " + e.text }
 
 var tooLarge = &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("body exceeds %d bytes", maxBody)}
 
+var errBodyGone = errors.New("otphttp: something in front of the handler has read the body of the request: let it call r.ParseForm, or exempt the paths of the handler from it")
+
 func badRequest(text string) error { return &requestError{http.StatusBadRequest, text} }
 
 // readInput reads the body. A duplicate field is an error: two readers could
@@ -89,6 +91,10 @@ func (x *exchange) fields() (url.Values, error) {
 		if len(form.Encode()) > maxBody {
 			return nil, tooLarge
 		}
+		if len(form) == 0 && x.r.ContentLength > 0 {
+			x.reportError(errBodyGone)
+		}
+		http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 		return form, nil
 	}
 	body, err := x.body()
@@ -96,7 +102,7 @@ func (x *exchange) fields() (url.Values, error) {
 		return nil, err
 	}
 	if len(body) == 0 && x.r.ContentLength > 0 {
-		x.reportError(errors.New("otphttp: something in front of the handler has read the body of the request: let it call r.ParseForm, or exempt the paths of the handler from it"))
+		x.reportError(errBodyGone)
 	}
 	if x.in.json {
 		return readObject(body)

@@ -159,3 +159,29 @@ func TestHint(t *testing.T) {
 	_, body := s.browser().get("/login/?login_hint=bob@example.com")
 	require.NotContains(t, body, "bob@")
 }
+
+// A name of the path without a value leads nowhere, least of all to another site.
+func TestPath_missingValue(t *testing.T) {
+	for _, value := range []string{"", ".", ".."} {
+		s := newSite(t, otphttp.Options{Path: "/{tenant}/{flow}/"}, nil)
+		handler := s.handler.(*otphttp.Handler)
+		s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.SetPathValue("tenant", value)
+			r.SetPathValue("flow", "evil.example")
+			if r.URL.Path == "/start" {
+				handler.Start(w, r, otp.Request{To: "bob@example.com"})
+				return
+			}
+			handler.ServeHTTP(w, r)
+		})
+		b := s.browser()
+		answer, body := b.get("//evil.example/")
+		require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+		require.NotContains(t, body, "evil")
+		answer, _ = b.do(post("/start", nil))
+		require.Empty(t, answer.Header.Get("Location"))
+		require.Len(t, s.errors, 2)
+		require.ErrorContains(t, s.errors[0], "no value for a name in /{tenant}/{flow}/")
+		require.Zero(t, s.inbox.Len())
+	}
+}

@@ -199,11 +199,11 @@ type Options struct {
 	// StartAt is the page of the application that leads to [Handler.Start], such
 	// as the one that asks for the password: a path on this site. If it is set,
 	// only Start opens challenges, and a code that is passed proves that Start
-	// was called in this browser or app. The handler has no page that asks for
-	// an address and no step "start"; whoever wants to start again is sent to
-	// StartAt. The codes need a purpose that no other handler has: with the
-	// verifier's purpose "login" and without Purpose, New returns an error; use
-	// verifier.For("login:password"). Default: anybody may start.
+	// was called for it while the code was valid. The handler has no page that
+	// asks for an address and no step "start", and it mails no new code:
+	// whoever needs one is sent to StartAt. The codes need a purpose that no
+	// other handler has, such as that of verifier.For("login:password"); the
+	// purpose "login" is an error. Default: anybody may start.
 	StartAt string
 
 	// Brand is the name at the top of the pages. The mail gets its brand from
@@ -284,6 +284,8 @@ type Options struct {
 // in [Options] may return it; the answer then has status 403.
 var ErrForbidden = errors.New("otphttp: forbidden")
 
+var errStartPurpose = errors.New(`otphttp: Options.StartAt: the codes need a purpose that no other handler has: use verifier.For("login:password")`)
+
 // Handler serves the pages and the API. Make it with [New]. It is safe for
 // concurrent use.
 type Handler struct {
@@ -321,11 +323,14 @@ func New(verifier *otp.Verifier, opts *Options) (*Handler, error) {
 		return nil, errors.New("otphttp: Options.Home: must be a path on this site, such as /account")
 	}
 	if opts.StartAt != "" {
-		if h.opts.StartAt = local(opts.StartAt); h.opts.StartAt == "" {
+		if h.opts.StartAt = local(opts.StartAt); h.opts.StartAt == "" || strings.Contains(h.opts.StartAt, "#") {
 			return nil, errors.New("otphttp: Options.StartAt: must be a path on this site, such as /login")
 		}
+		if opts.Path != "" && strings.HasPrefix(h.opts.StartAt, opts.Path) {
+			return nil, errors.New("otphttp: Options.StartAt: must be a page of the application, not below Options.Path")
+		}
 		if opts.Purpose == nil && verifier.Purpose() == "login" {
-			return nil, errors.New(`otphttp: Options.StartAt: the codes need a purpose that no other handler has: use verifier.For("login:password")`)
+			return nil, errStartPurpose
 		}
 	}
 	if opts.Path != "" {

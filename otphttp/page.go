@@ -390,24 +390,35 @@ func (x *exchange) show(status int, page Page) {
 	}
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Language", page.Lang)
-	d := &draft{header: header, status: page.Status}
-	var err error
-	switch {
-	case o.Render != nil:
-		err = o.Render(d, x.r, page)
-	default:
-		if page.Style != x.h.pages.style && o.ContentSecurityPolicy == "" {
-			header.Set("Content-Security-Policy", policy(page.Style, page.Script))
-		}
-		d.body, err = x.h.pages.render(page)
-	}
+	d := &draft{header: header.Clone()}
+	err := x.draw(d, page)
 	if err != nil {
 		x.reportError(fmt.Errorf("otphttp: the page could not be shown: %w", err))
 		http.Error(x.w, "Internal Server Error", http.StatusInternalServerError)
 		return
 	}
-	x.w.WriteHeader(d.status)
+	clear(header)
+	maps.Copy(header, d.header)
+	x.w.WriteHeader(cmp.Or(d.status, page.Status))
 	x.w.Write(d.body)
+}
+
+// draw writes the page to d.
+func (x *exchange) draw(d *draft, page Page) (err error) {
+	if page.Style != x.h.pages.style { // Options.Page has changed it
+		page.Style = template.CSS(newlines.Replace(string(page.Style)))
+		if strings.Contains(strings.ToLower(string(page.Style)), "</style") {
+			return errors.New("Options.Page: Style must not contain \"</style\"")
+		}
+	}
+	if x.h.opts.Render != nil {
+		return x.h.opts.Render(d, x.r, page)
+	}
+	if page.Style != x.h.pages.style && x.h.opts.ContentSecurityPolicy == "" {
+		d.header.Set("Content-Security-Policy", policy(page.Style, page.Script))
+	}
+	d.body, err = x.h.pages.render(page)
+	return err
 }
 
 // draft is a page that Options.Render writes. It is kept until it is complete, so
@@ -420,7 +431,11 @@ type draft struct {
 
 func (d *draft) Header() http.Header { return d.header }
 
-func (d *draft) WriteHeader(status int) { d.status = status }
+func (d *draft) WriteHeader(status int) {
+	if d.status == 0 && status >= 200 {
+		d.status = status
+	}
+}
 
 func (d *draft) Write(b []byte) (int, error) {
 	d.body = append(d.body, b...)
@@ -439,7 +454,7 @@ func (x *exchange) next() string {
 // askPage asks for the address.
 func (x *exchange) askPage() {
 	if x.h.opts.StartAt != "" {
-		x.redirect(Page{startAt: x.h.opts.StartAt, Next: x.next()}.URL(""))
+		x.redirect(x.startAgain())
 		return
 	}
 	masked, err := x.knownAddress()
@@ -448,6 +463,11 @@ func (x *exchange) askPage() {
 		return
 	}
 	x.show(http.StatusOK, Page{Step: "address", Masked: masked, Address: x.hint()})
+}
+
+// startAgain returns the page of the application that leads to Handler.Start.
+func (x *exchange) startAgain() string {
+	return Page{startAt: x.h.opts.StartAt, Next: x.next()}.URL("")
 }
 
 // hint returns the address that a link suggests (OpenID Connect Core 3.1.2.1):
@@ -506,6 +526,9 @@ func (x *exchange) codePage() {
 	switch {
 	case err != nil:
 		page.Step, page.Error = "new", explain(err).name
+		if x.h.opts.StartAt != "" {
+			page.Step = "over"
+		}
 		if say == "limited" || say == "send" || say == "server" {
 			page.Error = say
 		}

@@ -32,6 +32,9 @@ func TestRender(t *testing.T) {
 		},
 		Render: func(w http.ResponseWriter, r *http.Request, p otphttp.Page) error {
 			w.Header().Set("X-Layout", p.Step)
+			if fail {
+				w.Header().Set("Content-Encoding", "gzip")
+			}
 			err := layout.Execute(w, map[string]any{"Page": p, "User": r.URL.Query().Get("user"), "Nonce": "n"})
 			if fail {
 				return errors.New("no menu")
@@ -64,6 +67,9 @@ func TestRender(t *testing.T) {
 	answer, body = b.get("/login/")
 	require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 	require.Equal(t, "Internal Server Error\n", body)
+	require.Empty(t, answer.Header.Get("X-Layout"))
+	require.Empty(t, answer.Header.Get("Content-Encoding"))
+	require.Equal(t, "no-store", answer.Header.Get("Cache-Control"))
 	require.ErrorContains(t, s.errors[0], "no menu")
 	answer, _ = b.post("check", url.Values{"reference": {m.Reference}, "code": {m.Code}})
 	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
@@ -130,4 +136,19 @@ func styleHash(t *testing.T, body string) string {
 	require.Len(t, style, 2)
 	sum := sha256.Sum256([]byte(style[1]))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// A tenant's style cannot leave its element.
+func TestPage_style(t *testing.T) {
+	style := ""
+	s := newSite(t, otphttp.Options{Page: func(_ *http.Request, p *otphttp.Page) { p.Style += template.CSS(style) }}, nil)
+	style = ".x {\r\n color: red }"
+	answer, body := s.browser().get("/login/")
+	require.Contains(t, answer.Header.Get("Content-Security-Policy"), styleHash(t, body))
+	require.NotContains(t, body, "\r")
+	style = "</STYLE><h1>hi</h1>"
+	answer, body = s.browser().get("/login/")
+	require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
+	require.NotContains(t, body, "hi")
+	require.Len(t, s.errors, 1)
 }

@@ -3,7 +3,6 @@ package otphttp
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -37,6 +36,10 @@ func (h *Handler) Start(w http.ResponseWriter, r *http.Request, request otp.Requ
 	x.in.next = cmp.Or(x.in.next, x.next())
 	if h.opts.Path == "" {
 		x.fail(otp.Challenge{}, errors.New("otphttp: Options.Path: Start needs it, to show the page for the code"))
+		return
+	}
+	if err := x.checkPath(); err != nil {
+		x.fail(otp.Challenge{}, err)
 		return
 	}
 	if err := x.choosePurpose(); err != nil {
@@ -109,8 +112,8 @@ func (x *exchange) send(request otp.Request) {
 	}
 	c, err := x.verifier.Send(x.r.Context(), request)
 	if errors.Is(err, otp.ErrAddress) && (x.h.opts.Address != nil || x.h.opts.StartAt != "") {
-		// The visitor did not type it and cannot mend it. %v: it is no longer an ErrAddress.
-		err = fmt.Errorf("otphttp: the application's own address cannot be mailed; see otp.Options.ParseAddress: %v", err) //nolint:errorlint // on purpose
+		// The visitor did not type it and cannot mend it.
+		err = errors.New("otphttp: the address that the application supplied cannot be mailed; see otp.Options.ParseAddress")
 	}
 	if err != nil {
 		x.failStart(c, err)
@@ -128,6 +131,9 @@ func (x *exchange) send(request otp.Request) {
 // perhaps because the mail is slow, gets the challenge that this browser
 // already has with the error: then the page for its code is shown.
 func (x *exchange) failStart(c otp.Challenge, err error) {
+	if c.ID != "" && !challengeCookie(x.r).has(c.ID) { // the application has passed it as Held
+		x.keepChallenge(c.ID, c)
+	}
 	p := explain(err)
 	if c.ID != "" && p.name == "limited" && x.wantsPage() && seconds(p.wait) <= seconds(c.ResendAt.Sub(x.h.opts.Now())) {
 		x.toCodePage(c.Reference, "", 0) // which shows that wait

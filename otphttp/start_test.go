@@ -207,3 +207,69 @@ func TestStart_needsPath(t *testing.T) {
 	require.ErrorContains(t, s.errors[0], "Options.Path")
 	require.Zero(t, s.inbox.Len())
 }
+
+// What Start has proven does not last longer than a code: a resend mails the same
+// code, and whoever needs a new one is sent to the first step.
+func TestStart_resend(t *testing.T) {
+	clock := testkit.NewClock()
+	s := passwords(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now}, otp.Request{To: "bob@example.com", Proven: true})
+	b := s.browser()
+	b.enter("/login", url.Values{"password": {"right"}, "next": {"/cart"}})
+	m, _ := s.inbox.Last("bob@example.com")
+	again := url.Values{"reference": {m.Reference}, "next": {"/cart"}}
+	clock.Add(4 * time.Minute)
+	answer, _ := b.do(post("/login/code/resend", again))
+	require.Contains(t, answer.Header.Get("Location"), "say=sentAgain")
+	require.Equal(t, 2, s.inbox.Len())
+	require.Equal(t, m.Code, s.inbox.Code("bob@example.com"))
+	for _, wait := range []time.Duration{56 * time.Second, 4 * time.Second, time.Millisecond, 5 * time.Minute, time.Hour} {
+		clock.Add(wait)
+		answer, _ = b.do(post("/login/code/resend", again))
+		if answer.StatusCode == http.StatusSeeOther {
+			require.Equal(t, "/login?next=%2Fcart", answer.Header.Get("Location"))
+		} else {
+			require.Equal(t, http.StatusNotFound, answer.StatusCode, "after its hour")
+		}
+		require.Equal(t, 2, s.inbox.Len())
+	}
+
+	b.enter("/login", url.Values{"password": {"right"}})
+	clock.Add(10 * time.Minute)
+	m, _ = s.inbox.Last("bob@example.com")
+	_, body := b.get("/login/code/code?ref=" + m.Reference)
+	require.Contains(t, body, "has expired")
+	require.Contains(t, body, `href="/login"`)
+	require.NotContains(t, body, "/login/code/resend")
+	r := httptest.NewRequest(http.MethodPost, "/login/code/resend", strings.NewReader(`{"id":"`+strings.Split(b.cookies["__Host-otp"], ".")[1]+`"}`))
+	r.Header.Set("Content-Type", jsonContent)
+	answer, _ = s.do(r)
+	require.Contains(t, []int{http.StatusGone, http.StatusNotFound}, answer.StatusCode)
+	require.Equal(t, 3, s.inbox.Len())
+}
+
+// A purpose that other handlers may have is an error at each request, too.
+func TestStart_purpose(t *testing.T) {
+	s := newSite(t, otphttp.Options{Path: "/c/", StartAt: "/login", Purpose: func(*http.Request) (string, error) { return "login", nil }}, nil)
+	answer, _ := s.browser().get("/c/code?ref=x")
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	require.ErrorContains(t, s.errors[0], "a purpose that no other handler has")
+}
+
+// A visitor whose challenge the application holds gets the cookie for its page.
+func TestStart_heldByTheApplication(t *testing.T) {
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Path: "/c/", Now: clock.Now}, &otp.Options{Now: clock.Now})
+	handler := s.handler.(*otphttp.Handler)
+	first, err := s.verifier.Send(t.Context(), otp.Request{To: "bob@example.com"})
+	require.NoError(t, err)
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			handler.Start(w, r, otp.Request{To: "bob@example.com", Held: []string{first.ID}})
+			return
+		}
+		handler.ServeHTTP(w, r)
+	})
+	_, body := s.browser().enter("/login", nil)
+	require.Contains(t, body, first.Reference)
+	require.Contains(t, body, `name="code"`)
+}

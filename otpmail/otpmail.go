@@ -198,7 +198,9 @@ func (c *Composer) Compose(ctx context.Context, m otp.Message) (*Mail, error) {
 // is a line or two over a mailer that the application has. An *[otp.SendError]
 // of send says what became of the mail. After any other error it may have been
 // sent, unless the error says that there was no connection (a [net.OpError] of
-// "dial" or a [net.DNSError]): then it surely was not, and the visitor is told.
+// "dial" or a [net.DNSError]): then it surely was not, and the visitor is told. A
+// mailer that tries again by itself may have sent it in an earlier attempt: let
+// send return an *otp.SendError with MaybeSent for its errors.
 func (c *Composer) Sender(send func(ctx context.Context, mail *Mail) error) otp.Sender {
 	return otp.SenderFunc(func(ctx context.Context, m otp.Message) error {
 		composed, err := c.Compose(ctx, m)

@@ -32,6 +32,9 @@ func Huma(v *otp.Verifier) (http.Handler, error) {
 		if c.ID == "" {
 			return nil, problem(in.Languages, c, err)
 		}
+		if err := s.RenewToken(ctx); err != nil { // the right password is worth a new session ID
+			return nil, problem(in.Languages, c, err)
+		}
 		s.Put(ctx, "challenge", c.ID)
 		out := &sentOutput{}
 		out.Body.Message, out.Language = otphttp.Sentence(in.Languages, c, nil)

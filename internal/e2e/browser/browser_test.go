@@ -152,14 +152,22 @@ func (b *tab) logged() []string {
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	run(b, chromedp.Steps(steps...))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.Steps(steps...))
+	require.NoError(b.t, err)
 }
 
+// run runs one action. A page that is replaced at that moment takes the context of
+// a script with it, before the script has run: then it is run in the new page.
 func run[T any](b *tab, action chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	v, err := chromedp.Run(ctx, action)
+	for err != nil && strings.Contains(err.Error(), "Cannot find context with specified id") && ctx.Err() == nil {
+		v, err = chromedp.Run(ctx, action)
+	}
 	require.NoError(b.t, err)
 	return v
 }

@@ -28,6 +28,8 @@ func (e *enumeration) serial(ops []op, s *scheduler, out []string, all string) b
 	profile := make([]string, len(ops))
 	for i := range ops {
 		switch {
+		case out[i] == "store failed" && s.clients[i].overtaken:
+			profile[i] = "unknown, twice"
 		case out[i] == "store failed":
 			profile[i] = "unknown"
 		case s.clients[i].overtaken:
@@ -69,6 +71,10 @@ func (e *enumeration) sequences(ops []op, profile []string) (list []reference) {
 				}
 			case "unknown":
 				if pick.pick(2) == 1 {
+					left = append(left, entry{i, true})
+				}
+			case "unknown, twice":
+				for range pick.pick(3) {
 					left = append(left, entry{i, true})
 				}
 			}

@@ -362,7 +362,7 @@ func (v *Verifier) chargeClient(ctx context.Context, client seal.Key) error {
 	_, err := v.core.transact(ctx, client, nil, record,
 		func(raw []byte, _ ledger.Ms) error {
 			*record = ledger.Client{}
-			plain, lost, err := v.core.decode(client, raw)
+			plain, lost, err := v.core.decode(nil, client, raw)
 			if err != nil {
 				return err
 			}

@@ -176,9 +176,15 @@ func (v *Verifier) load(ctx context.Context, key seal.Key) (l *ledger.Ledger, no
 // read fills l from what the store holds. It reports whether the secret under
 // which that was sealed is gone.
 func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, absent missing, raw []byte, now ledger.Ms) (lost bool, err error) {
-	plain, lost, err := v.core.decode(key, raw)
+	buffer := plains.Get().(*[]byte)
+	defer plains.Put(buffer)
+	plain, lost, err := v.core.decode((*buffer)[:0], key, raw)
 	if err != nil {
 		return false, err
+	}
+	if plain != nil {
+		defer clear(plain) // it holds codes and addresses
+		*buffer = plain
 	}
 	if lost {
 		v.observe(ctx, otpevent.UnknownKey, key, &ledger.Challenge{})
@@ -196,7 +202,7 @@ func (v *Verifier) read(ctx context.Context, l *ledger.Ledger, key seal.Key, abs
 	return lost, nil
 }
 
-// plains is a pool of buffers for encodings that are about to be sealed.
+// plains is a pool of buffers for encodings that are not sealed.
 var plains = sync.Pool{New: func() any { return new([]byte) }}
 
 // encode seals a record.
@@ -209,13 +215,13 @@ func (c *core) encode(key seal.Key, r record) []byte {
 	return c.keys.Seal(key, plain)
 }
 
-// decode opens what encode sealed. It returns nil if raw is nil, and nil and
-// lost if the secret under which the value was sealed is gone.
-func (c *core) decode(key seal.Key, raw []byte) (plain []byte, lost bool, err error) {
+// decode opens what encode sealed and appends it to dst. It returns nil if raw is
+// nil, and nil and lost if the secret under which the value was sealed is gone.
+func (c *core) decode(dst []byte, key seal.Key, raw []byte) (plain []byte, lost bool, err error) {
 	if raw == nil {
 		return nil, false, nil
 	}
-	plain, err = c.keys.Open(key, raw)
+	plain, err = c.keys.Open(dst, key, raw)
 	if errors.Is(err, seal.ErrUnknownKey) {
 		return nil, true, nil
 	}

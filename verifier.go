@@ -274,7 +274,7 @@ func (v *Verifier) Forget(ctx context.Context, address string) (err error) {
 	_, err = v.core.transact(ctx, key, nil, l,
 		func(raw []byte, now ledger.Ms) error {
 			exists = raw != nil
-			plain, lost, err := v.core.decode(key, raw)
+			plain, lost, err := v.core.decode(nil, key, raw)
 			if err == nil && !lost && exists {
 				err = l.Decode(plain)
 			}

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -156,26 +157,24 @@ func (r *Keyring) Seal(k Key, plain []byte) []byte {
 	return s.aead(k).Seal(out, nil, plain, place[:])
 }
 
-// Open decrypts what Seal returned. It returns [ErrUnknownKey] if no secret has
-// the value's fingerprint, and [ErrCorrupt] for any other value that does not
-// decrypt.
-func (r *Keyring) Open(k Key, sealed []byte) ([]byte, error) {
+// Open decrypts what Seal returned and appends it to dst. It returns
+// [ErrUnknownKey] if no secret has the value's fingerprint, and [ErrCorrupt] for
+// any other value that does not decrypt.
+func (r *Keyring) Open(dst []byte, k Key, sealed []byte) ([]byte, error) {
 	if len(sealed) < fingerprintLen {
 		return nil, ErrCorrupt
 	}
-	for _, s := range r.secrets {
-		if [fingerprintLen]byte(sealed) != s.fingerprint {
-			continue
-		}
-		place := associated(k)
-		defer places.Put(place)
-		plain, err := s.aead(k).Open(nil, nil, sealed[fingerprintLen:], place[:])
-		if err != nil {
-			return nil, ErrCorrupt
-		}
-		return plain, nil
+	i := slices.IndexFunc(r.secrets, func(s *secret) bool { return [fingerprintLen]byte(sealed) == s.fingerprint })
+	if i < 0 {
+		return nil, ErrUnknownKey
 	}
-	return nil, ErrUnknownKey
+	place := associated(k)
+	defer places.Put(place)
+	plain, err := r.secrets[i].aead(k).Open(dst, nil, sealed[fingerprintLen:], place[:])
+	if err != nil {
+		return nil, ErrCorrupt
+	}
+	return plain, nil
 }
 
 // associated returns the data that binds a sealed value to the format and to

@@ -30,7 +30,7 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, goldenKey, k.String())
 	sealed, err := base64.StdEncoding.DecodeString(goldenSealed)
 	require.NoError(t, err)
-	plain, err := r.Open(k, sealed)
+	plain, err := r.Open(nil, k, sealed)
 	require.NoError(t, err)
 	require.Equal(t, "a ledger", string(plain))
 	_, _, ok := r.ParseID(goldenID)
@@ -46,20 +46,20 @@ func TestSealOpen(t *testing.T) {
 		plain := bytes.Repeat([]byte{byte(i)}, i)
 		sealed := r.Seal(k, plain)
 		require.NotEqual(t, sealed, r.Seal(k, plain), "every seal is unique")
-		got, err := r.Open(k, sealed)
+		got, err := r.Open(nil, k, sealed)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(plain, got))
 		for j := range sealed {
 			sealed[j] ^= 1
-			_, err := r.Open(k, sealed)
+			_, err := r.Open(nil, k, sealed)
 			require.Error(t, err)
 			sealed[j] ^= 1
 		}
 		for cut := range sealed {
-			_, err := r.Open(k, sealed[:cut])
+			_, err := r.Open(nil, k, sealed[:cut])
 			require.ErrorIs(t, err, ErrCorrupt)
 		}
-		_, err = r.Open(r.ClientKey(strings.Repeat("a", i)), sealed) // A5
+		_, err = r.Open(nil, r.ClientKey(strings.Repeat("a", i)), sealed) // A5
 		require.ErrorIs(t, err, ErrCorrupt)
 	}
 }
@@ -71,16 +71,16 @@ func TestRotation(t *testing.T) {
 	require.Equal(t, k, b.AddressKey("x"), "the index secret names")
 	byA, byB := ab.Seal(k, []byte("p")), ba.Seal(k, []byte("p"))
 	for _, r := range []*Keyring{a, ab, ba} {
-		_, err := r.Open(k, byA)
+		_, err := r.Open(nil, k, byA)
 		require.NoError(t, err)
 	}
 	for _, r := range []*Keyring{b, ab, ba} {
-		_, err := r.Open(k, byB)
+		_, err := r.Open(nil, k, byB)
 		require.NoError(t, err)
 	}
-	_, err := b.Open(k, byA)
+	_, err := b.Open(nil, k, byA)
 	require.ErrorIs(t, err, ErrUnknownKey)
-	_, err = a.Open(k, byB)
+	_, err = a.Open(nil, k, byB)
 	require.ErrorIs(t, err, ErrUnknownKey)
 }
 

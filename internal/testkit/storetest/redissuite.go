@@ -130,11 +130,12 @@ type movableRedis struct {
 func (m movableRedis) Advance(d time.Duration) { m.advance(d) }
 
 // advance shortens the time to live of all keys with a prefix, which the servers
-// cannot tell from time that passes.
+// cannot tell from time that passes. It moves the times at which they expire: what
+// is left of them would grow by as long as the script is kept from running.
 func advance(t *testing.T, primaries []*servers.RedisServer, prefix string, d time.Duration) {
 	t.Helper()
 	const script = `for _, key in ipairs(redis.call('KEYS', ARGV[1]..'*')) do
-		redis.call('PEXPIRE', key, redis.call('PTTL', key) - ARGV[2])
+		redis.call('PEXPIREAT', key, redis.call('PEXPIRETIME', key) - ARGV[2])
 	end`
 	for _, server := range primaries {
 		server.Must(t, "EVAL", script, "0", prefix, fmt.Sprint(d.Milliseconds()))

@@ -375,6 +375,9 @@ func (g *mailing) admits() *challenge {
 
 // charges reports whether the step on the ledger of the client is still to come.
 func (w *world) charges(g *mailing) bool {
+	if g.asked && g.admitErr != nil { // Admit has refused the start
+		return false
+	}
 	if g.asked && g.sends && !g.decided { // meanwhile the token of a device can have become too old
 		w.m.dry(func() { w.m.laneOf(g.policy, &g.opening, g.by) })
 	}

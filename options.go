@@ -107,7 +107,7 @@ type Options struct {
 
 	// StrangerStarts limits the challenges that all strangers together may open
 	// through this verifier and those that [Verifier.For] returns, for any
-	// address; known devices are not counted. It slows down whoever fills the
+	// address; known devices are not counted. It slows down anyone who fills the
 	// store, and protects the reputation of the sending domain. N is 1 to
 	// 10,000,000, and Per is at most 30 days. Default: over a [MemoryStore], a
 	// quarter of its entries in the time for which it keeps values (see

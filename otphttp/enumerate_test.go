@@ -97,6 +97,11 @@ func request(method, path, content, body string) *http.Request {
 	return r
 }
 
+// post is a request with a form.
+func post(path string, fields url.Values) *http.Request {
+	return request(http.MethodPost, path, formContent, fields.Encode())
+}
+
 func jsonBody(fields map[string]string) string {
 	body, err := json.Marshal(fields)
 	if err != nil {

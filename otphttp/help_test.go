@@ -59,9 +59,7 @@ func (s *site) do(r *http.Request) (*http.Response, string) {
 func (s *site) api(step string, fields map[string]string) (*http.Response, map[string]any) {
 	body, err := json.Marshal(fields)
 	require.NoError(s.t, err)
-	r := httptest.NewRequest(http.MethodPost, "/login/"+step, strings.NewReader(string(body)))
-	r.Header.Set("Content-Type", "application/json")
-	answer, text := s.do(r)
+	answer, text := s.do(request(http.MethodPost, "/login/"+step, jsonContent, string(body)))
 	var v map[string]any
 	require.NoError(s.t, json.Unmarshal([]byte(text), &v), text)
 	return answer, v
@@ -104,9 +102,7 @@ func (b *browser) get(path string) (*http.Response, string) {
 
 // post posts a form and follows a redirect to the code page.
 func (b *browser) post(step string, form url.Values) (*http.Response, string) {
-	r := httptest.NewRequest(http.MethodPost, "/login/"+step, strings.NewReader(form.Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, body := b.do(r)
+	answer, body := b.do(post("/login/"+step, form))
 	if to := answer.Header.Get("Location"); strings.HasPrefix(to, "code?") {
 		require.Equal(b.t, http.StatusSeeOther, answer.StatusCode)
 		return b.get("/login/" + to)

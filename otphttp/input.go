@@ -45,8 +45,6 @@ func (e *requestError) Error() string { return "otphttp: " + e.text }
 
 var tooLarge = &requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("body exceeds %d bytes", maxBody)}
 
-var errBodyGone = errors.New("otphttp: something in front of the handler has read the body of the request: let it call r.ParseForm, or exempt the paths of the handler from it")
-
 func badRequest(text string) error { return &requestError{http.StatusBadRequest, text} }
 
 // readInput reads the body. A duplicate field is an error: two readers could
@@ -91,9 +89,7 @@ func (x *exchange) fields() (url.Values, error) {
 		if len(form.Encode()) > maxBody {
 			return nil, tooLarge
 		}
-		if len(form) == 0 && x.r.ContentLength > 0 {
-			x.reportError(errBodyGone)
-		}
+		x.reportGone(len(form))
 		http.NewResponseController(x.w).SetReadDeadline(time.Time{})
 		return form, nil
 	}
@@ -101,9 +97,7 @@ func (x *exchange) fields() (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(body) == 0 && x.r.ContentLength > 0 {
-		x.reportError(errBodyGone)
-	}
+	x.reportGone(len(body))
 	if x.in.json {
 		return readObject(body)
 	}
@@ -112,6 +106,13 @@ func (x *exchange) fields() (url.Values, error) {
 		return nil, badRequest("malformed form")
 	}
 	return fields, nil
+}
+
+// reportGone reports a body of which nothing is left.
+func (x *exchange) reportGone(left int) {
+	if left == 0 && x.r.ContentLength > 0 {
+		x.reportError(errors.New("otphttp: something in front of the handler has read the body of the request: let it call r.ParseForm, or exempt the paths of the handler from it"))
+	}
 }
 
 // isJSON reports whether a request belongs to the API.

@@ -200,9 +200,9 @@ type Options struct {
 	// as the one that asks for the password: a path on this site. If it is set,
 	// only Start opens challenges, and a code that is passed proves that Start
 	// was called for it while the code was valid. The handler has no page that
-	// asks for an address and no step "start", and it mails no new code:
-	// whoever needs one is sent to StartAt. The codes need a purpose that no
-	// other handler has, such as that of verifier.For("login:password"); the
+	// asks for an address and no step "start", and it mails no new code: a
+	// visitor who needs one is sent to StartAt. The codes need a purpose that
+	// no other handler has, such as that of verifier.For("login:password"); the
 	// purpose "login" is an error. Default: anybody may start.
 	StartAt string
 

@@ -112,7 +112,7 @@ func (x *exchange) send(request otp.Request) {
 	}
 	c, err := x.verifier.Send(x.r.Context(), request)
 	if errors.Is(err, otp.ErrAddress) && (x.h.opts.Address != nil || x.h.opts.StartAt != "") {
-		// The visitor did not type it and cannot mend it.
+		// The visitor did not type it and cannot correct it.
 		err = errors.New("otphttp: the address that the application supplied cannot be mailed; see otp.Options.ParseAddress")
 	}
 	if err != nil {

@@ -86,21 +86,14 @@ func TestStart_flow(t *testing.T) {
 	require.Empty(t, s.errors)
 }
 
-func post(path string, fields url.Values) *http.Request {
-	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(fields.Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return r
-}
-
 // With StartAt, nobody gets a code who has not passed the first step, in any way
-// that the handler has, and whoever must start again is sent to the first step.
+// that the handler has, and visitors who have to start again are sent to the first step.
 func TestStart_only(t *testing.T) {
 	s := passwords(t, otphttp.Options{}, nil, otp.Request{To: "bob@example.com"})
 	b := s.browser()
 	answer, _ := b.do(post("/login/code/start", url.Values{"address": {"bob@example.com"}}))
 	require.Equal(t, http.StatusNotFound, answer.StatusCode)
-	r := httptest.NewRequest(http.MethodPost, "/login/code/start", strings.NewReader(`{"address":"bob@example.com"}`))
-	r.Header.Set("Content-Type", jsonContent)
+	r := request(http.MethodPost, "/login/code/start", jsonContent, `{"address":"bob@example.com"}`)
 	answer, _ = s.do(r)
 	require.Equal(t, http.StatusNotFound, answer.StatusCode)
 	answer, _ = b.get("/login/code/?next=/cart")
@@ -150,15 +143,13 @@ func TestStart_api(t *testing.T) {
 		Path: "/2fa/", StartAt: "/", OnVerified: func(_ http.ResponseWriter, _ *http.Request, c otp.Challenge) { s.verified = append(s.verified, c) },
 	})
 	require.NoError(t, err)
-	r := httptest.NewRequest(http.MethodPost, "/api/login", strings.NewReader(`{"user":"bob","password":"right"}`))
-	r.Header.Set("Content-Type", jsonContent)
+	r := request(http.MethodPost, "/api/login", jsonContent, `{"user":"bob","password":"right"}`)
 	w := httptest.NewRecorder()
 	handler.Start(w, r, otp.Request{To: "bob@example.com"})
 	require.Equal(t, http.StatusAccepted, w.Code)
 	id := anID.FindString(w.Body.String())
 	require.NotEmpty(t, id)
-	r = httptest.NewRequest(http.MethodPost, "/2fa/check", strings.NewReader(jsonBody(map[string]string{"id": id, "code": s.inbox.Code("bob@example.com")})))
-	r.Header.Set("Content-Type", jsonContent)
+	r = request(http.MethodPost, "/2fa/check", jsonContent, jsonBody(map[string]string{"id": id, "code": s.inbox.Code("bob@example.com")}))
 	w = httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
 	require.Equal(t, http.StatusOK, w.Code)
@@ -209,7 +200,7 @@ func TestStart_needsPath(t *testing.T) {
 }
 
 // What Start has proven does not last longer than a code: a resend mails the same
-// code, and whoever needs a new one is sent to the first step.
+// code, and a visitor who needs a new one is sent to the first step.
 func TestStart_resend(t *testing.T) {
 	clock := testkit.NewClock()
 	s := passwords(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now}, otp.Request{To: "bob@example.com", Proven: true})
@@ -240,8 +231,7 @@ func TestStart_resend(t *testing.T) {
 	require.Contains(t, body, "has expired")
 	require.Contains(t, body, `href="/login"`)
 	require.NotContains(t, body, "/login/code/resend")
-	r := httptest.NewRequest(http.MethodPost, "/login/code/resend", strings.NewReader(`{"id":"`+strings.Split(b.cookies["__Host-otp"], ".")[1]+`"}`))
-	r.Header.Set("Content-Type", jsonContent)
+	r := request(http.MethodPost, "/login/code/resend", jsonContent, `{"id":"`+strings.Split(b.cookies["__Host-otp"], ".")[1]+`"}`)
 	answer, _ = s.do(r)
 	require.Contains(t, []int{http.StatusGone, http.StatusNotFound}, answer.StatusCode)
 	require.Equal(t, 3, s.inbox.Len())

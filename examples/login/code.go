@@ -10,7 +10,7 @@ import (
 
 // newCodePages returns the pages that ask for the code, in the layout of this
 // application. Only askForCode leads to them: a code has a purpose of its own
-// and StartAt is set, so whoever passes one has typed the password before.
+// and StartAt is set, so anyone who passes one has typed the password before.
 func newCodePages(a *app, verifier *otp.Verifier) (*otphttp.Handler, error) {
 	return otphttp.New(verifier.For("login:password"), &otphttp.Options{
 		Path:    "/confirm/",

@@ -88,6 +88,7 @@ type sending struct {
 	proven bool
 	held   []challengeID
 	resent *challengeID // the challenge to resend, nil for a Send
+	same   bool         // only with the same code
 
 	c      ledger.Challenge // what is mailed
 	view   Challenge        // what the visitor sees of it
@@ -210,6 +211,10 @@ func (s *sending) decideResend(ctx context.Context, l *ledger.Ledger, now ledger
 	if l.MailsAgain(now, v.core.rules, &old) {
 		s.observeAsked(ctx, &old)
 		return s.mailAgain(l, now, s.resent.id, old.Nonce, false)
+	}
+	if s.same {
+		verdict, _ := l.Look(now, v.core.rules, old.Nonce, v.purpose)
+		return keep, cmp.Or(verdictError(verdict), ErrExpired)
 	}
 	s.c = ledger.Challenge{
 		Lane: old.Lane, To: old.To, Purpose: old.Purpose, Locale: old.Locale, Vars: old.Vars, Client: old.Client, Device: old.Device,

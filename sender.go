@@ -169,9 +169,6 @@ func maskText(text string, m Message) string {
 	return safetext.Text(text, m.Code, m.To.String(), m.To.Masked())
 }
 
-// Outcome is what became of one mail. Package otpevent names the outcomes.
-type Outcome = otpevent.Outcome
-
 // mailContext is the context of a mail whose send is reserved. A visitor who
 // hangs up does not end it, so that the mail goes out that was counted. It ends
 // when the code does, by the verifier's clock, and at the caller's deadline, or

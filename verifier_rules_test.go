@@ -364,6 +364,47 @@ func TestRule5_resendNewCode(t *testing.T) {
 	require.ErrorIs(t, err, otp.ErrUnknown)
 }
 
+// ResendSame mails the same code or none, and what it refuses changes nothing.
+func TestRule5_resendSame(t *testing.T) {
+	for name, test := range map[string]struct {
+		after time.Duration
+		wrong int
+		want  error
+	}{
+		"half of its life":                {5 * time.Minute, 1, nil},
+		"half of its life less 1 ms":      {5*time.Minute + time.Millisecond, 1, otp.ErrExpired},
+		"expired":                         {10 * time.Minute, 0, otp.ErrExpired},
+		"gone":                            {70 * time.Minute, 0, otp.ErrUnknown},
+		"no guess left":                   {5 * time.Minute, 5, otp.ErrExhausted},
+		"no guess left, and too late":     {6 * time.Minute, 5, otp.ErrExhausted},
+		"no guess was left when it ended": {10 * time.Minute, 5, otp.ErrExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, otp.Options{})
+			ch, code := r.ask(otp.Request{To: bob})
+			for range test.wrong {
+				_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
+				require.ErrorIs(t, err, otp.ErrCode)
+			}
+			r.clock.Add(test.after)
+			sent := len(r.mails)
+			got, err := r.ResendSame(ctx, ch.ID)
+			require.ErrorIs(t, err, test.want)
+			if test.want != nil {
+				require.Empty(t, got)
+				require.Len(t, r.mails, sent)
+			} else {
+				require.Equal(t, ch.ID, got.ID)
+				require.Equal(t, code, r.last().Code)
+			}
+			if test.wrong < 5 && test.after < 10*time.Minute {
+				_, err = r.Check(ctx, ch.ID, code)
+				require.NoError(t, err, "the code still works")
+			}
+		})
+	}
+}
+
 // Rule 5: a new challenge by resend charges the client and asks Admit again;
 // mailing the same one does neither.
 func TestRule5_resendRemembersClientAndLane(t *testing.T) {

@@ -29,7 +29,8 @@ const (
 	// Malformed means that the input was not a code of the kind that was
 	// mailed. It was not counted.
 	Malformed Kind = "malformed"
-	// Expired means that the guess came after the deadline.
+	// Expired means that the guess came after the deadline, or a ResendSame too
+	// late for the same code.
 	Expired Kind = "expired"
 	// Exhausted means that the challenge had no guess left.
 	Exhausted Kind = "exhausted"

@@ -149,9 +149,9 @@ func (x *exchange) choosePurpose() error {
 }
 
 func (x *exchange) resend() {
-	id := x.challengeID()
-	if x.h.opts.StartAt != "" && !x.mailsAgain(id) {
-		return
+	id, resend := x.challengeID(), x.verifier.Resend
+	if x.h.opts.StartAt != "" { // what Start has proven must not last longer than a code
+		resend = x.verifier.ResendSame
 	}
 	if x.busy(false) {
 		// Only the challenge itself tells whether its mail would have a place
@@ -165,7 +165,11 @@ func (x *exchange) resend() {
 			return
 		}
 	}
-	c, err := x.verifier.Resend(x.r.Context(), id)
+	c, err := resend(x.r.Context(), id)
+	if otp.NeedsResend(err) && x.wantsPage() { // of ResendSame
+		x.redirect(x.startAgain())
+		return
+	}
 	if err != nil {
 		if c.ID == "" && (errors.Is(err, otp.ErrLimited) || errors.Is(err, otp.ErrSend)) {
 			c, _ = x.verifier.Status(x.r.Context(), id)
@@ -179,26 +183,6 @@ func (x *exchange) resend() {
 		x.keepChallenge(id, c)
 	}
 	x.sent(c, notice)
-}
-
-// mailsAgain reports whether a resend would mail the same code, or else answers: a
-// new code needs another Start, so that what Start has proven does not last longer
-// than a code.
-func (x *exchange) mailsAgain(id string) bool {
-	const margin = 5 * time.Second // the resend comes a little later
-	c, err := x.verifier.Status(x.r.Context(), id)
-	left := c.ExpiresAt.Sub(x.h.opts.Now()) - margin
-	switch {
-	case err == nil && 2*left >= c.ExpiresAt.Sub(c.SentAt):
-		return true
-	case x.wantsPage() && (err == nil || otp.NeedsResend(err)):
-		x.redirect(x.startAgain())
-	case err == nil:
-		x.fail(otp.Challenge{}, otp.ErrExpired)
-	default:
-		x.fail(otp.Challenge{}, err)
-	}
-	return false
 }
 
 func (x *exchange) check() {

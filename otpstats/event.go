@@ -140,7 +140,7 @@ type event struct {
 	mailID   string   // the ID of the mail until normalized
 	mail     otp.Hash // its hash after that
 	provider string
-	outcome  otp.Outcome
+	outcome  otpevent.Outcome
 }
 
 const eventColumns = "time, kind, resend, strong, decoy, purpose, language, domain, app, address, client, challenge, age, wrongs, times"
@@ -218,7 +218,7 @@ func (s *Stats) rehash(typ byte, h otp.Hash) otp.Hash {
 // package otp requires clocks that agree to a minute.
 const skew = time.Minute
 
-var outcomes = []otp.Outcome{
+var outcomes = []otpevent.Outcome{
 	otpevent.MailSent, otpevent.MailUnknown, otpevent.MailRefused, otpevent.MailExpired, otpevent.MailDropped, otpevent.MailDelayed, otpevent.MailFailed,
 }
 

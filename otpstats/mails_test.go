@@ -8,14 +8,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/sqltest"
 	"github.com/go-mailotp/otp/otpevent"
 	"github.com/go-mailotp/otp/otpstats"
 )
 
 // report is a call of Mail.
-func report(n int, provider string, outcome otp.Outcome) happening {
+func report(n int, provider string, outcome otpevent.Outcome) happening {
 	return happening{message: fmt.Sprint("message", n), provider: provider, outcome: outcome}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // Stats stores events and answers questions about them. Create it with [Open].
@@ -190,13 +191,13 @@ func (s *Stats) Observe(ctx context.Context, e otp.Event) {
 // An empty outcome, as in a relay.Attempt that passed over a resting provider,
 // is ignored. Any other value that is not a constant of package otpevent is
 // reported to OnError.
-func (s *Stats) Mail(message, provider string, outcome otp.Outcome) {
+func (s *Stats) Mail(message, provider string, outcome otpevent.Outcome) {
 	if outcome == "" {
 		return
 	}
 	s.enqueue(&event{
 		kind: kindMail, time: s.opts.Now().UnixMilli(), times: 1, mailID: message,
-		provider: bounded(provider), outcome: otp.Outcome(bounded(string(outcome))),
+		provider: bounded(provider), outcome: otpevent.Outcome(bounded(string(outcome))),
 	})
 }
 

@@ -18,7 +18,7 @@ type happening struct {
 	otp.Event
 	app               string
 	message, provider string // of a report
-	outcome           otp.Outcome
+	outcome           otpevent.Outcome
 }
 
 type appKey struct{}
@@ -95,7 +95,7 @@ func (m *maker) challenge(at time.Time) {
 		}
 	default:
 		provider := m.one("one", "two", "")
-		report := func(at time.Time, outcome otp.Outcome) {
+		report := func(at time.Time, outcome otpevent.Outcome) {
 			m.all = append(m.all, happening{Event: otp.Event{Time: at}, message: id, provider: provider, outcome: outcome})
 		}
 		sentAt := at.Add(time.Duration(m.IntN(900)) * time.Millisecond)

@@ -89,7 +89,7 @@ func (r *reports) observe(_ context.Context, one relay.Report) {
 	r.all = append(r.all, one)
 }
 
-func (r *reports) outcomes() (list []otp.Outcome) {
+func (r *reports) outcomes() (list []otpevent.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, one := range r.all {
@@ -99,10 +99,10 @@ func (r *reports) outcomes() (list []otp.Outcome) {
 }
 
 // final are the outcomes of each mail but for Delayed.
-func (r *reports) final() map[string][]otp.Outcome {
+func (r *reports) final() map[string][]otpevent.Outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[string][]otp.Outcome{}
+	all := map[string][]otpevent.Outcome{}
 	for _, one := range r.all {
 		if one.Outcome != otpevent.MailDelayed {
 			all[one.Message] = append(all[one.Message], one.Outcome)

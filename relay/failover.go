@@ -64,7 +64,7 @@ type Attempt struct {
 	// [otpevent.MailRefused] if the recipient was rejected permanently, so that
 	// no other provider will be tried, and [otpevent.MailFailed] for any other
 	// failure. It is empty if Resting is true.
-	Outcome otp.Outcome
+	Outcome otpevent.Outcome
 	// Resting is true if the provider was skipped because it rests after too
 	// many failures.
 	Resting bool
@@ -216,7 +216,7 @@ func (f *Failover) try(ctx context.Context, p provider, m otp.Message) (asked bo
 }
 
 // outcomeOf returns the outcome of an attempt that ended with err.
-func outcomeOf(err error) otp.Outcome {
+func outcomeOf(err error) otpevent.Outcome {
 	if err == nil {
 		return otpevent.MailSent
 	}

@@ -223,7 +223,7 @@ func TestFailover_hangsBehindQueue(t *testing.T) {
 		}
 		require.NoError(t, q.Close(t.Context()))
 		for id, outcomes := range told.final() {
-			require.Equal(t, []otp.Outcome{otpevent.MailSent}, outcomes, id)
+			require.Equal(t, []otpevent.Outcome{otpevent.MailSent}, outcomes, id)
 		}
 	})
 }
@@ -293,7 +293,7 @@ func flap(t *testing.T, again bool) {
 	require.NoError(t, q.Close(t.Context()))
 	final := told.final()
 	require.Len(t, final, mails)
-	count, twice := map[otp.Outcome]int{}, 0
+	count, twice := map[otpevent.Outcome]int{}, 0
 	for id, outcomes := range final {
 		require.True(t, taken[id])
 		require.Len(t, outcomes, 1, "told once")

@@ -69,7 +69,7 @@ type Report struct {
 	// ends with exactly one of the others: [otpevent.MailSent],
 	// [otpevent.MailRefused] for any permanent failure, [otpevent.MailUnknown],
 	// [otpevent.MailExpired] or [otpevent.MailDropped].
-	Outcome otp.Outcome
+	Outcome otpevent.Outcome
 	// Message is the ID of the mail, the same as in otp.Event.Message.
 	Message string
 	// Masked is the masked address of the recipient.
@@ -302,7 +302,7 @@ func (q *Queue) retry(it *item, err error) {
 }
 
 // finish reports the final outcome of a mail and removes it from the queue.
-func (q *Queue) finish(it *item, outcome otp.Outcome, err error) {
+func (q *Queue) finish(it *item, outcome otpevent.Outcome, err error) {
 	if it.maybe && outcome != otpevent.MailSent {
 		outcome = otpevent.MailUnknown // even if a later attempt definitely failed
 	}
@@ -315,7 +315,7 @@ func (q *Queue) finish(it *item, outcome otp.Outcome, err error) {
 	}
 }
 
-func (q *Queue) report(it *item, outcome otp.Outcome, err error) {
+func (q *Queue) report(it *item, outcome otpevent.Outcome, err error) {
 	defer func() { _ = recover() }() // a panic in a worker would end the process
 	q.opts.OnReport(it.ctx, Report{
 		Outcome: outcome, Message: it.message.ID, Masked: it.message.To.Masked(),

@@ -48,7 +48,7 @@ func TestRelay_foreignNilInAnError(t *testing.T) {
 				q, told := newQueue(t, says(said), relay.QueueOptions{})
 				require.NoError(t, q.Send(t.Context(), message(t, 1)))
 				require.NoError(t, q.Close(t.Context()))
-				require.Equal(t, []otp.Outcome{otpevent.MailUnknown}, told.outcomes())
+				require.Equal(t, []otpevent.Outcome{otpevent.MailUnknown}, told.outcomes())
 			})
 			f, told := newFailover(t, relay.FailoverOptions{}, says(said), says(nil))
 			require.Error(t, f.Send(t.Context(), message(t, 1)))
@@ -100,7 +100,7 @@ func TestQueue_delayedComesFirst(t *testing.T) {
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		require.NoError(t, q.Close(t.Context()))
 		synctest.Wait()
-		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
+		require.Equal(t, []otpevent.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
 	})
 }
 
@@ -130,7 +130,7 @@ func TestQueue_closeTellsInTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.Error(t, q.Close(ctx))
-		require.Equal(t, map[string][]otp.Outcome{"mail1": {otpevent.MailDropped}, "mail2": {otpevent.MailDropped}}, told.final())
+		require.Equal(t, map[string][]otpevent.Outcome{"mail1": {otpevent.MailDropped}, "mail2": {otpevent.MailDropped}}, told.final())
 		require.Equal(t, 1, q.Len())
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -152,7 +152,7 @@ func TestQueue_unknownStaysUnknown(t *testing.T) {
 				q, told := newQueue(t, b, relay.QueueOptions{RetryUnknown: true})
 				require.NoError(t, q.Send(t.Context(), message(t, 1)))
 				require.NoError(t, q.Close(t.Context()))
-				require.Equal(t, map[string][]otp.Outcome{"mail1": {otpevent.MailUnknown}}, told.final())
+				require.Equal(t, map[string][]otpevent.Outcome{"mail1": {otpevent.MailUnknown}}, told.final())
 			})
 		})
 	}

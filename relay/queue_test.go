@@ -110,18 +110,18 @@ func TestQueue_outcomes(t *testing.T) {
 	for name, c := range map[string]struct {
 		sender   otp.Sender
 		opts     relay.QueueOptions
-		want     []otp.Outcome
+		want     []otpevent.Outcome
 		accepted int
 	}{
-		"sent":            {says(nil), relay.QueueOptions{}, []otp.Outcome{otpevent.MailSent}, 1},
-		"refused":         {says(errGone), relay.QueueOptions{}, []otp.Outcome{otpevent.MailRefused}, 0},
-		"unknown":         {says(errLost), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
-		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
-		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []otp.Outcome{otpevent.MailUnknown}, 0},
+		"sent":            {says(nil), relay.QueueOptions{}, []otpevent.Outcome{otpevent.MailSent}, 1},
+		"refused":         {says(errGone), relay.QueueOptions{}, []otpevent.Outcome{otpevent.MailRefused}, 0},
+		"unknown":         {says(errLost), relay.QueueOptions{}, []otpevent.Outcome{otpevent.MailUnknown}, 0},
+		"nil in an error": {says((*otp.SendError)(nil)), relay.QueueOptions{}, []otpevent.Outcome{otpevent.MailUnknown}, 0},
+		"foreign":         {says(errors.New("what?")), relay.QueueOptions{}, []otpevent.Outcome{otpevent.MailUnknown}, 0},
 		"panic": {
 			otp.SenderFunc(func(context.Context, otp.Message) error { panic("739164") }),
 			relay.QueueOptions{},
-			[]otp.Outcome{otpevent.MailUnknown},
+			[]otpevent.Outcome{otpevent.MailUnknown},
 			0,
 		},
 		"twice busy": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
@@ -129,13 +129,13 @@ func TestQueue_outcomes(t *testing.T) {
 				return false, errBusy
 			}
 			return true, nil
-		}}, relay.QueueOptions{}, []otp.Outcome{otpevent.MailDelayed, otpevent.MailDelayed, otpevent.MailSent}, 1},
+		}}, relay.QueueOptions{}, []otpevent.Outcome{otpevent.MailDelayed, otpevent.MailDelayed, otpevent.MailSent}, 1},
 		"unknown, again": {&book{answer: func(n int, _ context.Context, _ otp.Message) (bool, error) {
 			if n < 2 {
 				return true, errLost
 			}
 			return true, nil
-		}}, relay.QueueOptions{RetryUnknown: true}, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, 2},
+		}}, relay.QueueOptions{RetryUnknown: true}, []otpevent.Outcome{otpevent.MailDelayed, otpevent.MailSent}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestQueue_dropTellsFailure(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		require.ErrorIs(t, q.Close(ctx), context.DeadlineExceeded)
-		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailDropped}, told.outcomes())
+		require.Equal(t, []otpevent.Outcome{otpevent.MailDelayed, otpevent.MailDropped}, told.outcomes())
 		require.ErrorIs(t, told.all[1].Err, errBusy)
 	})
 }
@@ -201,7 +201,7 @@ func TestQueue_tooLate(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, q.Send(t.Context(), second))
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []otp.Outcome{otpevent.MailSent, otpevent.MailExpired}, told.outcomes())
+		require.Equal(t, []otpevent.Outcome{otpevent.MailSent, otpevent.MailExpired}, told.outcomes())
 		require.Zero(t, slow.times(second.ID))
 	})
 }
@@ -219,7 +219,7 @@ func TestQueue_hanging(t *testing.T) {
 		q, told := newQueue(t, hangs, relay.QueueOptions{Attempt: 3 * time.Second})
 		require.NoError(t, q.Send(t.Context(), message(t, 1)))
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []otp.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
+		require.Equal(t, []otpevent.Outcome{otpevent.MailDelayed, otpevent.MailSent}, told.outcomes())
 		require.Equal(t, 3*time.Second, told.all[0].Age)
 	})
 }
@@ -239,7 +239,7 @@ func TestQueue_requestEnds(t *testing.T) {
 		cancel()
 		require.Error(t, q.Send(ctx, message(t, 2)), "of a request that has ended")
 		require.NoError(t, q.Close(t.Context()))
-		require.Equal(t, []otp.Outcome{otpevent.MailSent}, told.outcomes())
+		require.Equal(t, []otpevent.Outcome{otpevent.MailSent}, told.outcomes())
 		require.Equal(t, "trace", value)
 	})
 }
@@ -264,12 +264,12 @@ func TestQueue_closeGivesUp(t *testing.T) {
 		require.ErrorIs(t, q.Close(ctx), context.DeadlineExceeded)
 		final := told.final()
 		require.Len(t, final, 6)
-		count := map[otp.Outcome]int{}
+		count := map[otpevent.Outcome]int{}
 		for id, outcomes := range final {
 			require.Len(t, outcomes, 1, id)
 			count[outcomes[0]]++
 		}
-		require.Equal(t, map[otp.Outcome]int{otpevent.MailUnknown: 2, otpevent.MailDropped: 4}, count)
+		require.Equal(t, map[otpevent.Outcome]int{otpevent.MailUnknown: 2, otpevent.MailDropped: 4}, count)
 		require.Zero(t, q.Len())
 	})
 	synctest.Test(t, func(t *testing.T) {

@@ -101,8 +101,8 @@ func TestAnalytics_clock(t *testing.T) {
 			require.False(t, e.Time.Before(clock), "%v at %v", e.Time, clock)
 			require.Less(t, e.Time.Sub(clock), time.Minute)
 		}),
-		Mail: func(_, _ string, outcome otp.Outcome) {
-			require.Contains(t, []otp.Outcome{otpevent.MailSent, otpevent.MailFailed}, outcome)
+		Mail: func(_, _ string, outcome otpevent.Outcome) {
+			require.Contains(t, []otpevent.Outcome{otpevent.MailSent, otpevent.MailFailed}, outcome)
 			if outcome == otpevent.MailFailed {
 				failed++
 			}

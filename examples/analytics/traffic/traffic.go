@@ -30,7 +30,7 @@ type Options struct {
 	// Observer receives the events.
 	Observer otp.Observer
 	// Mail is called with the outcome of a mail at a provider: sent or failed.
-	Mail func(message, provider string, outcome otp.Outcome)
+	Mail func(message, provider string, outcome otpevent.Outcome)
 	// Minute is called at the end of each simulated minute, after everything
 	// that happens in it.
 	Minute func(now time.Time) error

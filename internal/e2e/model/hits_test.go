@@ -54,6 +54,7 @@ var branches = []string{
 	"revoked: a challenge", "revoked: lost", "forgotten: lost", "forgotten: but for revoked devices",
 	"limited: client", "limited: exact", "limited: in minutes", "limited: live", "limited: size", "dropped: dead",
 	"a budget of a hundred: mailed", "a budget of a hundred: started", "a hundred events",
+	"not renewed: fine", "not renewed: expired", "not renewed: exhausted",
 	"mailed again", "renewed: fine", "renewed: expired", "renewed: exhausted", "renewed: no longer there", "renewed: in the other lane",
 	"held: taken", "held: another address", "held: another spelling", "held: gone", "held: another purpose", "held: another lane", "held: other vars",
 	"held: not to be mailed again", "held: limited", "held: decoy", "held: Admit says something else",

@@ -223,12 +223,13 @@ func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 	})
 }
 
-// resend makes a random Resend.
+// resend makes a random Resend or ResendSame.
 func (w *world) resend() { w.resendID(w.drawID()) }
 
 func (w *world) resendID(id string) {
 	v, p, purpose := w.drawVerifierFor(id)
-	what := fmt.Sprintf("by %s %.30s for %q", p, id, purpose)
+	same := rapid.IntRange(0, 3).Draw(w.T, "only the same code") == 0
+	what := fmt.Sprintf("by %s %.30s for %q, only the same code: %t", p, id, purpose, same)
 	g := w.drawMailing(p, false)
 	if w.depth == 0 && rapid.IntRange(0, 4).Draw(w.T, "the old one is gone during Admit") == 0 {
 		g.inAdmit = func() { w.checkInput(id, w.drawInput(id, "right")); w.forget() }
@@ -237,18 +238,23 @@ func (w *world) resendID(id string) {
 		g.look = func() {
 			var c *challenge
 			var renew *opening
-			w.m.dry(func() { c, renew, _ = w.m.resend(p, purpose, id) })
+			w.m.dry(func() { c, renew, _ = w.m.resend(p, purpose, id, same) })
 			if renew != nil { // so far nothing is written
 				g.opening, g.replaces, g.opens = *renew, c, true
 				return
 			}
-			g.challenge, _, g.answer = w.m.resend(p, purpose, id)
+			g.challenge, _, g.answer = w.m.resend(p, purpose, id, same)
 			if g.decided = true; g.challenge != nil {
 				g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
 			}
 		}
 		g.lookSwaps = w.lookSwaps(g)
-		return w.mail(g, func() (otp.Challenge, error) { return v.Resend(g.context(), id) })
+		return w.mail(g, func() (otp.Challenge, error) {
+			if same {
+				return v.ResendSame(g.context(), id)
+			}
+			return v.Resend(g.context(), id)
+		})
 	})
 }
 

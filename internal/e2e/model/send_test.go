@@ -279,8 +279,8 @@ func (m *model) remail(p policy, c *challenge) answer {
 }
 
 // resend decides what a Resend does: mail the same code; open a new challenge, by
-// renew; or neither, with an answer.
-func (m *model) resend(p policy, purpose, id string) (c *challenge, renew *opening, a answer) {
+// renew; or neither, with an answer. It does not renew if it may only mail the same.
+func (m *model) resend(p policy, purpose, id string, same bool) (c *challenge, renew *opening, a answer) {
 	c = m.find(p, id)
 	if c == nil {
 		return nil, nil, answer{verdict: unknown}
@@ -302,6 +302,16 @@ func (m *model) resend(p policy, purpose, id string) (c *challenge, renew *openi
 			return nil, nil, a
 		}
 		return c, nil, a
+	}
+	if same {
+		hit("not renewed: " + string(a.verdict))
+		if repaired {
+			m.save(p, c.whose)
+		}
+		if a.verdict == fine {
+			a.verdict = expired
+		}
+		return nil, nil, answer{verdict: a.verdict}
 	}
 	w := c.opening
 	w.lane, w.issued = m.renewal(c)

@@ -253,7 +253,9 @@ func parseEmail(s string, o EmailOptions) (Address, error) {
 // isPadding reports whether r may stand before or after an address: white space,
 // which includes tabs and line ends, and format characters such as U+200B and
 // U+FEFF. Other control characters are not padding.
-func isPadding(r rune) bool { return unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) }
+func isPadding(r rune) bool {
+	return unicode.IsSpace(r) || r > unicode.MaxASCII && unicode.Is(unicode.Cf, r) // no ASCII character is Cf
+}
 
 // checkLocal accepts dot-atom (RFC 5322 3.2.3) and, if asked, the
 // UTF8-non-ascii of RFC 6532 3.2 without invisible characters, and dots

@@ -203,11 +203,13 @@ func (s *sending) heldChallenge(l *ledger.Ledger, now ledger.Ms) (id string, hel
 
 func (s *sending) decideResend(ctx context.Context, l *ledger.Ledger, now ledger.Ms) (action, error) {
 	v := s.v
-	to, old, err := v.findChallenge(l, now, s.key, s.resent.nonce)
+	old, err := v.findChallenge(l, now, s.resent.nonce)
 	if err != nil {
 		return keep, err
 	}
-	s.to = to
+	if s.to, err = v.mailedTo(s.key, &old); err != nil {
+		return keep, err
+	}
 	if l.MailsAgain(now, v.core.rules, &old) {
 		s.observeAsked(ctx, &old)
 		return s.mailAgain(l, now, s.resent.id, old.Nonce, false)
@@ -398,12 +400,12 @@ func (v *Verifier) deliver(ctx context.Context, s *sending) (Challenge, error) {
 		ID: rand.Text(), To: s.to, Code: c.Code, Purpose: c.Purpose, Locale: c.Locale, Reference: c.Reference,
 		Vars: c.Vars, Known: c.Lane == ledger.Known, SentAt: time.UnixMilli(c.MailedAt), ExpiresAt: s.view.ExpiresAt,
 	}
-	sendCtx := v.mailContext(ctx, c)
+	sendCtx, late := v.mailContext(ctx, c)
 	defer sendCtx.end()
-	err := sendCtx.Err()
+	var err error
 	switch {
-	case err != nil: // too late: it was surely not sent
-		err = &SendError{Temporary: true, Err: err}
+	case late: // it was surely not sent
+		err = &SendError{Temporary: true, Err: context.DeadlineExceeded}
 	case c.Decoy:
 		v.observeMore(ctx, otpevent.Decoy, s.key, c, Event{Resend: !s.opened})
 		return s.view, nil

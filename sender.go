@@ -184,12 +184,17 @@ type mailContext struct {
 	ended  bool
 }
 
-func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailContext {
+// mailContext also reports whether it is too late for the mail.
+func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) (m *mailContext, late bool) {
+	start := time.Now()
+	now, err := ledger.Ms(start.UnixMilli()), error(nil)
+	if v.core.ownClock {
+		now, err = v.core.now()
+	}
 	left := time.Duration(0)
-	if now, err := v.core.now(); err == nil {
+	if err == nil {
 		left = time.Duration(c.Deadline-now) * time.Millisecond
 	}
-	start := time.Now()
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = start.Add(mailTime)
@@ -200,7 +205,7 @@ func (v *Verifier) mailContext(ctx context.Context, c *ledger.Challenge) *mailCo
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	return &mailContext{Context: ctx, deadline: deadline}
+	return &mailContext{Context: ctx, deadline: deadline}, !start.Before(deadline)
 }
 
 // wait starts the timer.

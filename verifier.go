@@ -153,11 +153,19 @@ func (v *Verifier) Check(ctx context.Context, id, code string) (_ Challenge, err
 	)
 	err = v.update(ctx, key, isUnknown, func(l *ledger.Ledger, now ledger.Ms) (action, error) {
 		var err error
-		if to, c, err = v.findChallenge(l, now, key, nonce); err != nil {
+		if c, err = v.findChallenge(l, now, nonce); err == nil && !v.core.ownParse {
+			to, err = v.mailedTo(key, &c) // may refuse it, so before the code is used up
+		}
+		if err != nil {
 			return keep, err
 		}
 		issued = l.DeviceIssued(now)
 		verdict, c = l.Check(now, v.core.rules, nonce, v.purpose, v.readCode(&c, code))
+		if verdict == ledger.Right && v.core.ownParse {
+			if to, err = v.mailedTo(key, &c); err != nil {
+				return keep, err
+			}
+		}
 		view = v.publicView(id, &c, verdict)
 		if verdict == ledger.Wrong || verdict == ledger.Right {
 			return write, verdictError(verdict)
@@ -345,18 +353,22 @@ func (v *Verifier) locate(ctx context.Context, id string) (key seal.Key, nonce [
 	return key, nonce, nil
 }
 
-// findChallenge finds a challenge and parses its address, before anything is
-// decided that would have to be stored.
-func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, key seal.Key, nonce [16]byte) (Address, ledger.Challenge, error) {
+// findChallenge returns a copy of a challenge.
+func (v *Verifier) findChallenge(l *ledger.Ledger, now ledger.Ms, nonce [16]byte) (ledger.Challenge, error) {
 	verdict, c := l.Look(now, v.core.rules, nonce, v.purpose)
 	if verdict == ledger.Unknown || verdict == ledger.ClockBack {
-		return Address{}, ledger.Challenge{}, verdictError(verdict)
+		return ledger.Challenge{}, verdictError(verdict)
 	}
+	return c, nil
+}
+
+// mailedTo parses the address of a challenge.
+func (v *Verifier) mailedTo(key seal.Key, c *ledger.Challenge) (Address, error) {
 	to, err := v.core.parse(c.To)
-	if err != nil || to.deliver != c.To || !v.core.ownParse && v.core.keys.AddressKey(to.throttle) != key {
-		return Address{}, ledger.Challenge{}, errors.New("otp: Options.ParseAddress: no longer returns the address that was mailed")
+	if err != nil || to.String() != c.To || !v.core.ownParse && v.core.keys.AddressKey(to.throttle) != key {
+		return Address{}, errors.New("otp: Options.ParseAddress: no longer returns the address that was mailed")
 	}
-	return to, c, nil
+	return to, nil
 }
 
 // readCode returns the code of the challenge's kind that the input stands for,

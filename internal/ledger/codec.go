@@ -326,21 +326,21 @@ func (d *decoder) count() int {
 
 func (d *decoder) string() string { return string(d.take(d.uvarint())) }
 
-// strings reads several strings into one allocation.
-func (d *decoder) strings(into ...*string) {
-	begin := *d
-	for range into {
-		d.take(d.uvarint())
+// strings reads five strings into one allocation.
+func (d *decoder) strings(into [5]*string) {
+	begin := d.rest
+	var from, to [len(into)]int
+	for i := range into {
+		n := len(d.take(d.uvarint()))
+		to[i] = len(begin) - len(d.rest)
+		from[i] = to[i] - n
 	}
 	if d.bad {
 		return
 	}
-	text := string(begin.rest[:len(begin.rest)-len(d.rest)])
-	for _, s := range into {
-		n := int(begin.uvarint())
-		begin.take(uint64(n))
-		end := len(text) - (len(begin.rest) - len(d.rest))
-		*s = text[end-n : end]
+	text := string(begin[:len(begin)-len(d.rest)])
+	for i, s := range into {
+		*s = text[from[i]:to[i]]
 	}
 }
 
@@ -407,7 +407,7 @@ func (d *decoder) challenge(c *Challenge) {
 		c.Device = d.time()
 		d.bad = d.bad || c.Device == 0
 	}
-	d.strings(&c.To, &c.Purpose, &c.Locale, &c.Reference, &c.Code)
+	d.strings([...]*string{&c.To, &c.Purpose, &c.Locale, &c.Reference, &c.Code})
 	n := d.count()
 	if n > 0 {
 		c.Vars = make(map[string]string, n)

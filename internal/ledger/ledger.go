@@ -280,6 +280,9 @@ func (l *Ledger) Repair(now Ms) (repaired bool) {
 	}
 	for i := range l.lanes {
 		a := &l.lanes[i]
+		if len(a.sends)+len(a.wrong)+len(a.challenges) == 0 {
+			continue
+		}
 		for j := range a.sends {
 			if a.sends[j].at > now+Of(ClockSlack) {
 				a.sends[j].at, repaired = now, true

@@ -35,9 +35,9 @@ type way struct {
 var errBroken = errors.New("this way does not do its work")
 
 // compare benchmarks each of the other ways, with each number of workers. It
-// times a block of turns of base before each block of theirs and reports the
+// times some blocks of turns of base before as many of theirs and reports the
 // median of the ratios: times vary with the load of the machine, ratios of
-// neighbours hardly do.
+// neighbors hardly do.
 func compare(b *testing.B, block int, workers []int, base way, others ...way) {
 	for _, w := range others {
 		for _, n := range workers {
@@ -57,16 +57,24 @@ func pair(b *testing.B, block, workers int, base, w way) {
 	var before, after runtime.MemStats
 	var bytes, allocs uint64
 	b.ReportAllocs()
-	for done := 0; done < b.N; done += block {
-		n := min(block, b.N-done)
-		base.ready(b, n)
-		against := base.run(b, workers, n)
-		w.ready(b, n)
-		runtime.ReadMemStats(&before)
-		d := w.run(b, workers, n)
-		runtime.ReadMemStats(&after)
-		bytes += after.TotalAlloc - before.TotalAlloc
-		allocs += after.Mallocs - before.Mallocs
+	for done := 0; done < b.N; {
+		var blocks []int
+		var against, d time.Duration
+		for against < enough && done < b.N {
+			n := min(block, b.N-done)
+			done += n
+			blocks = append(blocks, n)
+			base.ready(b, n)
+			against += base.run(b, workers, n)
+		}
+		for _, n := range blocks {
+			w.ready(b, n)
+			runtime.ReadMemStats(&before)
+			d += w.run(b, workers, n)
+			runtime.ReadMemStats(&after)
+			bytes += after.TotalAlloc - before.TotalAlloc
+			allocs += after.Mallocs - before.Mallocs
+		}
 		took += d
 		ratios = append(ratios, float64(d)/float64(against))
 	}
@@ -76,6 +84,11 @@ func pair(b *testing.B, block, workers int, base, w way) {
 	b.ReportMetric(float64(bytes)/float64(b.N), "B/op")
 	b.ReportMetric(float64(allocs)/float64(b.N), "allocs/op")
 }
+
+// enough is how long one side runs before the other. It has many garbage
+// collections: where a block is shorter than the time between two, they may all
+// fall into the blocks of one side.
+const enough = 100 * time.Millisecond
 
 func (w way) ready(b *testing.B, n int) {
 	if w.prepare != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var dialects = map[string]sqlstore.Dialect{"pgx": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite}
+var dialects = map[string]sqlstore.Dialect{"pgx": sqlstore.PostgreSQL, "postgres": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite}
 
 // place is a schema, database or file that only one test uses.
 type place struct{ driver, dsn string }
@@ -165,6 +166,9 @@ var settings = []struct {
 	{"PostgreSQL, as behind PgBouncer", func(t testing.TB) place {
 		return with(engines[0].make(t), "&default_query_exec_mode=exec")
 	}, sqlstore.Options{Unprepared: true}},
+	{"PostgreSQL, lib/pq", func(t testing.TB) place {
+		return place{"postgres", engines[0].make(t).dsn}
+	}, sqlstore.Options{}},
 	{"MariaDB", engines[1].make, sqlstore.Options{}},
 	{"MariaDB, found rows", func(t testing.TB) place { return with(engines[1].make(t), "?clientFoundRows=true") }, sqlstore.Options{}},
 	{"MariaDB, arguments in the text", func(t testing.TB) place {

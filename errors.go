@@ -48,7 +48,8 @@ var (
 )
 
 // NeedsResend reports whether err means that this challenge can no longer be
-// passed and that [Verifier.Resend] helps: [ErrExpired] or [ErrExhausted].
+// passed and that [Verifier.Resend] helps, or, after Request.NoRenewal, another
+// Send: [ErrExpired] or [ErrExhausted].
 func NeedsResend(err error) bool {
 	return errors.Is(err, ErrExpired) || errors.Is(err, ErrExhausted)
 }

@@ -64,9 +64,9 @@ func ExampleVerifier_Check() {
 			fmt.Println("welcome")
 		case errors.Is(err, otp.ErrMalformed):
 			fmt.Println("that is not a code: copy it from the mail")
-		case errors.Is(err, otp.ErrCode):
+		case errors.Is(err, otp.ErrCode) && answer.GuessesLeft > 0:
 			fmt.Println("wrong, guesses left:", answer.GuessesLeft)
-		case otp.NeedsResend(err):
+		case errors.Is(err, otp.ErrCode), otp.NeedsResend(err):
 			fmt.Println("offer a new code")
 		case errors.Is(err, otp.ErrUnknown):
 			fmt.Println("start again")
@@ -648,4 +648,55 @@ func ExampleOptions_now() {
 	// Output:
 	// bob@example.com <nil>
 	// bob@example.com <nil>
+}
+
+// A code after a password, on pages of your own. Whoever needs another code types
+// the password again.
+func ExampleRequest_password() {
+	inbox := &otptest.Inbox{}
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), inbox, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	user := struct{ Address string }{"bob@example.com"}
+	var held string                                 // from a cookie
+	afterPassword := verifier.For("login:password") // a purpose that nothing else has
+
+	send := func() (otp.Challenge, error) {
+		challenge, err := afterPassword.Send(ctx, otp.Request{
+			To:        user.Address,
+			Proven:    true, // the password was right
+			NoRenewal: true, // another code takes the password again
+			Held:      []string{held},
+		})
+		if challenge.ID == "" {
+			return challenge, err // no mail was sent: show why
+		}
+		return challenge, nil // show the page for the code
+	}
+	check := func(id, typed string) string {
+		answer, err := afterPassword.Check(ctx, id, typed)
+		switch {
+		case err == nil:
+			return "signed in: " + answer.To.String()
+		case errors.Is(err, otp.ErrCode) && answer.GuessesLeft > 0, errors.Is(err, otp.ErrMalformed):
+			return "the page for the code, and what was wrong"
+		case errors.Is(err, otp.ErrCode), otp.NeedsResend(err), errors.Is(err, otp.ErrUnknown):
+			return "the page for the password"
+		default:
+			return "not verified, and the reason belongs in the log"
+		}
+	}
+
+	challenge, err := send()
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(check(challenge.ID, "hello"))
+	fmt.Println(check(challenge.ID, inbox.Code("bob@example.com")))
+	fmt.Println(check(challenge.ID, inbox.Code("bob@example.com")))
+	// Output:
+	// the page for the code, and what was wrong
+	// signed in: bob@example.com
+	// the page for the password
 }

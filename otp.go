@@ -133,6 +133,11 @@ type Challenge struct {
 	// may still be refused.
 	ResendAt time.Time `json:"resend_at"`
 
+	// ResendUntil is until when Resend can mail a code: until half of the life
+	// of this one has passed if Request.NoRenewal was set, otherwise until an
+	// hour after ExpiresAt. After it, show no button for a resend.
+	ResendUntil time.Time `json:"resend_until"`
+
 	// GuessesLeft is how many guesses the challenge still accepts. Only guesses
 	// at this challenge change it.
 	GuessesLeft int `json:"guesses_left"`
@@ -192,6 +197,13 @@ type Request struct {
 	// Never set it for the new address in a change of address: that would let
 	// others spend its owner's budget.
 	Proven bool
+
+	// NoRenewal makes Resend mail the same code or none. Set it if the visitor
+	// has proven something else before, such as a password: whoever needs
+	// another code must prove that again, and whoever can only press "send
+	// again" cannot go on for hours. Default: false, a code that has expired can
+	// be replaced by a new one.
+	NoRenewal bool
 
 	// Held are the IDs of challenges that this visitor holds already, from the
 	// cookie or the app; the first 8 are read. If one of them was opened for the

@@ -49,7 +49,7 @@ func (s *sending) request(r Request) error {
 		return fmt.Errorf("otp: Request.Client: %d bytes, want at most %d", len(r.Client), maxClient)
 	}
 	s.key, s.to, s.proven = v.core.keys.AddressKey(to.throttle), to, r.Proven
-	s.want = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars}
+	s.want = ledger.Challenge{To: to.deliver, Purpose: v.purpose, Locale: shortLocale(r.Locale), Vars: r.Vars, NoRenewal: r.NoRenewal}
 	if r.Client != "" {
 		s.want.Client = v.core.keys.ClientKey(clientName(r.Client))
 	}
@@ -88,7 +88,6 @@ type sending struct {
 	proven bool
 	held   []challengeID
 	resent *challengeID // the challenge to resend, nil for a Send
-	same   bool         // only with the same code
 
 	c      ledger.Challenge // what is mailed
 	view   Challenge        // what the visitor sees of it
@@ -135,7 +134,7 @@ func (s *sending) run(ctx context.Context) (Challenge, error) {
 		s.observeAsked(ctx, &s.want)
 	}
 	_, limited := err.(*LimitError) //nolint:errorlint // of decide itself
-	stands := limited && s.view.ID != ""
+	stands := s.view.ID != "" && (limited || isVerdict(err))
 	if !stands {
 		s.c.Nonce, s.view = [16]byte{}, Challenge{} // this challenge never existed
 	}
@@ -214,8 +213,9 @@ func (s *sending) decideResend(ctx context.Context, l *ledger.Ledger, now ledger
 		s.observeAsked(ctx, &old)
 		return s.mailAgain(l, now, s.resent.id, old.Nonce, false)
 	}
-	if s.same {
+	if old.NoRenewal {
 		verdict, _ := l.Look(now, v.core.rules, old.Nonce, v.purpose)
+		s.c, s.view = old, v.publicView(s.resent.id, &old, verdict)
 		return keep, cmp.Or(verdictError(verdict), ErrExpired)
 	}
 	s.c = ledger.Challenge{

@@ -100,27 +100,18 @@ func (v *Verifier) Send(ctx context.Context, r Request) (_ Challenge, err error)
 //
 // It returns what Send returns. If the same code could not be mailed again, the
 // challenge comes with the error and is unchanged.
-func (v *Verifier) Resend(ctx context.Context, id string) (Challenge, error) {
-	return v.resend(ctx, id, false)
-}
-
-// ResendSame is [Verifier.Resend] for a visitor who has proven something else
-// before Send was called, such as a password, and would have to prove it again
-// for another code: it mails the same code or none. Where Resend would open a new
-// challenge, it returns [ErrExpired], or [ErrExhausted] if no guess was left. A
-// code with less than half of its life left still works then.
-func (v *Verifier) ResendSame(ctx context.Context, id string) (Challenge, error) {
-	return v.resend(ctx, id, true)
-}
-
-func (v *Verifier) resend(ctx context.Context, id string, same bool) (_ Challenge, err error) {
+//
+// A challenge of a request with NoRenewal is never replaced: after its
+// ResendUntil, Resend returns [ErrExpired], or [ErrExhausted], with the
+// challenge. Its code may still be good until ExpiresAt.
+func (v *Verifier) Resend(ctx context.Context, id string) (_ Challenge, err error) {
 	ctx, end := v.core.begin(ctx, "resend")
 	defer func() { end(err) }()
 	key, nonce, err := v.locate(ctx, id)
 	if err != nil {
 		return Challenge{}, err
 	}
-	s := sending{v: v, key: key, resent: &challengeID{id, nonce}, same: same}
+	s := sending{v: v, key: key, resent: &challengeID{id, nonce}}
 	return s.run(ctx)
 }
 
@@ -430,6 +421,7 @@ func (v *Verifier) publicView(id string, c *ledger.Challenge, verdict ledger.Ver
 		SentAt:      time.UnixMilli(c.SentAt),
 		ExpiresAt:   time.UnixMilli(c.Deadline),
 		ResendAt:    time.UnixMilli(c.ResendAt(v.core.rules)),
+		ResendUntil: time.UnixMilli(c.ResendUntil()),
 		GuessesLeft: c.Left(),
 	}
 	if verdict == ledger.Exhausted { // also by this verifier's own limits

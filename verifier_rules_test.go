@@ -364,8 +364,9 @@ func TestRule5_resendNewCode(t *testing.T) {
 	require.ErrorIs(t, err, otp.ErrUnknown)
 }
 
-// ResendSame mails the same code or none, and what it refuses changes nothing.
-func TestRule5_resendSame(t *testing.T) {
+// Of a challenge without renewal, Resend mails the same code or none, and what it
+// refuses changes nothing.
+func TestRule5_noRenewal(t *testing.T) {
 	for name, test := range map[string]struct {
 		after time.Duration
 		wrong int
@@ -381,17 +382,22 @@ func TestRule5_resendSame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, otp.Options{})
-			ch, code := r.ask(otp.Request{To: bob})
+			ch, code := r.ask(otp.Request{To: bob, NoRenewal: true})
+			require.True(t, ch.ResendUntil.Equal(ch.SentAt.Add(5*time.Minute)))
 			for range test.wrong {
 				_, err := r.Check(ctx, ch.ID, testkit.WrongCode(code))
 				require.ErrorIs(t, err, otp.ErrCode)
 			}
 			r.clock.Add(test.after)
 			sent := len(r.mails)
-			got, err := r.ResendSame(ctx, ch.ID)
+			got, err := r.Resend(ctx, ch.ID)
 			require.ErrorIs(t, err, test.want)
 			if test.want != nil {
-				require.Empty(t, got)
+				want, status := r.Status(ctx, ch.ID)
+				require.Equal(t, want, got)
+				if status != nil {
+					require.ErrorIs(t, err, status)
+				}
 				require.Len(t, r.mails, sent)
 			} else {
 				require.Equal(t, ch.ID, got.ID)
@@ -403,6 +409,16 @@ func TestRule5_resendSame(t *testing.T) {
 			}
 		})
 	}
+
+	r := newRig(t, otp.Options{}) // a challenge with renewal is not one without
+	ch, _ := r.ask(otp.Request{To: bob})
+	require.True(t, ch.ResendUntil.Equal(ch.ExpiresAt.Add(time.Hour-time.Millisecond)))
+	r.clock.Add(time.Minute)
+	got, _ := r.ask(otp.Request{To: bob, NoRenewal: true, Held: []string{ch.ID}})
+	require.NotEqual(t, ch.ID, got.ID)
+	r.clock.Add(time.Minute)
+	again, _ := r.ask(otp.Request{To: bob, NoRenewal: true, Held: []string{ch.ID, got.ID}})
+	require.Equal(t, got.ID, again.ID)
 }
 
 // Rule 5: a new challenge by resend charges the client and asks Admit again;

@@ -29,8 +29,8 @@ const (
 	// Malformed means that the input was not a code of the kind that was
 	// mailed. It was not counted.
 	Malformed Kind = "malformed"
-	// Expired means that the guess came after the deadline, or a ResendSame too
-	// late for the same code.
+	// Expired means that the guess came after the deadline, or the resend after
+	// the time until which the same code can be mailed.
 	Expired Kind = "expired"
 	// Exhausted means that the challenge had no guess left.
 	Exhausted Kind = "exhausted"

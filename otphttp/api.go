@@ -19,6 +19,7 @@ type challengeJSON struct {
 	GuessesLeft int    `json:"guesses_left"`
 	ExpiresIn   int    `json:"expires_in"`
 	ResendIn    int    `json:"resend_in"`
+	ResendEnds  int    `json:"resend_ends_in"`
 }
 
 // problemJSON is an RFC 9457 problem.
@@ -43,6 +44,7 @@ func (x *exchange) publicView(c otp.Challenge) *challengeJSON {
 	v := &challengeJSON{
 		Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, KnownDevice: c.KnownDevice,
 		GuessesLeft: c.GuessesLeft, ExpiresIn: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
+		ResendEnds: seconds(c.ResendUntil.Sub(now)),
 	}
 	if x.fromApp() {
 		v.ID = c.ID

@@ -24,7 +24,7 @@ func TestAPI_app(t *testing.T) {
 	require.Len(t, id, 64)
 	require.Equal(t, map[string]any{
 		"id": id, "masked": "b***@example.com", "reference": m.Reference, "strong": false, "letters": false, "known_device": false,
-		"guesses_left": 5.0, "expires_in": 600.0, "resend_in": 60.0,
+		"guesses_left": 5.0, "expires_in": 600.0, "resend_in": 60.0, "resend_ends_in": 4200.0,
 	}, v)
 
 	answer, v = s.api("check", map[string]string{"id": id, "code": testkit.WrongCode(m.Code)})

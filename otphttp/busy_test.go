@@ -36,7 +36,7 @@ func TestBusy(t *testing.T) {
 		answer, body = b.post("resend", url.Values{"reference": {reference}})
 		require.Equal(t, http.StatusOK, answer.StatusCode)
 		require.Contains(t, body, "We could not send the email.")
-		codePages = append(codePages, strings.ReplaceAll(body, reference, "*"))
+		codePages = append(codePages, strings.NewReplacer(reference, "*", to, "*").Replace(body))
 		answer, body = s.browser().post("start", url.Values{"address": {to}})
 		require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
 		require.Equal(t, "60", answer.Header.Get("Retry-After"))

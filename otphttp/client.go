@@ -1,6 +1,7 @@
 package otphttp
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +15,9 @@ func (x *exchange) client() string {
 	trusted := x.h.opts.TrustedProxies
 	client := x.r.RemoteAddr
 	addr, ok := parseAddr(client)
+	if len(trusted) == 0 {
+		x.reportProxy(addr, ok)
+	}
 	if len(trusted) == 0 || ok && !within(trusted, addr) {
 		return client
 	}
@@ -31,6 +35,18 @@ func (x *exchange) client() string {
 		}
 	}
 	return client
+}
+
+// reportProxy reports, once, a proxy that nobody has declared: all visitors share
+// one budget then.
+func (x *exchange) reportProxy(peer netip.Addr, ok bool) {
+	near := !ok || peer.IsLoopback() || peer.IsPrivate() || peer.IsLinkLocalUnicast() // not ok: a Unix socket
+	forwarded := x.r.Header.Get("X-Forwarded-For") != "" || x.r.Header.Get("Forwarded") != ""
+	if !near || !forwarded || !x.h.proxied.CompareAndSwap(false, true) {
+		return
+	}
+	x.reportError(fmt.Errorf("otphttp: requests come through a proxy at %.50q, so all visitors count as one client: "+
+		"name it in Options.TrustedProxies if it sets X-Forwarded-For, or set Options.ClientKey", x.r.RemoteAddr))
 }
 
 // parseAddr parses an IP address with or without a port.

@@ -135,3 +135,35 @@ func TestClient_budget(t *testing.T) {
 		require.Equal(t, 15-want, s.inbox.Len(), name)
 	}
 }
+
+// J14: a proxy that nobody has declared is told of, once, since all visitors share
+// one budget.
+func TestClient_undeclaredProxy(t *testing.T) {
+	for name, test := range map[string]struct {
+		peer, header string
+		opts         otphttp.Options
+		want         int
+	}{
+		"loopback":           {"127.0.0.1:4711", "X-Forwarded-For", otphttp.Options{}, 1},
+		"private":            {"10.0.0.5:80", "X-Forwarded-For", otphttp.Options{}, 1},
+		"private, IPv6":      {"[fd00::5]:80", "Forwarded", otphttp.Options{}, 1},
+		"socket":             {"@", "X-Forwarded-For", otphttp.Options{}, 1},
+		"no header":          {"10.0.0.5:80", "X-Other", otphttp.Options{}, 0},
+		"written by clients": {"203.0.113.7:80", "X-Forwarded-For", otphttp.Options{}, 0},
+		"declared":           {"10.0.0.5:80", "X-Forwarded-For", otphttp.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}}, 0},
+		"another way":        {"10.0.0.5:80", "X-Forwarded-For", otphttp.Options{ClientKey: func(*http.Request) string { return "" }}, 0},
+	} {
+		s := newSite(t, test.opts, nil)
+		for i := range 3 {
+			r := request(http.MethodPost, "/login/start", formContent, fmt.Sprintf("address=a%d@example.com", i))
+			r.RemoteAddr = test.peer
+			r.Header.Set(test.header, "203.0.113.99")
+			s.do(r)
+		}
+		require.Len(t, s.errors, test.want, name)
+		if test.want > 0 {
+			require.ErrorContains(t, s.errors[0], "Options.TrustedProxies", name)
+			require.ErrorContains(t, s.errors[0], test.peer, name)
+		}
+	}
+}

@@ -181,8 +181,8 @@ func TestMarkup(t *testing.T) {
 	require.Equal(t, "numeric", a["inputmode"])
 	require.NotContains(t, a, "aria-invalid")
 	require.NotContains(t, page, `role="alert"`)
-	require.Contains(t, page, "b***@example.com") // H9
-	require.Contains(t, page, `href="./?next=%2Fcart"`)
+	require.Contains(t, page, "bob@example.com") // H9
+	require.Contains(t, page, `href="./?next=%2Fcart&amp;ref=`+m.Reference+`"`)
 	require.Contains(t, page, `data-left="600">10:00<`)
 	require.Contains(t, page, `data-left="60">1:00<`)
 	require.Contains(t, page, m.Reference) // H11

@@ -1,12 +1,14 @@
 package otphttp
 
 import (
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // The prefix __Host- means that no other host can set the cookies and that they
@@ -19,6 +21,12 @@ const (
 	// each tab may have its own.
 	maxChallenges = 4
 
+	// maxCookie is the length of the longest list of challenges, in bytes.
+	maxCookie = 2 << 10
+
+	// maxDevices is how many device tokens a browser keeps.
+	maxDevices = 4
+
 	// deviceLife is how long a device token is valid.
 	deviceLife = 180 * 24 * time.Hour
 
@@ -26,36 +34,51 @@ const (
 	afterlife = time.Hour
 )
 
-// kept are the challenges in a browser's cookie, newest first. Each is written
-// as reference.ID, so that a page can say which of them it is about.
-type kept []string
+// kept are the challenges in a browser's cookie, newest first.
+type kept []keptChallenge
 
-func challengeCookie(r *http.Request) kept {
+// keptChallenge is written as reference.ID, so that a page can say which
+// challenge it is about, and .address in base64 if the visitor typed one: the
+// pages show it whole to whoever typed it.
+type keptChallenge struct{ reference, id, typed string }
+
+func challengeCookie(r *http.Request) (list kept) {
 	cookie, err := r.Cookie(challengeName)
-	if err != nil || cookie.Value == "" {
+	if err != nil {
 		return nil
 	}
-	return strings.SplitN(cookie.Value, "~", maxChallenges+1)
+	for _, text := range strings.SplitN(cookie.Value, "~", maxChallenges+1) {
+		parts := strings.SplitN(text, ".", 3)
+		if len(parts) < 2 || len(list) == maxChallenges {
+			continue
+		}
+		c := keptChallenge{reference: parts[0], id: parts[1]}
+		if len(parts) == 3 {
+			typed, err := base64.RawURLEncoding.DecodeString(parts[2])
+			if err == nil && len(typed) <= maxHint && safetext.Check(string(typed)) == nil {
+				c.typed = string(typed)
+			}
+		}
+		list = append(list, c)
+	}
+	return list
 }
 
-// find returns the ID of the challenge with the reference, or of the newest one
-// if the reference is empty. It returns "" if there is none.
-func (k kept) find(reference string) string {
+// find returns the challenge with the reference, or the newest one if the
+// reference is empty. It returns the zero value if there is none.
+func (k kept) find(reference string) keptChallenge {
 	for _, c := range k {
-		if r, id, _ := strings.Cut(c, "."); r == reference || reference == "" {
-			return id
+		if c.reference == reference || reference == "" {
+			return c
 		}
 	}
-	return ""
+	return keptChallenge{}
 }
 
 // ids returns the IDs of all challenges, newest first.
-func (k kept) ids() []string {
-	var ids []string
+func (k kept) ids() (ids []string) {
 	for _, c := range k {
-		if _, id, ok := strings.Cut(c, "."); ok {
-			ids = append(ids, id)
-		}
+		ids = append(ids, c.id)
 	}
 	return ids
 }
@@ -63,14 +86,39 @@ func (k kept) ids() []string {
 // has reports whether the challenge with the ID is one of them.
 func (k kept) has(id string) bool { return slices.Contains(k.ids(), id) }
 
+// without returns them without the one with an ID.
+func (k kept) without(id string) kept {
+	return slices.DeleteFunc(slices.Clone(k), func(c keptChallenge) bool { return c.id == id })
+}
+
+// String returns the value of the cookie, without the oldest ones if it would be
+// too long.
+func (k kept) String() string {
+	var b strings.Builder
+	for i, c := range k {
+		text := c.reference + "." + c.id
+		if c.typed != "" {
+			text += "." + base64.RawURLEncoding.EncodeToString([]byte(c.typed))
+		}
+		if i == maxChallenges || b.Len()+1+len(text) > maxCookie {
+			break
+		}
+		if i > 0 {
+			b.WriteByte('~')
+		}
+		b.WriteString(text)
+	}
+	return b.String()
+}
+
 // keepChallenge puts c into the browser's cookie and removes the one with an
-// old ID.
-func (x *exchange) keepChallenge(oldID string, c otp.Challenge) {
+// old ID. typed is the address if the visitor typed it.
+func (x *exchange) keepChallenge(oldID string, c otp.Challenge, typed string) {
 	if x.fromApp() {
 		return
 	}
-	list := append(kept{c.Reference + "." + c.ID}, challengeCookie(x.r).without(oldID)...)
-	x.setChallenges(list[:min(len(list), maxChallenges)], c.ExpiresAt.Sub(c.SentAt)+afterlife)
+	list := append(kept{{c.Reference, c.ID, typed}}, challengeCookie(x.r).without(oldID)...)
+	x.setChallenges(list, c.ExpiresAt.Sub(c.SentAt)+afterlife)
 }
 
 // dropChallenge removes a used challenge from the browser's cookie.
@@ -80,35 +128,37 @@ func (x *exchange) dropChallenge(id string) {
 	}
 }
 
-func (k kept) without(id string) kept {
-	var rest kept
-	for _, c := range k {
-		if _, other, ok := strings.Cut(c, "."); ok && other != id {
-			rest = append(rest, c)
-		}
-	}
-	return rest
-}
-
 func (x *exchange) setChallenges(list kept, life time.Duration) {
 	if len(list) == 0 {
 		life = -time.Second // deletes the cookie
 	}
-	setCookie(x.w, challengeName, strings.Join(list, "~"), life)
+	setCookie(x.w, challengeName, list.String(), life)
 }
 
-func deviceCookie(r *http.Request) string {
+// deviceCookie returns the device tokens of a browser, newest first: each person
+// or handler that uses it may have one.
+func deviceCookie(r *http.Request) []string {
 	cookie, err := r.Cookie(deviceName)
-	if err != nil {
-		return ""
+	if err != nil || cookie.Value == "" {
+		return nil
 	}
-	return cookie.Value
+	tokens := strings.SplitN(cookie.Value, "~", maxDevices+1)
+	return tokens[:min(len(tokens), maxDevices)]
 }
 
-func (x *exchange) keepDevice(token string) {
-	if !x.fromApp() {
-		setCookie(x.w, deviceName, token, deviceLife)
+// keepDevice puts the new token of an address into the browser's cookie, in
+// place of its old ones.
+func (x *exchange) keepDevice(to otp.Address, token string) {
+	if x.fromApp() {
+		return
 	}
+	tokens := []string{token}
+	for _, other := range deviceCookie(x.r) {
+		if len(tokens) < maxDevices && other != "" && len(other) <= len(token) && x.verifier.KnownDevice(to.String(), other) == "" {
+			tokens = append(tokens, other)
+		}
+	}
+	setCookie(x.w, deviceName, strings.Join(tokens, "~"), deviceLife)
 }
 
 func setCookie(w http.ResponseWriter, name, value string, life time.Duration) {

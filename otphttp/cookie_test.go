@@ -1,9 +1,12 @@
 package otphttp_test
 
 import (
+	"encoding/base64"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +25,7 @@ func TestCookies_attributes(t *testing.T) {
 	b := s.browser()
 	answer, _ := b.do(request(http.MethodPost, "/login/start", formContent, "address=bob@example.com"))
 	m, _ := s.inbox.Last("bob@example.com")
-	require.Regexp(t, `^__Host-otp=`+m.Reference+`\.[A-Za-z0-9_-]{64}; Path=/; Max-Age=4200; HttpOnly; Secure; SameSite=Lax$`, answer.Header.Get("Set-Cookie"))
+	require.Regexp(t, `^__Host-otp=`+m.Reference+`\.[A-Za-z0-9_-]{64}\.`+base64.RawURLEncoding.EncodeToString([]byte("bob@example.com"))+`; Path=/; Max-Age=4200; HttpOnly; Secure; SameSite=Lax$`, answer.Header.Get("Set-Cookie"))
 	answer, _ = b.do(request(http.MethodPost, "/login/check", formContent, url.Values{"code": {m.Code}}.Encode()))
 	set := answer.Header["Set-Cookie"]
 	require.Len(t, set, 2)
@@ -48,7 +51,7 @@ func TestCookies_tabs(t *testing.T) {
 	require.Contains(t, body, references[4])
 	for i := 1; i < 5; i++ {
 		_, body := b.get("/login/code?ref=" + references[i])
-		require.Contains(t, body, names[i][:1]+"***@example.com")
+		require.Contains(t, body, names[i]+"@example.com")
 		b.post("check", url.Values{"reference": {references[i]}, "code": {codes[i]}})
 		require.Len(t, s.verified, i)
 		require.Equal(t, names[i]+"@example.com", s.verified[i-1].To.String())
@@ -62,7 +65,7 @@ func TestCookies_forged(t *testing.T) {
 	b := s.browser()
 	code, reference := b.start("bob@example.com")
 	right := b.cookies["__Host-otp"]
-	_, id, _ := strings.Cut(right, ".")
+	id := strings.Split(right, ".")[1]
 	flipped := id[:20] + string('A'+(id[20]-'A'+1)%26) + id[21:]
 	for _, value := range []string{
 		"", "x", ".", "~", "~~~~~~~~", reference, reference + ".", reference + "." + id[:63], reference + "." + id + "x", reference + "." + flipped,
@@ -95,13 +98,17 @@ func TestSecrets_stayInCookies(t *testing.T) {
 	clock := testkit.NewClock()
 	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	b := s.browser()
-	var all strings.Builder
+	var all, unseen strings.Builder // unseen is all but the pages, which show the address to whoever typed it
 	do := func(r *http.Request) {
 		answer, body := b.do(r)
 		all.WriteString(body)
+		if strings.Contains(answer.Header.Get("Content-Type"), "json") {
+			unseen.WriteString(body)
+		}
 		for name, values := range answer.Header {
 			if name != "Set-Cookie" {
 				all.WriteString(strings.Join(values, "\n"))
+				unseen.WriteString(strings.Join(values, "\n"))
 			}
 		}
 		if to := answer.Header.Get("Location"); strings.HasPrefix(to, "code") {
@@ -112,8 +119,7 @@ func TestSecrets_stayInCookies(t *testing.T) {
 	var secrets []string
 	note := func() {
 		m, _ := s.inbox.Last("bob@example.com")
-		_, id, _ := strings.Cut(b.cookies["__Host-otp"], ".")
-		secrets = append(secrets, m.Code, strings.Split(id, "~")[0], "bob@")
+		secrets = append(secrets, m.Code, strings.Split(b.cookies["__Host-otp"], ".")[1])
 	}
 	for _, content := range []string{formContent, jsonContent} {
 		post := func(step string, fields map[string]string) {
@@ -148,6 +154,8 @@ func TestSecrets_stayInCookies(t *testing.T) {
 		require.NotEmpty(t, secret)
 		require.NotContains(t, all.String(), secret)
 	}
+	require.NotContains(t, unseen.String(), "bob@")
+	require.NotContains(t, unseen.String(), base64.RawURLEncoding.EncodeToString([]byte("bob@example.com")))
 }
 
 // C15: the answer sets both the application's new session and the handler's
@@ -171,4 +179,130 @@ func TestOnVerified_renewsSession(t *testing.T) {
 		require.NotEmpty(t, b.cookies["__Host-otp-device"])
 		require.NotContains(t, b.cookies, "__Host-otp")
 	}
+}
+
+// J3: a browser keeps the device tokens of several people, newest first, and one
+// for each.
+func TestCookies_devices(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, &otp.Options{Sends: []otp.Limit{{N: 100, Per: time.Second}}})
+	other := newSite(t, otphttp.Options{}, &otp.Options{Namespace: "another application"}) // on the same host
+	b, there := s.browser(), other.browser()
+	there.cookies = b.cookies
+	signIn := func(b *browser, address string) (known bool) {
+		answer, body := b.do(request(http.MethodPost, "/login/start", jsonContent, jsonBody(map[string]string{"address": address})))
+		require.Equal(t, http.StatusAccepted, answer.StatusCode, body)
+		m, _ := b.inbox.Last(address)
+		answer, _ = b.post("check", url.Values{"reference": {m.Reference}, "code": {m.Code}})
+		require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+		return strings.Contains(body, `"known_device":true`)
+	}
+	require.False(t, signIn(b, "work@example.com"))
+	require.False(t, signIn(b, "home@example.com"))
+	require.False(t, signIn(there, "work@example.com"))
+	require.True(t, signIn(b, "work@example.com"))
+	require.False(t, signIn(b, "Home@example.com"), "perhaps another mailbox")
+	require.True(t, signIn(b, "Home@example.com"))
+	require.Equal(t, 3, strings.Count(b.cookies["__Host-otp-device"], "~"), "home, Home and work here, work there")
+	require.True(t, signIn(there, "work@example.com"))
+	require.Equal(t, 3, strings.Count(b.cookies["__Host-otp-device"], "~"))
+
+	for _, name := range []string{"ann", "bob", "cid"} {
+		require.False(t, signIn(b, name+"@example.com"))
+	}
+	require.Equal(t, 3, strings.Count(b.cookies["__Host-otp-device"], "~"), "four at most")
+	require.True(t, signIn(b, "ann@example.com"))
+	require.False(t, signIn(b, "home@example.com"), "the oldest is out")
+
+	b.cookies["__Host-otp-device"] = strings.Repeat("x", 3000) // somebody else's
+	signIn(b, "ann@example.com")
+	require.Less(t, len(b.cookies["__Host-otp-device"]), 100)
+}
+
+// What somebody typed is shown whole to whoever typed it and stands in the field
+// when they choose another address; an address of the application is masked.
+func TestCookies_typedAddress(t *testing.T) {
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
+	b := s.browser()
+	answer, body := b.post("start", url.Values{"address": {" jhon.smith@EXAMPLE.com\u200b"}, "next": {"/cart"}})
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Contains(t, body, "We sent a code to <bdi>jhon.smith@example.com</bdi>.")
+	link := regexp.MustCompile(`href="\./(\?[^"]*)">Use another`).FindStringSubmatch(body)
+	require.NotNil(t, link)
+	require.NotContains(t, link[1], "jhon")
+	_, body = b.get("/login/" + html.UnescapeString(link[1]))
+	require.Contains(t, body, `value="jhon.smith@example.com"`)
+	require.Contains(t, body, `name="next" value="/cart"`)
+	_, body = b.get("/login/")
+	require.NotContains(t, body, "jhon")
+	_, body = b.get("/login/?ref=ZZZZ")
+	require.NotContains(t, body, "jhon")
+
+	m, _ := s.inbox.Last("jhon.smith@example.com") // also after a new code
+	clock.Add(10 * time.Minute)
+	_, body = b.post("resend", url.Values{"reference": {m.Reference}})
+	require.Contains(t, body, "We sent a new code.")
+	require.Contains(t, body, "<bdi>jhon.smith@example.com</bdi>")
+	_, body = b.do(request(http.MethodPost, "/login/status", jsonContent, "{}"))
+	require.Contains(t, body, "j***@example.com")
+
+	for i := range 5 { // the cookie stays short
+		long := strings.Repeat(string(rune('u'+i)), 60) + "@" + strings.Repeat(strings.Repeat("d", 60)+".", 3) + "example"
+		_, body = b.post("start", url.Values{"address": {long}})
+		require.Contains(t, body, "<bdi>"+long+"</bdi>")
+		require.LessOrEqual(t, len(b.cookies["__Host-otp"]), 2048)
+	}
+	require.Equal(t, 3, strings.Count(b.cookies["__Host-otp"], "~"))
+
+	for _, bad := range []string{"%%", base64.RawURLEncoding.EncodeToString([]byte("a\x00b@example.com")), base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("x", 255)))} {
+		parts := strings.Split(strings.Split(b.cookies["__Host-otp"], "~")[0], ".")
+		b.cookies["__Host-otp"] = parts[0] + "." + parts[1] + "." + bad
+		_, body = b.get("/login/code")
+		require.Contains(t, body, "<bdi>y***@", bad)
+	}
+
+	s = newSite(t, otphttp.Options{Address: func(*http.Request) (string, error) { return "bob@example.com", nil }}, nil)
+	_, body = s.browser().post("start", nil)
+	require.Contains(t, body, "<bdi>b***@example.com</bdi>")
+	s = newSite(t, otphttp.Options{Prepare: func(r *http.Request, request *otp.Request) error { // a user name
+		request.To = r.PostForm.Get("address") + "@example.com"
+		return nil
+	}}, nil)
+	_, body = s.browser().post("start", url.Values{"address": {"bob"}})
+	require.Contains(t, body, "<bdi>b***@example.com</bdi>")
+}
+
+// J13: the page that asks for the address leads to the page for a code that this
+// browser can still type.
+func TestCookies_haveCode(t *testing.T) {
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
+	b := s.browser()
+	const words = "I already have a code"
+	_, body := b.get("/login/")
+	require.NotContains(t, body, words)
+	code, reference := b.start("bob@example.com")
+	_, body = b.get("/login/?next=/cart")
+	require.Contains(t, body, `<a href="code?next=%2Fcart&amp;ref=`+reference+`">`+words)
+	other, err := otphttp.New(s.verifier.For("pay"), nil) // at another path of the same host
+	require.Error(t, err)
+	other, err = otphttp.New(s.verifier.For("pay"), &otphttp.Options{OnVerified: func(http.ResponseWriter, *http.Request, otp.Challenge) {}})
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodGet, "/login/", nil)
+	r.AddCookie(&http.Cookie{Name: "__Host-otp", Value: b.cookies["__Host-otp"]})
+	w := httptest.NewRecorder()
+	other.ServeHTTP(w, r)
+	require.NotContains(t, w.Body.String(), words)
+	_, body = b.post("start", url.Values{"address": {"bob@"}})
+	require.Contains(t, body, words, "beside a problem, too")
+
+	second, _ := b.start("ann@example.com")
+	m, _ := s.inbox.Last("ann@example.com")
+	b.post("check", url.Values{"reference": {m.Reference}, "code": {second}})
+	_, body = b.get("/login/")
+	require.Contains(t, body, "ref="+reference, "the newest that can be passed")
+	clock.Add(10 * time.Minute)
+	_, body = b.get("/login/")
+	require.NotContains(t, body, words)
+	require.NotEmpty(t, code)
 }

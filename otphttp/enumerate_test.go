@@ -135,7 +135,7 @@ func (x *transcript) note(step string, answer *http.Response, body string) {
 	}
 	for _, m := range aSetCookie.FindAllStringSubmatch(text, -1) {
 		for one := range strings.SplitSeq(m[1], "~") {
-			require.Regexp(x.t, `^([A-Z]{4}\.[A-Za-z0-9_-]{64})?$`, one)
+			require.Regexp(x.t, `^([A-Z]{4}\.[A-Za-z0-9_-]{64}\.[A-Za-z0-9_-]+)?$`, one)
 		}
 	}
 	x.WriteString(anID.ReplaceAllString(text, "<id>"))

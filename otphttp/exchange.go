@@ -22,6 +22,7 @@ type exchange struct {
 	path     string // Options.Path for this request
 	step     string // the last segment of the path
 	in       input
+	typed    string        // the address to which a code is sent, if the visitor typed it
 	verifier *otp.Verifier // for the purpose of this request; nil before it is known
 }
 
@@ -85,7 +86,11 @@ var pathName = regexp.MustCompile(`\{\w+\}`)
 
 func (x *exchange) serve() {
 	x.boundBodyTime()
-	if x.r.URL.EscapedPath()+"/" != x.path { // else middleware has removed the slash
+	switch below, known := strings.CutPrefix(x.r.URL.EscapedPath(), x.path); {
+	case x.r.URL.EscapedPath()+"/" == x.path: // middleware has removed the slash
+	case known && x.path != "":
+		x.step = below // with a slash in it, there is no such step
+	default: // http.StripPrefix may have shortened it
 		_, x.step = path.Split(x.r.URL.Path)
 	}
 	if err := x.checkPath(); err != nil {
@@ -149,10 +154,7 @@ func (x *exchange) choosePurpose() error {
 }
 
 func (x *exchange) resend() {
-	id, resend := x.challengeID(), x.verifier.Resend
-	if x.h.opts.StartAt != "" { // what Start has proven must not last longer than a code
-		resend = x.verifier.ResendSame
-	}
+	id := x.challengeID()
 	if x.busy(false) {
 		// Only the challenge itself tells whether its mail would have a place
 		// among those of known devices, so look at it if there is such a place.
@@ -165,8 +167,8 @@ func (x *exchange) resend() {
 			return
 		}
 	}
-	c, err := resend(x.r.Context(), id)
-	if otp.NeedsResend(err) && x.wantsPage() { // of ResendSame
+	c, err := x.verifier.Resend(x.r.Context(), id)
+	if otp.NeedsResend(err) && x.h.opts.StartAt != "" && x.wantsPage() {
 		x.redirect(x.startAgain())
 		return
 	}
@@ -180,7 +182,7 @@ func (x *exchange) resend() {
 	notice := "sentAgain"
 	if c.ID != id {
 		notice = "sentNew"
-		x.keepChallenge(id, c)
+		x.keepChallenge(id, c, challengeCookie(x.r).find(x.in.reference).typed)
 	}
 	x.sent(c, notice)
 }
@@ -192,7 +194,7 @@ func (x *exchange) check() {
 		return
 	}
 	x.dropChallenge(c.ID)
-	x.keepDevice(c.Device)
+	x.keepDevice(c.To, c.Device)
 	w := &answer{ResponseWriter: x.w}
 	x.h.opts.OnVerified(w, x.r, c)
 	switch {
@@ -219,7 +221,7 @@ func (x *exchange) challengeID() string {
 	if x.in.id != "" {
 		return x.in.id
 	}
-	return challengeCookie(x.r).find(x.in.reference)
+	return challengeCookie(x.r).find(x.in.reference).id
 }
 
 // language returns the preferred language.

@@ -30,7 +30,7 @@ func TestPath_withoutSlash(t *testing.T) {
 		require.True(t, strings.HasPrefix(to, strings.TrimSuffix(path, "/")+"/code?ref="), to)
 		_, body = b.get(to)
 		require.Contains(t, body, `name="code"`)
-		require.Contains(t, body, `href="`+strings.TrimSuffix(path, "/")+`/"`)
+		require.Contains(t, body, `href="`+strings.TrimSuffix(path, "/")+`/?ref=`)
 	}
 }
 
@@ -184,4 +184,23 @@ func TestPath_missingValue(t *testing.T) {
 		require.ErrorContains(t, s.errors[0], "no value for a name in /{tenant}/{flow}/")
 		require.Zero(t, s.inbox.Len())
 	}
+}
+
+// Below Options.Path there are only the steps, and no folders with the same steps.
+func TestPath_folders(t *testing.T) {
+	s := newSite(t, otphttp.Options{Path: "/login/"}, nil)
+	b := s.browser()
+	answer, _ := b.get("/login/")
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	for _, path := range []string{"/login/x/", "/login/x/code", "/login//", "/login/code/", "/login/x%2fcode"} {
+		answer, _ = b.get(path)
+		require.Equal(t, http.StatusNotFound, answer.StatusCode, path)
+	}
+	answer, _ = b.do(post("/login/x/start", url.Values{"address": {"bob@example.com"}}))
+	require.Equal(t, http.StatusNotFound, answer.StatusCode)
+	require.Zero(t, s.inbox.Len())
+
+	s.handler = http.StripPrefix("/login", s.handler)
+	answer, _ = b.get("/login/")
+	require.Equal(t, http.StatusOK, answer.StatusCode)
 }

@@ -50,5 +50,16 @@ func isLocal(path string) bool {
 		return false
 	}
 	u, err := url.Parse(path)
-	return err == nil && u.Scheme == "" && u.Host == "" && u.User == nil && u.Opaque == ""
+	return err == nil && u.Scheme == "" && u.Host == "" && u.User == nil && u.Opaque == "" && !hasDots(u.Path)
+}
+
+// hasDots reports whether a path has a segment "." or "..": browsers resolve it,
+// so the path leads elsewhere than it says (WHATWG URL 4.4, also as %2e).
+func hasDots(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
 }

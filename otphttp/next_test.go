@@ -14,7 +14,8 @@ import (
 	"github.com/go-mailotp/otp/otphttp"
 )
 
-// elsewhere are paths that lead to another site or to a script.
+// elsewhere are paths that lead to another site, to a script, or elsewhere on
+// this site than they say.
 var elsewhere = []string{
 	"//evil.example", "///evil.example", "////evil.example", `/\evil.example`, `\/evil.example`, `\\evil.example`, `/\/evil.example`, `//\evil.example`,
 	"/\t/evil.example", "/\n/evil.example", "/\r/evil.example", "\t//evil.example", "\n//evil.example", " //evil.example", "\x00//evil.example",
@@ -27,13 +28,14 @@ var elsewhere = []string{
 	"//", "///", `/\`, "//.", "//..", "//evil.example?x", "//?x", "//#x",
 	"/" + strings.Repeat("a", 1024), "/" + strings.Repeat("%2f", 400), "/" + strings.Repeat("ü", 400),
 	"／／evil.example", "⁄⁄evil.example", "\ufeff//evil.example", "\u00a0//evil.example", "\u3000//evil.example",
+	"/..", "/../..", "/./x", "/.//x", "/x/..", "/x/../admin", "/%2e%2e/admin", "/x/%2E./admin", "/x/.%2e", "/x/%2e?y", "/.#x",
 }
 
 // here are paths on this site.
 var here = []string{
-	"/", "/x", "/x/", "/x?y=z#w", "/a//b", "/@evil.example", "/.evil.example", "/..", "/../..", "/./x", "/%2f%2fevil.example", "/%09/evil.example", "/%5cevil.example",
+	"/", "/x", "/x/", "/x?y=z#w", "/a//b", "/@evil.example", "/.evil.example", "/...", "/..x", "/%2f%2fevil.example", "/%09/evil.example", "/%5cevil.example",
 	"/x?u=https://evil.example", "/x?u=//evil.example", "/https://evil.example", "/javascript:alert(1)", "/:80", "/;x", "/?//evil.example", "/#//evil.example",
-	"/" + strings.Repeat("a", 1023), "/x?a=b&c=d", "/x%20y", "/~x", "/.//x",
+	"/" + strings.Repeat("a", 1023), "/x?a=b&c=d", "/x%20y", "/~x",
 }
 
 // Whatever the form or the link contains, the visitor stays on this site: on

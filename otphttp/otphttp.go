@@ -81,7 +81,9 @@
 //
 // A browser keeps the challenge and the device token in cookies that scripts
 // cannot read (__Host-otp and __Host-otp-device), so the site must be served
-// over HTTPS or from localhost. An app gets both in the body of the answer. A
+// over HTTPS or from localhost. It keeps up to four challenges, for several
+// tabs, with the addresses that were typed for them, which are shown whole only
+// to this browser, and up to four device tokens, for several people. An app gets both in the body of the answer. A
 // request comes from a browser if it has an Origin or a Sec-Fetch-Site header
 // for the same origin.
 //
@@ -193,7 +195,7 @@ type Options struct {
 	// needs it. With it, all links and forms of the pages name whole paths, and
 	// the handler also answers at the path without its last slash, as
 	// middleware leaves it that removes slashes. Default: unknown; the links
-	// are relative, so that the handler works at any path.
+	// are relative, and the handler works at any path, in any folder.
 	Path string
 
 	// StartAt is the page of the application that leads to [Handler.Start], such
@@ -294,6 +296,7 @@ type Handler struct {
 	origins  *http.CrossOriginProtection
 	pages    *pages
 	reached  atomic.Bool  // some request has found a step, or its absence was reported
+	proxied  atomic.Bool  // a proxy that is not declared was reported
 	logged   atomic.Int64 // when reportError last wrote a line, in Unix nanoseconds
 }
 

@@ -51,13 +51,14 @@ type Page struct {
 	// parentheses; in quotes after Say are the keys of sentences.
 	//
 	//   - "address" asks for the address, or only for a press of the button if
-	//     Masked is set (form "start", with the field "address" unless Masked is
-	//     set; Say "address" or "willSend", "send"; if HaveCode is set, a link
-	//     to URL("code"), Say "haveCode").
+	//     To is set (form "start", with the field "address" unless To is set;
+	//     Say "address" or "willSend", "send"; if HaveCode is set, a link to
+	//     URL("code"), Say "haveCode").
 	//   - "code" asks for the code (Say "sent", "reference", "timeLeft", and
 	//     "strong" if Strong; form "check" with the field "code", Say "code",
-	//     "continue"; form "resend", Say "resend", and "resendIn" if ResendIn is
-	//     not 0).
+	//     "continue"; if CanResend is set, form "resend", Say "resend", and
+	//     "resendIn" if ResendIn is not 0; otherwise a link to URL(""), Say
+	//     "startAgain").
 	//   - "new" says that the code can no longer be used, and offers a new one
 	//     (form "resend", Say "newCode").
 	//   - "over" only lets the visitor start again (link to URL(""), Say
@@ -76,13 +77,13 @@ type Page struct {
 	Notice string
 
 	// Address is what stands in the field for the address: what the visitor
-	// typed, if it was not a valid address, or the login_hint of the link that
-	// led here.
+	// typed, if it was not a valid address or is to be corrected, or the
+	// login_hint of the link that led here.
 	Address string
 
-	// Masked is the masked address to which the code is or was sent, such as
-	// a***@example.com.
-	Masked string
+	// To is the address to which the code is or was sent: whole if the visitor
+	// typed it in this browser, otherwise masked, such as a***@example.com.
+	To string
 
 	// Reference is the short word that the mail shows too.
 	Reference string
@@ -103,12 +104,16 @@ type Page struct {
 	// retry after an error. All are in seconds; 0 means now or not known.
 	TimeLeft, ResendIn, RetryIn int
 
+	// CanResend reports whether the code can be mailed again or replaced by a
+	// new one, now or after ResendIn.
+	CanResend bool
+
 	// CanChange reports whether the visitor chose the address and may choose
 	// another one.
 	CanChange bool
 
-	// HaveCode is the reference of a challenge that this browser already has;
-	// empty if it has none.
+	// HaveCode is the reference of a challenge that this browser has and can
+	// pass; empty if it has none.
 	HaveCode string
 
 	// Next is the path to go to after success; empty if there is none.
@@ -181,14 +186,21 @@ func (p Page) URL(step string) string {
 		return p.path + codePath(p.HaveCode, p.Next, "", 0)
 	case "":
 		start := cmp.Or(p.startAt, p.path, "./")
-		if p.Next == "" {
+		query := url.Values{}
+		if p.Next != "" {
+			query.Set("next", p.Next)
+		}
+		if p.CanChange && (p.Step == "code" || p.Step == "new") {
+			query.Set("ref", p.Reference) // whose address is to be corrected
+		}
+		if len(query) == 0 {
 			return start
 		}
 		separator := "?"
 		if strings.Contains(start, "?") {
 			separator = "&"
 		}
-		return start + separator + url.Values{"next": {p.Next}}.Encode()
+		return start + separator + query.Encode()
 	}
 	return p.path + step
 }
@@ -201,7 +213,7 @@ func (p Page) Say(key string) (template.HTML, error) {
 		return "", fmt.Errorf("words/%s.json has no %q", p.Lang, key)
 	}
 	return p.words.html(key, map[string]template.HTML{
-		"address":   template.HTML(template.HTMLEscapeString(p.Masked)),
+		"address":   template.HTML(template.HTMLEscapeString(p.To)),
 		"reference": template.HTML(template.HTMLEscapeString(p.Reference)),
 		"number":    template.HTML(strconv.Itoa(p.GuessesLeft)),
 		"time":      p.timer(key),
@@ -462,7 +474,22 @@ func (x *exchange) askPage() {
 		x.fail(otp.Challenge{}, err)
 		return
 	}
-	x.show(http.StatusOK, Page{Step: "address", Masked: masked, Address: x.hint()})
+	page := Page{Step: "address", To: masked, Address: x.hint(), HaveCode: x.haveCode()}
+	if reference := x.r.URL.Query().Get("ref"); page.Address == "" && reference != "" {
+		page.Address = challengeCookie(x.r).find(reference).typed
+	}
+	x.show(http.StatusOK, page)
+}
+
+// haveCode returns the reference of the newest challenge of this browser that can
+// be passed here.
+func (x *exchange) haveCode() string {
+	for _, c := range challengeCookie(x.r) {
+		if _, err := x.verifier.Status(x.r.Context(), c.id); err == nil {
+			return c.reference
+		}
+	}
+	return ""
 }
 
 // startAgain returns the page of the application that leads to Handler.Start.
@@ -512,21 +539,23 @@ var says = []string{"malformed", "wrong", "limited", "send", "server", "sentAgai
 // codePage shows the state of the challenge. It sends and counts nothing.
 func (x *exchange) codePage() {
 	query := x.r.URL.Query()
-	c, err := x.verifier.Status(x.r.Context(), challengeCookie(x.r).find(query.Get("ref")))
+	kept := challengeCookie(x.r).find(query.Get("ref"))
+	c, err := x.verifier.Status(x.r.Context(), kept.id)
 	if err != nil && c.ID == "" {
 		x.fail(c, err)
 		return
 	}
 	now := x.h.opts.Now()
 	page := Page{
-		Step: "code", Masked: c.Masked, Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, GuessesLeft: c.GuessesLeft,
+		Step: "code", To: cmp.Or(kept.typed, c.Masked), Reference: c.Reference, Strong: c.Strong, Letters: c.Letters, GuessesLeft: c.GuessesLeft,
 		TimeLeft: seconds(c.ExpiresAt.Sub(now)), ResendIn: seconds(c.ResendAt.Sub(now)),
+		CanResend: !now.After(c.ResendUntil),
 	}
 	say := query.Get("say")
 	switch {
 	case err != nil:
 		page.Step, page.Error = "new", explain(err).name
-		if x.h.opts.StartAt != "" {
+		if !page.CanResend {
 			page.Step = "over"
 		}
 		if say == "limited" || say == "send" || say == "server" {
@@ -550,7 +579,7 @@ func (x *exchange) codePage() {
 // nothing.
 func (x *exchange) failPage(c otp.Challenge, p problem) {
 	if reference := c.Reference; x.r.Method == http.MethodPost || x.step == "start" { // Handler.Start may answer a GET
-		if reference == "" && (p.system || p.name == "malformed") && challengeCookie(x.r).find(x.in.reference) != "" {
+		if reference == "" && (p.system || p.name == "malformed") && challengeCookie(x.r).find(x.in.reference).id != "" {
 			reference = x.in.reference
 		}
 		if reference != "" {
@@ -561,9 +590,9 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
 	if x.step == "start" && x.h.opts.StartAt == "" && p.name != "forbidden" && p.name != "request" {
 		page.Step, page.Address = "address", x.in.address
-		page.Masked, _ = x.knownAddress()
-		if held := challengeCookie(x.r); p.name == "limited" && len(held) > 0 {
-			page.HaveCode, _, _ = strings.Cut(held[0], ".")
+		page.To, _ = x.knownAddress()
+		if x.verifier != nil {
+			page.HaveCode = x.haveCode()
 		}
 	}
 	x.show(p.status, page)

@@ -53,7 +53,7 @@ func (p *pages) probeProblems(brand string, w *words) error {
 // trialPage returns a page that has every field except problem and notice.
 func trialPage(step, brand string) Page {
 	return Page{
-		Step: step, Brand: brand, Support: "help@example.com", About: "99.00 EUR", Masked: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
-		TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanChange: true, HaveCode: "BCDF", Next: "/next", Status: 200, Fields: map[string]string{"token": "x"},
+		Step: step, Brand: brand, Support: "help@example.com", About: "99.00 EUR", To: "a***@example.com", Reference: "BCDF", GuessesLeft: 3,
+		TimeLeft: 583, ResendIn: 43, RetryIn: 12, CanResend: true, CanChange: true, HaveCode: "BCDF", Next: "/next", Status: 200, Fields: map[string]string{"token": "x"},
 	}
 }

@@ -20,10 +20,11 @@
     addEventListener("visibilitychange", tick); // a tab that was asleep
   }
   let sent;
-  addEventListener("pageshow", () => { sent = -Infinity; }); // also after going back to the page
+  addEventListener("pageshow", () => { sent = new Map(); }); // also after going back to the page
   addEventListener("submit", (event) => {
-    if (performance.now() - sent < 3000) event.preventDefault();
-    else sent = performance.now();
+    // An answer may take as long as the mail server, which has 30 s.
+    if (performance.now() - sent.get(event.target) < 30000) event.preventDefault();
+    else sent.set(event.target, performance.now());
   });
   const code = document.getElementById("code");
   if (code) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/safetext"
 )
 
 // Start opens a challenge, mails its code and shows the page for the code: call
@@ -54,6 +56,9 @@ func (h *Handler) Start(w http.ResponseWriter, r *http.Request, request otp.Requ
 		}
 	}
 	x.complete(&request)
+	if h.opts.StartAt != "" { // what Start has proven must not last longer than a code
+		request.NoRenewal = true
+	}
 	x.send(request)
 }
 
@@ -83,7 +88,23 @@ func (x *exchange) request() (request otp.Request, err error) {
 	if o.Prepare != nil {
 		err = o.Prepare(x.r, &request)
 	}
+	if o.Address == nil && request.To == x.in.address { // else the application chose it
+		x.typed = shown(request.To)
+	}
 	return request, err
+}
+
+// shown returns an address as the visitor typed it, in the form that is mailed.
+// Another parser than ParseEmail may have accepted it: then without spaces around
+// it, and "" if it cannot be shown.
+func shown(typed string) string {
+	if to, err := otp.ParseEmail(typed); err == nil {
+		return to.String()
+	}
+	if typed = strings.TrimSpace(typed); len(typed) > maxHint || safetext.Check(typed) != nil {
+		return ""
+	}
+	return typed
 }
 
 // complete fills in what is empty in a request.
@@ -95,7 +116,7 @@ func (x *exchange) complete(request *otp.Request) {
 		request.Client = x.client()
 	}
 	if request.Device == "" {
-		request.Device = cmp.Or(x.in.device, deviceCookie(x.r))
+		request.Device = cmp.Or(x.in.device, x.verifier.KnownDevice(request.To, deviceCookie(x.r)...))
 	}
 	if request.Held == nil {
 		request.Held = slices.Concat(x.in.held, challengeCookie(x.r).ids())
@@ -123,7 +144,7 @@ func (x *exchange) send(request otp.Request) {
 	if challengeCookie(x.r).has(c.ID) {
 		notice = "sentAgain"
 	}
-	x.keepChallenge(c.ID, c)
+	x.keepChallenge(c.ID, c, x.typed)
 	x.sent(c, notice)
 }
 
@@ -132,7 +153,7 @@ func (x *exchange) send(request otp.Request) {
 // already has with the error: then the page for its code is shown.
 func (x *exchange) failStart(c otp.Challenge, err error) {
 	if c.ID != "" && !challengeCookie(x.r).has(c.ID) { // the application has passed it as Held
-		x.keepChallenge(c.ID, c)
+		x.keepChallenge(c.ID, c, x.typed)
 	}
 	p := explain(err)
 	if c.ID != "" && p.name == "limited" && x.wantsPage() && seconds(p.wait) <= seconds(c.ResendAt.Sub(x.h.opts.Now())) {

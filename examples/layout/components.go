@@ -44,8 +44,8 @@ func step(p otphttp.Page) g.Node {
 	case "address":
 		return g.Group{
 			form(p, "start", "send",
-				g.If(p.Masked != "", h.P(say(p, "willSend"))),
-				g.If(p.Masked == "", h.Label(say(p, "address"),
+				g.If(p.To != "", h.P(say(p, "willSend"))),
+				g.If(p.To == "", h.Label(say(p, "address"),
 					h.Input(h.Name("address"), h.Type("email"), h.AutoComplete("email"), h.Value(p.Address), h.Required())))),
 			g.If(p.HaveCode != "", h.A(h.Href(p.URL("code")), say(p, "haveCode"))),
 		}
@@ -54,7 +54,8 @@ func step(p otphttp.Page) g.Node {
 			h.P(say(p, "sent")), h.P(say(p, "reference")), h.P(say(p, "timeLeft")), g.If(p.Strong, h.P(say(p, "strong"))),
 			form(p, "check", "continue", h.Label(say(p, "code"),
 				h.Input(h.Name("code"), g.Attr("inputmode", keyboard(p)), h.AutoComplete("one-time-code"), h.Required()))),
-			form(p, "resend", "resend", g.If(p.ResendIn > 0, h.P(say(p, "resendIn")))),
+			g.If(p.CanResend, form(p, "resend", "resend", g.If(p.ResendIn > 0, h.P(say(p, "resendIn"))))),
+			g.If(!p.CanResend, h.A(h.Href(p.URL("")), say(p, "startAgain"))),
 			g.If(p.CanChange, h.A(h.Href(p.URL("")), say(p, "another"))),
 		}
 	case "new":

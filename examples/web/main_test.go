@@ -109,7 +109,7 @@ func TestEmail_taken(t *testing.T) {
 	g.clock.Add(time.Minute)
 	page := v.post("/email/start", "address", anna)
 	require.Equal(t, "/email/code", page.path, "a decoy")
-	require.Contains(t, page.body, "a***@example.com")
+	require.Contains(t, page.body, anna)
 	g.awaitQueue()
 	require.Len(t, g.app.inbox.newest(anna), 1, "only the mail of the sign-up")
 

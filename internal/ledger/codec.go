@@ -16,7 +16,7 @@ const (
 	versionClient  = 4
 )
 
-// The flags of a challenge. Its shape is in the bits from shapeBits on.
+// The flags of a challenge. Its shape is in two bits from shapeBits on.
 const (
 	flagStrong     = 1 << 0
 	flagDecoy      = 1 << 1
@@ -24,7 +24,8 @@ const (
 	flags1         = 1<<3 - 1 // those of version 1
 	flagTurnedAway = 1 << 3
 	flagDevice     = 1 << 4
-	shapeBits      = 5
+	shapeBits      = 5 // and 6
+	flagNoRenewal  = 1 << 7
 )
 
 // The flags of a ledger and of a send.
@@ -99,6 +100,9 @@ func (c *Challenge) append(b []byte) []byte {
 	}
 	if c.Device != 0 {
 		flags |= flagDevice
+	}
+	if c.NoRenewal {
+		flags |= flagNoRenewal
 	}
 	b = append(b, flags, byte(c.Guesses), byte(c.Wrong))
 	b = append(b, c.Nonce[:]...)
@@ -389,9 +393,10 @@ func (d *decoder) lane(a *lane, n Lane) {
 
 func (d *decoder) challenge(c *Challenge) {
 	flags := d.byte()
-	c.Shape = Shape(flags >> shapeBits)
+	c.Shape = Shape(flags >> shapeBits & 3)
 	d.bad = d.bad || c.Shape >= shapes || d.v1 && flags > flags1
 	c.Strong, c.Decoy, c.TurnedAway = flags&flagStrong != 0, flags&flagDecoy != 0, flags&flagTurnedAway != 0
+	c.NoRenewal = flags&flagNoRenewal != 0
 	c.Guesses, c.Wrong = int(d.byte()), int(d.byte())
 	c.Nonce = d.id()
 	if flags&flagClient != 0 {

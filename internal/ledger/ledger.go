@@ -134,6 +134,7 @@ type Challenge struct {
 	Strong     bool
 	Decoy      bool // can never be passed
 	TurnedAway bool // a decoy because Admit said so
+	NoRenewal  bool // no challenge may be opened in its place
 	SentAt     Ms   // when it was opened
 	MailedAt   Ms   // when its newest mail was reserved
 	Deadline   Ms   // at this time it has expired

@@ -328,7 +328,7 @@ func randomLedger(r *rand.Rand) (*Ledger, Ms) {
 		c := Challenge{
 			Lane: Lane(r.IntN(2)), To: strings.Repeat("a", 1+r.IntN(254)), Purpose: strings.Repeat("p", 1+r.IntN(128)),
 			Locale: strings.Repeat("l", r.IntN(36)), Reference: "BCDF", Code: strings.Repeat("1", 4+r.IntN(61)),
-			Strong: r.IntN(4) == 0, Decoy: r.IntN(4) == 0, TurnedAway: r.IntN(4) == 0, Shape: Shape(r.IntN(3)), SentAt: now, Deadline: now + r.Int64N(Of(24*time.Hour)), Guesses: 1 + r.IntN(10),
+			Strong: r.IntN(4) == 0, Decoy: r.IntN(4) == 0, TurnedAway: r.IntN(4) == 0, NoRenewal: r.IntN(4) == 0, Shape: Shape(r.IntN(3)), SentAt: now, Deadline: now + r.Int64N(Of(24*time.Hour)), Guesses: 1 + r.IntN(10),
 		}
 		for i := range c.Nonce {
 			c.Nonce[i] = byte(r.Uint32())

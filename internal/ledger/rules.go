@@ -160,7 +160,18 @@ func (a *lane) forgive(c *Challenge) {
 // MailsAgain reports whether a resend of c at now mails the same code: it is
 // live, and at least half of its life is left.
 func (l *Ledger) MailsAgain(now Ms, r Rules, c *Challenge) bool {
-	return l.state(now, r, &l.lanes[c.Lane], c) == Live && 2*(c.Deadline-now) >= c.Deadline-c.SentAt
+	return l.state(now, r, &l.lanes[c.Lane], c) == Live && now <= c.half()
+}
+
+// half is the last time at which at least half of the life is left.
+func (c *Challenge) half() Ms { return c.SentAt + (c.Deadline-c.SentAt)/2 }
+
+// ResendUntil returns the last time at which a resend can mail something.
+func (c *Challenge) ResendUntil() Ms {
+	if c.NoRenewal {
+		return c.half()
+	}
+	return c.Deadline + Of(Afterlife) - 1
 }
 
 // Resend decides whether the code of a challenge can be mailed again. If Renew
@@ -209,7 +220,7 @@ func (l *Ledger) Held(now Ms, r Rules, want *Challenge, nonces [][16]byte) (held
 			continue
 		}
 		c := &a.challenges[i]
-		if l.MailsAgain(now, r, c) && c.To == want.To && c.Purpose == want.Purpose &&
+		if l.MailsAgain(now, r, c) && c.To == want.To && c.Purpose == want.Purpose && c.NoRenewal == want.NoRenewal &&
 			maps.Equal(c.Vars, want.Vars) && (!ok || c.Deadline > held.Deadline) {
 			held, ok = *c, true
 		}

@@ -67,7 +67,7 @@ func (w *world) compare(want answer, got otp.Challenge, err error) {
 	expect := otp.Challenge{
 		ID: c.id, Masked: c.to.Masked(), Purpose: c.purpose, Reference: c.reference, Strong: c.strong,
 		KnownDevice: c.lane == known, Letters: c.hasLetters(),
-		SentAt: time.UnixMilli(c.sentAt), ExpiresAt: time.UnixMilli(c.deadline), ResendAt: time.UnixMilli(want.resendAt), GuessesLeft: want.left,
+		SentAt: time.UnixMilli(c.sentAt), ExpiresAt: time.UnixMilli(c.deadline), ResendAt: time.UnixMilli(want.resendAt), ResendUntil: time.UnixMilli(c.resendUntil()), GuessesLeft: want.left,
 	}
 	if want.passed {
 		expect.To, expect.Vars, expect.Device = c.to, c.vars, got.Device
@@ -125,7 +125,8 @@ type seen struct {
 	ID, To, Masked, Purpose, Reference string
 	Vars                               map[string]string
 	Strong, KnownDevice, Letters       bool
-	SentAt, ExpiresAt, ResendAt        int64
+	SentAt, ExpiresAt                  int64
+	ResendAt, ResendUntil              int64
 	GuessesLeft                        int
 	Device                             string
 }
@@ -133,7 +134,7 @@ type seen struct {
 func fields(c otp.Challenge) seen {
 	s := seen{
 		c.ID, c.To.String(), c.Masked, c.Purpose, c.Reference, c.Vars, c.Strong, c.KnownDevice, c.Letters,
-		c.SentAt.UnixNano(), c.ExpiresAt.UnixNano(), c.ResendAt.UnixNano(), c.GuessesLeft, c.Device,
+		c.SentAt.UnixNano(), c.ExpiresAt.UnixNano(), c.ResendAt.UnixNano(), c.ResendUntil.UnixNano(), c.GuessesLeft, c.Device,
 	}
 	if len(s.Vars) == 0 {
 		s.Vars = nil

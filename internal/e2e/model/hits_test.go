@@ -56,7 +56,7 @@ var branches = []string{
 	"a budget of a hundred: mailed", "a budget of a hundred: started", "a hundred events",
 	"not renewed: fine", "not renewed: expired", "not renewed: exhausted",
 	"mailed again", "renewed: fine", "renewed: expired", "renewed: exhausted", "renewed: no longer there", "renewed: in the other lane",
-	"held: taken", "held: another address", "held: another spelling", "held: gone", "held: another purpose", "held: another lane", "held: other vars",
+	"held: taken", "held: another address", "held: another spelling", "held: gone", "held: another purpose", "held: another lane", "held: other vars", "held: to be renewed or not",
 	"held: not to be mailed again", "held: limited", "held: decoy", "held: Admit says something else",
 	"Admit fails", "decoy: not admitted", "overdue", "overdue: decoy", "refund", "refund refused",
 	"opened: maybe", "opened: recipient", "opened: failure", "again: maybe", "again: recipient", "again: failure",

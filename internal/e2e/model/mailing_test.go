@@ -148,6 +148,7 @@ func (w *world) drawRequest(spellings []string) request {
 	r.Client = rapid.SampledFrom(rapid.SampledFrom(clients).Draw(w.T, "client")).Draw(w.T, "spelling")
 	r.Device = r.token.text
 	r.Proven = rapid.IntRange(0, 5).Draw(w.T, "proven") == 0
+	r.NoRenewal = rapid.IntRange(0, 3).Draw(w.T, "no renewal") == 0
 	r.Vars = rapid.SampledFrom([]map[string]string{nil, {"amount": "99.00 EUR"}}).Draw(w.T, "vars")
 	for range rapid.SampledFrom([]int{0, 0, 0, 1, 2, 9}).Draw(w.T, "held") {
 		r.Held = append(r.Held, w.drawID())
@@ -171,10 +172,10 @@ func (w *world) sendAgain() {
 		return
 	}
 	r := request{purpose: c.purpose}
-	r.To, r.Vars, r.Proven = c.to.String(), c.vars, c.lane == known
+	r.To, r.Vars, r.Proven, r.NoRenewal = c.to.String(), c.vars, c.lane == known, c.noRenewal
 	r.Locale = rapid.SampledFrom([]string{c.locale, "fr"}).Draw(w.T, "locale")
 	r.Held = []string{c.id}
-	switch rapid.SampledFrom([]string{"", "", "", "", "spelling", "purpose", "vars", "lane", "many", "others"}).Draw(w.T, "different") {
+	switch rapid.SampledFrom([]string{"", "", "", "", "spelling", "purpose", "vars", "renewal", "lane", "many", "others"}).Draw(w.T, "different") {
 	case "spelling":
 		for _, spellings := range persons {
 			if slices.Contains(spellings, r.To) {
@@ -185,6 +186,8 @@ func (w *world) sendAgain() {
 		r.purpose = rapid.SampledFrom(purposes).Draw(w.T, "purpose")
 	case "vars":
 		r.Vars = map[string]string{"amount": "1.00 EUR"}
+	case "renewal":
+		r.NoRenewal = !r.NoRenewal
 	case "lane":
 		r.Proven = !r.Proven
 	case "many":
@@ -211,7 +214,7 @@ func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 		g.sends, g.opens, g.by, g.held = true, true, proof{r.token, r.Proven}, r.Held
 		g.opening = opening{
 			to: to, whose: addressLedger(p, to), client: clientLedger(p, r.Client),
-			purpose: r.purpose, locale: r.Locale, vars: r.Vars,
+			purpose: r.purpose, locale: r.Locale, vars: r.Vars, noRenewal: r.NoRenewal,
 		}
 		g.look = func() {
 			again, a := w.m.ask(p, &g.opening, g.by, g.held)
@@ -223,13 +226,12 @@ func (w *world) sendBy(side int, r request) (otp.Challenge, answer) {
 	})
 }
 
-// resend makes a random Resend or ResendSame.
+// resend makes a random Resend.
 func (w *world) resend() { w.resendID(w.drawID()) }
 
 func (w *world) resendID(id string) {
 	v, p, purpose := w.drawVerifierFor(id)
-	same := rapid.IntRange(0, 3).Draw(w.T, "only the same code") == 0
-	what := fmt.Sprintf("by %s %.30s for %q, only the same code: %t", p, id, purpose, same)
+	what := fmt.Sprintf("by %s %.30s for %q", p, id, purpose)
 	g := w.drawMailing(p, false)
 	if w.depth == 0 && rapid.IntRange(0, 4).Draw(w.T, "the old one is gone during Admit") == 0 {
 		g.inAdmit = func() { w.checkInput(id, w.drawInput(id, "right")); w.forget() }
@@ -238,23 +240,18 @@ func (w *world) resendID(id string) {
 		g.look = func() {
 			var c *challenge
 			var renew *opening
-			w.m.dry(func() { c, renew, _ = w.m.resend(p, purpose, id, same) })
+			w.m.dry(func() { c, renew, _ = w.m.resend(p, purpose, id) })
 			if renew != nil { // so far nothing is written
 				g.opening, g.replaces, g.opens = *renew, c, true
 				return
 			}
-			g.challenge, _, g.answer = w.m.resend(p, purpose, id, same)
+			g.challenge, _, g.answer = w.m.resend(p, purpose, id)
 			if g.decided = true; g.challenge != nil {
 				g.reserved, g.noMail = g.challenge.mailedAt, g.overdue || g.challenge.decoy
 			}
 		}
 		g.lookSwaps = w.lookSwaps(g)
-		return w.mail(g, func() (otp.Challenge, error) {
-			if same {
-				return v.ResendSame(g.context(), id)
-			}
-			return v.Resend(g.context(), id)
-		})
+		return w.mail(g, func() (otp.Challenge, error) { return v.Resend(g.context(), id) })
 	})
 }
 

@@ -90,6 +90,8 @@ type opening struct {
 	purpose string
 	locale  string
 	vars    map[string]string
+
+	noRenewal bool // no other code without another Send
 }
 
 // A ledger is what is stored of a ledger besides its events and challenges.

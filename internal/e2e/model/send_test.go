@@ -90,6 +90,8 @@ func (m *model) candidates(p policy, w opening, held []string) (best []*challeng
 			why = "another lane"
 		case !maps.Equal(c.vars, w.vars):
 			why = "other vars"
+		case c.noRenewal != w.noRenewal:
+			why = "to be renewed or not"
 		case !m.again(p, c):
 			why = "not to be mailed again"
 		}
@@ -109,6 +111,14 @@ func (m *model) candidates(p policy, w opening, held []string) (best []*challeng
 // half of its life is over.
 func (m *model) again(p policy, c *challenge) bool {
 	return m.state(p, c) == fine && 2*(c.deadline-m.now) >= c.deadline-c.sentAt
+}
+
+// resendUntil returns the last time at which a Resend can mail something.
+func (c *challenge) resendUntil() int64 {
+	if c.noRenewal {
+		return c.deadline - (c.deadline-c.sentAt+1)/2
+	}
+	return c.deadline + keepRenewals - 1
 }
 
 // opened returns the challenge that a verifier would open for a request now.
@@ -279,8 +289,8 @@ func (m *model) remail(p policy, c *challenge) answer {
 }
 
 // resend decides what a Resend does: mail the same code; open a new challenge, by
-// renew; or neither, with an answer. It does not renew if it may only mail the same.
-func (m *model) resend(p policy, purpose, id string, same bool) (c *challenge, renew *opening, a answer) {
+// renew; or neither, with an answer.
+func (m *model) resend(p policy, purpose, id string) (c *challenge, renew *opening, a answer) {
 	c = m.find(p, id)
 	if c == nil {
 		return nil, nil, answer{verdict: unknown}
@@ -303,15 +313,15 @@ func (m *model) resend(p policy, purpose, id string, same bool) (c *challenge, r
 		}
 		return c, nil, a
 	}
-	if same {
+	if c.noRenewal {
 		hit("not renewed: " + string(a.verdict))
 		if repaired {
 			m.save(p, c.whose)
 		}
-		if a.verdict == fine {
+		if a.verdict == fine { // it is only too late
 			a.verdict = expired
 		}
-		return nil, nil, answer{verdict: a.verdict}
+		return nil, nil, a
 	}
 	w := c.opening
 	w.lane, w.issued = m.renewal(c)

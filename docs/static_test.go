@@ -83,3 +83,27 @@ func TestNoDebugWriter(t *testing.T) {
 		require.NotContains(t, string(text), "DebugWriter", path)
 	}
 }
+
+// J19: every example ends by SIGTERM as it ends by Ctrl-C, and no body keeps a
+// connection for ever.
+func TestExamples_ends(t *testing.T) {
+	servers := 0
+	for _, path := range goFiles(t) {
+		if !strings.HasPrefix(path, "examples/") || strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "signal.NotifyContext(") {
+				require.Contains(t, line, "syscall.SIGTERM", path)
+			}
+			require.NotContains(t, line, "http.ListenAndServe", path)
+			if strings.Contains(line, "http.Server{") {
+				servers++
+				require.Contains(t, line, " ReadTimeout: ", path)
+			}
+		}
+	}
+	require.Greater(t, servers, 4)
+}

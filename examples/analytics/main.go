@@ -72,7 +72,7 @@ func run(ctx context.Context, address string, perDay int) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: board, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: board, ReadTimeout: 10 * time.Second}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return err

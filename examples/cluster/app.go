@@ -31,7 +31,7 @@ func newApp(node int, store otp.Store, secret []byte) (http.Handler, error) {
 	return http.NewCrossOriginProtection().Handler(mux), nil
 }
 
-const challengeCookie = "challenge"
+const challengeCookie = "__Host-challenge" // only over HTTPS and, in Firefox and Chromium, from localhost
 
 // send mails a code and stores the challenge's ID in a cookie. An error comes
 // with a challenge if the visitor has asked before and it is too early to mail
@@ -48,7 +48,7 @@ func (a *app) send(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{
 		Name: challengeCookie, Value: challenge.ID, Path: "/", Expires: challenge.ExpiresAt,
-		HttpOnly: true, SameSite: http.SameSiteLaxMode, // also set Secure if you serve over TLS
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 	a.show(w, http.StatusOK, page{Challenge: challenge})
 }

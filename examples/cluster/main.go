@@ -29,6 +29,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -39,7 +40,7 @@ func main() {
 	addr := flag.String("addr", "localhost:8080", "address to listen on")
 	node := flag.Int("node", 0, "number of this process; 0 starts the others")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
 	if *node > 0 {
@@ -145,7 +146,7 @@ func serveNode(ctx context.Context, number int, storeURL string) error {
 
 // serve serves until ctx ends, and lets requests in progress finish.
 func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second}
 	context.AfterFunc(ctx, func() {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()

@@ -56,11 +56,12 @@ func TestCluster(t *testing.T) {
 			}, 10*time.Second, 10*time.Millisecond)
 		}
 	}()
-	front := httptest.NewServer(balance(nodes))
+	front := httptest.NewTLSServer(balance(nodes)) // the cookie is Secure
 	defer front.Close()
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	browser := &http.Client{Jar: jar}
+	browser := front.Client()
+	browser.Jar = jar
 	post := func(path, name, value string) (status int, page string) {
 		t.Helper()
 		answer, err := browser.PostForm(front.URL+path, url.Values{name: {value}})

@@ -31,7 +31,7 @@ func run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: far, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: far, ReadTimeout: 10 * time.Second}
 	go server.Serve(listener)
 	defer server.Close()
 

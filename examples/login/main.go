@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -19,7 +20,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -46,8 +49,29 @@ func main() {
 	if err != nil {
 		log.Fatal(err, " (choose another one with -addr)")
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	fmt.Printf("http://%s, alice@example.com, correct horse battery staple\n", *addr)
-	log.Fatal((&http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}).Serve(listener))
+	if err := serve(ctx, listener, handler); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// serve serves until ctx ends, and then lets the requests finish that wait for a
+// mail to go out.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second}
+	done := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		done <- server.Shutdown(late)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-done
 }
 
 // newSender returns a sender that mails for real if the environment names a
@@ -142,7 +166,8 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) logout(w http.ResponseWriter, r *http.Request) {
-	a.renew(w, r, session{})
+	a.end(r)
+	setCookie(w, sessionCookie, "", -time.Second)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -167,13 +192,11 @@ func (a *app) session(r *http.Request) session {
 // that an ID that an attacker set before the sign-in is useless (OWASP ASVS
 // 7.2.4).
 func (a *app) renew(w http.ResponseWriter, r *http.Request, s session) {
+	a.end(r)
 	s.ends = time.Now().Add(12 * time.Hour)
 	id := rand.Text()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if old, err := r.Cookie(sessionCookie); err == nil {
-		delete(a.sessions, old.Value)
-	}
 	for id, s := range a.sessions { // a real application has a session store that does this
 		if time.Now().After(s.ends) {
 			delete(a.sessions, id)
@@ -181,6 +204,15 @@ func (a *app) renew(w http.ResponseWriter, r *http.Request, s session) {
 	}
 	a.sessions[id] = &s
 	setCookie(w, sessionCookie, id, 12*time.Hour)
+}
+
+// end ends the visitor's session, if there is one.
+func (a *app) end(r *http.Request) {
+	if old, err := r.Cookie(sessionCookie); err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.sessions, old.Value)
+	}
 }
 
 func setCookie(w http.ResponseWriter, name, value string, life time.Duration) {

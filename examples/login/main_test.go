@@ -134,6 +134,9 @@ func TestLogin(t *testing.T) {
 	require.Contains(t, body, "signed in as", "a code is used once; the session remains")
 	_, body = v.post("/logout")
 	require.NotContains(t, body, "signed in")
+	require.Empty(t, v.cookie(sessionCookie))
+	stranger.post("/logout")
+	require.Empty(t, stranger.cookie(sessionCookie), "nobody gets a session by signing out")
 
 	// Signing in again at once works, and gives a new session. C15
 	_, body = v.post("/login", "email", alice, "password", password)

@@ -51,8 +51,8 @@ func run(args []string) error {
 		return writeAll(samples, *out)
 	}
 	fmt.Printf("open http://%s\n", *addr)
-	server := &http.Server{Addr: *addr, Handler: handler(samples), ReadHeaderTimeout: 5 * time.Second}
-	return server.ListenAndServe()
+	server := &http.Server{Addr: *addr, Handler: handler(samples), ReadTimeout: 10 * time.Second}
+	return server.ListenAndServe() // it owes nobody a mail, so a signal may end it
 }
 
 // sampler renders sample mails.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -69,9 +70,14 @@ func (b *inbox) newest(to string) (list []mail) {
 	return list
 }
 
-// ServeHTTP shows the mails. If the query has "to", it shows those to one
-// address.
+// ServeHTTP shows the mails, with everybody's codes, on this machine only. If the
+// query has "to", it shows those to one address.
 func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+		http.Error(w, "The inbox is only shown on the machine that runs the example.", http.StatusForbidden)
+		return
+	}
 	// Mails have their own styles and are shown in frames without any
 	// permissions.
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")

@@ -35,7 +35,7 @@ import (
 func main() {
 	addr := flag.String("addr", "localhost:8080", "`host:port` to listen on; if the port is taken, the next free one is used")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, *addr, os.Stdout); err != nil {
 		log.Fatal(err)
@@ -71,7 +71,7 @@ func run(ctx context.Context, addr string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: a, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, WriteTimeout: 30 * time.Second}
+	server := &http.Server{Handler: a, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute, WriteTimeout: 30 * time.Second}
 	announce(out, addr, listener.Addr(), inbox != nil)
 	done := make(chan error, 1)
 	go func() {

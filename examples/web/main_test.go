@@ -3,12 +3,19 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +23,7 @@ import (
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit"
+	"github.com/go-mailotp/otp/internal/testkit/smtptest"
 	"github.com/go-mailotp/otp/smtpsender"
 )
 
@@ -280,10 +288,26 @@ func TestCrossSite(t *testing.T) {
 func TestInbox(t *testing.T) {
 	g := start(t)
 	v := g.member(alice)
-	page := v.get("/inbox")
-	require.Contains(t, page.body, `<iframe sandbox srcdoc="&lt;!DOCTYPE html&gt;`)
-	require.Contains(t, page.body, g.mail(alice).code)
-	require.NotContains(t, v.get("/inbox?to=anna@example.com").body, "iframe")
+	here := func(path string) string {
+		answer, err := v.client.Get(g.server.URL + path)
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		return string(body)
+	}
+	require.Contains(t, here("/inbox"), `<iframe sandbox srcdoc="&lt;!DOCTYPE html&gt;`)
+	require.Contains(t, here("/inbox"), g.mail(alice).code)
+	require.NotContains(t, here("/inbox?to=anna@example.com"), "iframe")
+	require.Equal(t, http.StatusForbidden, v.get("/inbox").StatusCode, "through a proxy")
+	for _, peer := range []string{"192.0.2.1:80", "10.0.0.1:80", "[2001:db8::1]:80", "@"} {
+		r := httptest.NewRequest(http.MethodGet, "/inbox", nil)
+		r.RemoteAddr = peer
+		w := httptest.NewRecorder()
+		g.app.ServeHTTP(w, r)
+		require.Equal(t, http.StatusForbidden, w.Code, peer)
+		require.NotContains(t, w.Body.String(), "iframe")
+	}
 	for range 60 {
 		g.app.inbox.keep(mail{})
 	}
@@ -312,6 +336,60 @@ func TestRun(t *testing.T) {
 	stop()
 	require.NoError(t, <-ended)
 	require.False(t, lines.Scan(), lines.Text())
+}
+
+// TestMain lets the test binary act as the program.
+func TestMain(m *testing.M) {
+	if os.Getenv("OTP_EXAMPLE_PROGRAM") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// J19: after SIGTERM, which service managers send, the mails that were promised go
+// out.
+func TestSIGTERM(t *testing.T) {
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	dir := t.TempDir()
+	cert.Write(t, dir)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	first := sync.OnceFunc(func() { close(arrived); <-release })
+	server := smtptest.Script{TLS: cert.Server(), Reply: func(_ int, verb, _ string) string {
+		if verb == "DATA" {
+			first()
+		}
+		return ""
+	}}.Start(t)
+	binary, err := os.Executable()
+	require.NoError(t, err)
+	program := exec.Command(binary, "-addr", "127.0.0.1:0")
+	program.Env = append(os.Environ(), "OTP_EXAMPLE_PROGRAM=1", "SSL_CERT_FILE="+filepath.Join(dir, "cert.pem"),
+		"OTP_SMTP_URL=smtps://"+server.Addr, "OTP_FROM=codes@example.com")
+	program.Stderr = os.Stderr
+	out, err := program.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, program.Start())
+	t.Cleanup(func() { program.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	require.True(t, lines.Scan())
+	site := lines.Text()
+	const visitors = 9
+	for i := range visitors {
+		r, err := http.NewRequest(http.MethodPost, site+"/signup/start", strings.NewReader(url.Values{"address": {fmt.Sprintf("v%d@example.com", i)}}.Encode()))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", site)
+		answer, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(r)
+		require.NoError(t, err)
+		answer.Body.Close()
+		require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+	}
+	<-arrived
+	require.NoError(t, program.Process.Signal(syscall.SIGTERM))
+	close(release)
+	require.NoError(t, program.Wait())
+	require.Len(t, server.Mails(0), visitors)
 }
 
 func TestRun_environment(t *testing.T) {

@@ -39,8 +39,12 @@ type kept []keptChallenge
 
 // keptChallenge is written as reference.ID, so that a page can say which
 // challenge it is about, and .address in base64 if the visitor typed one: the
-// pages show it whole to whoever typed it.
+// pages show it whole to whoever typed it. After the right code, "-" takes the
+// place of the ID, so that the pages know what became of it.
 type keptChallenge struct{ reference, id, typed string }
+
+// passedID is written in place of the ID of a challenge that was passed here.
+const passedID = "-"
 
 func challengeCookie(r *http.Request) (list kept) {
 	cookie, err := r.Cookie(challengeName)
@@ -78,7 +82,9 @@ func (k kept) find(reference string) keptChallenge {
 // ids returns the IDs of all challenges, newest first.
 func (k kept) ids() (ids []string) {
 	for _, c := range k {
-		ids = append(ids, c.id)
+		if c.id != passedID {
+			ids = append(ids, c.id)
+		}
 	}
 	return ids
 }
@@ -121,17 +127,20 @@ func (x *exchange) keepChallenge(oldID string, c otp.Challenge, typed string) {
 	x.setChallenges(list, c.ExpiresAt.Sub(c.SentAt)+afterlife)
 }
 
-// dropChallenge removes a used challenge from the browser's cookie.
+// dropChallenge removes the ID of a used challenge from the browser's cookie.
 func (x *exchange) dropChallenge(id string) {
-	if old := challengeCookie(x.r); len(old) > 0 {
-		x.setChallenges(old.without(id), 10*time.Minute+afterlife)
+	list := challengeCookie(x.r)
+	for i, c := range list {
+		if c.id == id {
+			list[i] = keptChallenge{reference: c.reference, id: passedID}
+		}
+	}
+	if list != nil {
+		x.setChallenges(list, 10*time.Minute+afterlife)
 	}
 }
 
 func (x *exchange) setChallenges(list kept, life time.Duration) {
-	if len(list) == 0 {
-		life = -time.Second // deletes the cookie
-	}
 	setCookie(x.w, challengeName, list.String(), life)
 }
 

@@ -29,7 +29,7 @@ func TestCookies_attributes(t *testing.T) {
 	answer, _ = b.do(request(http.MethodPost, "/login/check", formContent, url.Values{"code": {m.Code}}.Encode()))
 	set := answer.Header["Set-Cookie"]
 	require.Len(t, set, 2)
-	require.Equal(t, "__Host-otp=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax", set[0])
+	require.Equal(t, "__Host-otp="+m.Reference+".-; Path=/; Max-Age=4200; HttpOnly; Secure; SameSite=Lax", set[0])
 	require.Regexp(t, `^__Host-otp-device=[A-Za-z0-9_-]+; Path=/; Max-Age=15552000; HttpOnly; Secure; SameSite=Lax$`, set[1])
 	require.Equal(t, s.verified[0].Device, answer.Cookies()[1].Value)
 }
@@ -56,7 +56,7 @@ func TestCookies_tabs(t *testing.T) {
 		require.Len(t, s.verified, i)
 		require.Equal(t, names[i]+"@example.com", s.verified[i-1].To.String())
 	}
-	require.Empty(t, b.cookies["__Host-otp"])
+	require.Regexp(t, `^([A-Z]{4}\.-~){3}[A-Z]{4}\.-$`, b.cookies["__Host-otp"])
 }
 
 // Forged cookies open nothing and are not shown.
@@ -78,7 +78,11 @@ func TestCookies_forged(t *testing.T) {
 			r.Header.Set("Cookie", "__Host-otp="+value+"; __Host-otp-device="+value)
 			r.Header.Set("Sec-Fetch-Site", "same-origin")
 			answer, body := s.do(r)
-			require.GreaterOrEqual(t, answer.StatusCode, 400, "%s: %q", step, value)
+			if to := answer.Header.Get("Location"); to == "" || strings.Contains(to, "//") {
+				require.GreaterOrEqual(t, answer.StatusCode, 400, "%s: %q", step, value)
+			} else {
+				require.Contains(t, to, "code?ref=", "%s: %q", step, value)
+			}
 			require.NotContains(t, body, "<script>alert")
 			require.NotContains(t, body, id)
 		}
@@ -177,7 +181,7 @@ func TestOnVerified_renewsSession(t *testing.T) {
 		require.Less(t, answer.StatusCode, 400)
 		require.Equal(t, "new-for-example.com", b.cookies["session"])
 		require.NotEmpty(t, b.cookies["__Host-otp-device"])
-		require.NotContains(t, b.cookies, "__Host-otp")
+		require.Equal(t, reference+".-", b.cookies["__Host-otp"])
 	}
 }
 
@@ -305,4 +309,57 @@ func TestCookies_haveCode(t *testing.T) {
 	_, body = b.get("/login/")
 	require.NotContains(t, body, words)
 	require.NotEmpty(t, code)
+}
+
+// J13: the right code, pressed twice or with an answer that was lost, leads on in
+// the browser that had it, and tells others nothing.
+func TestCookies_passed(t *testing.T) {
+	s := newSite(t, otphttp.Options{Home: "/account"}, nil)
+	b := s.browser()
+	code, reference := b.start("bob@example.com")
+	form := url.Values{"reference": {reference}, "code": {code}}
+	before := b.cookies["__Host-otp"]
+	answer, _ := b.post("check", form)
+	require.Equal(t, "/account", answer.Header.Get("Location"))
+	for name, cookie := range map[string]string{"pressed twice": b.cookies["__Host-otp"], "answer lost": before} {
+		b.cookies["__Host-otp"] = cookie
+		_, body := b.post("check", form)
+		require.Contains(t, body, "If you have just used it, go on.", name)
+		require.Contains(t, body, `<a class="button" href="/account">Continue</a>`, name)
+		require.Contains(t, body, `href="./">Start again`, name)
+		require.NotContains(t, body, "There is a problem", name)
+	}
+	require.Len(t, s.verified, 1)
+	stranger := s.browser()
+	stranger.start("eve@example.com") // has a cookie
+	_, body := stranger.post("check", form)
+	require.Contains(t, body, "no longer valid. Start again.")
+	require.NotContains(t, body, "go on")
+	answer, v := s.api("check", map[string]string{"id": "-", "code": code})
+	require.Equal(t, http.StatusNotFound, answer.StatusCode)
+	require.Contains(t, v["type"], "#unknown")
+}
+
+// J15: a browser that did not keep the cookie is told so, and OnError hears once of
+// a site without HTTPS.
+func TestCookies_notKept(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	code, reference := s.browser().start("bob@example.com")
+	for _, origin := range []string{"https://example.com", "http://localhost:8080", "", "%%", "http://lan.test:8080", "http://lan.test:8080"} {
+		for _, r := range []*http.Request{
+			post("/login/check", url.Values{"reference": {reference}, "code": {code}}),
+			post("/login/resend", url.Values{"reference": {reference}}),
+			httptest.NewRequest(http.MethodGet, "/login/code?ref="+reference, nil),
+		} {
+			r.Header.Set("Accept", "text/html")
+			r.Header.Set("Referer", origin)
+			answer, body := s.do(r)
+			require.Equal(t, http.StatusNotFound, answer.StatusCode)
+			require.Contains(t, body, "Your browser did not keep the cookie")
+			require.NotContains(t, body, "used already")
+		}
+	}
+	require.Len(t, s.errors, 1)
+	require.ErrorContains(t, s.errors[0], `"http://lan.test:8080" has not kept the cookies`)
+	require.Equal(t, 1, s.inbox.Len())
 }

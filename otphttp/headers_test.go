@@ -117,7 +117,7 @@ func TestHeaders_everywhere(t *testing.T) {
 // C10: a template that fails at run time produces no partial page, and the
 // answer has the headers.
 func TestHeaders_templateFails(t *testing.T) {
-	s := newSite(t, otphttp.Options{Files: fstest.MapFS{"page.html.tmpl": {Data: []byte(`half{{if and (eq .Error "unknown") (eq .Lang "de")}}{{template "nothing"}}{{.Nope}}{{end}}{{define "nothing"}}{{end}}`)}}}, nil)
+	s := newSite(t, otphttp.Options{Files: fstest.MapFS{"page.html.tmpl": {Data: []byte(`half{{if and (eq .Error "cookie") (eq .Lang "de")}}{{template "nothing"}}{{.Nope}}{{end}}{{define "nothing"}}{{end}}`)}}}, nil)
 	r := httptest.NewRequest(http.MethodGet, "/login/code", nil)
 	r.Header.Set("Accept", "text/html")
 	r.Header.Set("Accept-Language", "de") // New renders this trial page in one language only

@@ -297,6 +297,7 @@ type Handler struct {
 	pages    *pages
 	reached  atomic.Bool  // some request has found a step, or its absence was reported
 	proxied  atomic.Bool  // a proxy that is not declared was reported
+	plain    atomic.Bool  // a site without HTTPS was reported
 	logged   atomic.Int64 // when reportError last wrote a line, in Unix nanoseconds
 }
 

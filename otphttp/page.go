@@ -41,7 +41,7 @@ type Page struct {
 	// About is what is being confirmed, in the application's words: "99.00 EUR
 	// to Example Ltd, invoice 42". It is empty unless Options.Page sets it.
 	// People must see what their code is for, both here and in the mail (Vars).
-	// A page with the step "over" never has it.
+	// A page with the step "over" or "passed" never has it.
 	About string
 
 	// Status is the HTTP status of the page.
@@ -61,6 +61,8 @@ type Page struct {
 	//     "startAgain").
 	//   - "new" says that the code can no longer be used, and offers a new one
 	//     (form "resend", Say "newCode").
+	//   - "passed" follows the right code, and one that may have been right
+	//     (links to URL("next"), Say "continue", and URL(""), Say "startAgain").
 	//   - "over" only lets the visitor start again (link to URL(""), Say
 	//     "startAgain").
 	//
@@ -69,11 +71,12 @@ type Page struct {
 	// CanChange is set, "code" and "new" have a link to URL(""), Say "another".
 	Step string
 
-	// Error is the name of the problem, as in docs/problems.md; empty if there
-	// is none.
+	// Error is the name of the problem, as in docs/problems.md, or "cookie" if
+	// the browser has no cookie; empty if there is none.
 	Error string
 
-	// Notice is "sentAgain" or "sentNew" after a resend, otherwise empty.
+	// Notice is "sentAgain" or "sentNew" after a resend, "passed" on the page of
+	// that step, otherwise empty.
 	Notice string
 
 	// Address is what stands in the field for the address: what the visitor
@@ -135,6 +138,7 @@ type Page struct {
 
 	kind          string // of the purpose
 	path, startAt string // Options.Path and Options.StartAt
+	home          string // Options.Home
 	words         *words
 }
 
@@ -179,11 +183,14 @@ func (p Page) Hidden() template.HTML {
 // "check" and "resend" are for forms that are posted: with the field "address"
 // the first, with the field "code" the second, and all of them with the fields
 // of Hidden. "code" is a link to the page of the challenge in HaveCode, and ""
-// is a link to where the visitor starts again.
+// is a link to where the visitor starts again. "next" is where to go after
+// success.
 func (p Page) URL(step string) string {
 	switch step {
 	case "code":
 		return p.path + codePath(p.HaveCode, p.Next, "", 0)
+	case "next":
+		return cmp.Or(p.Next, p.home)
 	case "":
 		start := cmp.Or(p.startAt, p.path, "./")
 		query := url.Values{}
@@ -386,7 +393,7 @@ func (x *exchange) show(status int, page Page) {
 	o, header := &x.h.opts, x.w.Header()
 	page.Status, page.Brand, page.Support = status, o.Brand, o.Support
 	page.CanChange = o.Address == nil && o.StartAt == ""
-	page.path, page.startAt = x.path, o.StartAt
+	page.path, page.startAt, page.home = x.path, o.StartAt, o.Home
 	if page.Next == "" {
 		page.Next = x.next()
 	}
@@ -397,7 +404,7 @@ func (x *exchange) show(status int, page Page) {
 	if o.Page != nil {
 		o.Page(x.r, &page)
 	}
-	if page.Step == "over" {
+	if page.Step == "over" || page.Step == "passed" {
 		page.About = "" // nothing is left to confirm
 	}
 	header.Set("Content-Type", "text/html; charset=utf-8")
@@ -587,6 +594,9 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 			return
 		}
 	}
+	if p.name == "unknown" && x.explainUnknown() {
+		return
+	}
 	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
 	if x.step == "start" && x.h.opts.StartAt == "" && p.name != "forbidden" && p.name != "request" {
 		page.Step, page.Address = "address", x.in.address
@@ -596,6 +606,39 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 		}
 	}
 	x.show(p.status, page)
+}
+
+// explainUnknown answers for a challenge that does not exist, and reports whether
+// it did: a code that this browser had was probably used a moment ago, and a
+// browser that has no cookie did not keep it.
+func (x *exchange) explainUnknown() bool {
+	kept := challengeCookie(x.r)
+	reference := cmp.Or(x.in.reference, x.r.URL.Query().Get("ref"))
+	c := kept.find(reference)
+	switch {
+	case kept == nil:
+		x.reportPlain()
+		x.show(http.StatusNotFound, Page{Step: "over", Error: "cookie"})
+	case c.id == "":
+		return false
+	case x.r.Method == http.MethodPost:
+		x.toCodePage(c.reference, "", 0)
+	case c.id == passedID:
+		x.show(http.StatusOK, Page{Step: "passed", Notice: "passed"})
+	default: // its answer was lost, or it ended more than an hour ago
+		x.show(http.StatusNotFound, Page{Step: "passed", Notice: "passed"})
+	}
+	return true
+}
+
+// reportPlain reports, once, a site that is served without HTTPS, where browsers
+// do not keep the cookies.
+func (x *exchange) reportPlain() {
+	from, err := url.Parse(cmp.Or(x.r.Header.Get("Origin"), x.r.Header.Get("Referer")))
+	if err != nil || from.Scheme != "http" || from.Hostname() == "localhost" || !x.h.plain.CompareAndSwap(false, true) {
+		return
+	}
+	x.reportError(fmt.Errorf("otphttp: a browser at %.100q has not kept the cookies, which it does over HTTPS only: serve the site with TLS", from.Scheme+"://"+from.Host))
 }
 
 // toCodePage redirects to the page of a challenge.

@@ -43,13 +43,18 @@ func TestPages_flow(t *testing.T) { // H3, H7
 	require.Equal(t, "/cart", answer.Header.Get("Location"))
 	require.Len(t, s.verified, 1)
 	require.Equal(t, "bob@example.com", s.verified[0].To.String())
-	require.NotContains(t, b.cookies, "__Host-otp")
+	require.Equal(t, m.Reference+".-", b.cookies["__Host-otp"])
 	require.Equal(t, s.verified[0].Device, b.cookies["__Host-otp-device"])
 
-	// The back button, after the code was used.
-	answer, body = b.get("/login/code?ref=" + m.Reference)
-	require.Equal(t, http.StatusNotFound, answer.StatusCode)
-	require.Contains(t, body, "has been used already")
+	// The back button, after the code was used, and the form sent once more.
+	answer, body = b.get("/login/code?next=/cart&ref=" + m.Reference)
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Contains(t, body, "If you have just used it, go on.")
+	require.NotContains(t, body, "There is a problem")
+	require.Contains(t, body, `href="/cart">Continue`)
+	answer, again := b.post("check", url.Values{"reference": {m.Reference}, "code": {m.Code}, "next": {"/cart"}})
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+	require.Equal(t, body, again)
 	require.Len(t, s.verified, 1)
 	require.Empty(t, s.errors)
 }

@@ -25,12 +25,12 @@ func (p *pages) probe(brand string) error {
 }
 
 // pageSteps are the values of [Page.Step].
-var pageSteps = [...]string{"address", "code", "new", "over"}
+var pageSteps = [...]string{"address", "code", "new", "passed", "over"}
 
 // probeProblems renders each step with each problem and each notice, both with
 // all fields and with as few as possible.
 func (p *pages) probeProblems(brand string, w *words) error {
-	says := [][2]string{{"", "sentAgain"}, {"", "sentNew"}} // a problem and a notice
+	says := [][2]string{{"", "sentAgain"}, {"", "sentNew"}, {"", "passed"}} // a problem and a notice
 	for key := range w.sentences() {
 		if problem, ok := strings.CutPrefix(key, "errors."); ok {
 			says = append(says, [2]string{problem, ""})

@@ -118,7 +118,7 @@ func TestLogin(t *testing.T) {
 
 	stranger := visit() // B14: the code is useless in another browser
 	_, body = stranger.post("/confirm/check", "reference", mail.Reference, "code", mail.Code)
-	require.Contains(t, body, "no longer valid")
+	require.Contains(t, body, "did not keep the cookie")
 	_, body = stranger.get("/")
 	require.NotContains(t, body, "signed in")
 

@@ -3,6 +3,7 @@ package browser_test
 import (
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,6 +33,7 @@ type site struct {
 	requests []string // such as "POST /login/check", in order
 	failures []error
 	held     chan struct{} // if not nil, requests by POST wait until it is closed
+	strip    bool          // something on the way removes the Sec-Fetch-* headers
 }
 
 func newSite(t *testing.T, opts otphttp.Options) *site {
@@ -56,8 +58,11 @@ func newSite(t *testing.T, opts otphttp.Options) *site {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests = append(s.requests, r.Method+" "+r.URL.Path)
-		held := s.held
+		held, strip := s.held, s.strip
 		s.mu.Unlock()
+		if strip {
+			maps.DeleteFunc(r.Header, func(name string, _ []string) bool { return strings.HasPrefix(name, "Sec-Fetch-") })
+		}
 		if r.Method == http.MethodPost && held != nil {
 			<-held
 		}

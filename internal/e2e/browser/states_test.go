@@ -105,8 +105,16 @@ var states = []state{
 	}},
 	{"new-expired", plain, "expired", func(b *tab) { b.expired(longAddress) }},
 	{"new-exhausted", plain, "exhausted", func(b *tab) { b.guessWrong(b.start(longAddress)) }},
-	{"over-unknown", plain, "unknown", func(b *tab) {
+	{"passed", plain, "", func(b *tab) {
+		b.fillIn(b.start(longAddress))
+		require.Equal(b.t, http.StatusOK, b.open("/login/code"))
+	}},
+	{"over-cookie", plain, "cookie", func(b *tab) {
 		require.Equal(b.t, http.StatusNotFound, b.open("/login/code"))
+	}},
+	{"over-unknown", plain, "unknown", func(b *tab) {
+		b.start(longAddress)
+		require.Equal(b.t, http.StatusNotFound, b.open("/login/code?ref=ZZZZ"))
 	}},
 	{"over-forbidden", otphttp.Options{Brand: "Acme", Purpose: func(*http.Request) (string, error) { return "", otphttp.ErrForbidden }}, "forbidden", func(b *tab) {
 		require.Equal(b.t, http.StatusForbidden, b.open("/login/"))

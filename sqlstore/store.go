@@ -163,14 +163,22 @@ const tries = 5
 // statement in SQLite may wait for a disk. In that case f continues in the
 // background, so the limit of the pool also limits such calls, and its unknown
 // outcome is an error. If the server rolled a statement back, the outcome is
-// known, and call runs f again.
+// known, and call runs f again, as it does if SQLite was busy.
 func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) {
 	run := f
 	if s.dialect.ignoresContext {
 		run = func() (T, error) { return await.Call(ctx, f) }
 	}
+	began := time.Now()
 	value, err := run()
 	for try := 1; try < tries && rolledBack(err) && ctx.Err() == nil; try++ {
+		value, err = run()
+	}
+	for pause := 5 * time.Millisecond; busy(err) && time.Since(began) < busyTime && ctx.Err() == nil; pause *= 2 {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
 		value, err = run()
 	}
 	if err == nil {
@@ -182,6 +190,15 @@ func call[T any](ctx context.Context, s *Store, f func() (T, error)) (T, error) 
 	var none T
 	return none, fmt.Errorf("sqlstore: %w", err)
 }
+
+// busyTime is how long a call sends a statement again that SQLite refuses.
+const busyTime = 2 * time.Second
+
+// busy reports whether SQLite has refused a statement because of another
+// connection, so that the statement had no effect (SQLITE_BUSY). The pragma
+// busy_timeout makes it wait, but not while another connection turns on the
+// write-ahead log of a new file, as several processes do that start at once.
+func busy(err error) bool { return err != nil && strings.Contains(err.Error(), "database is locked") }
 
 // rolledBack reports whether the server rolled a whole statement back because
 // of concurrent ones. InnoDB does that even to single inserts: if two of them

@@ -273,8 +273,10 @@ type Options struct {
 	// OnError is called with failures of the system that the visitor sees too:
 	// of the store, the mail, or your functions. A mail that may have been sent
 	// and a rejected recipient are not among them. It is also called when the
-	// handler cannot work as it was set up: when a body was read before, and
-	// when the first page that is asked for does not exist. The error contains
+	// handler cannot work as it was set up: when a body was read before, and,
+	// once each, when the first page that is asked for does not exist, when
+	// requests come through a proxy that TrustedProxies does not name, and when
+	// a browser has not kept the cookies without HTTPS. The error contains
 	// no code, no challenge ID and no whole address, unless an error of your
 	// functions contains one. Failures of the store and the mail are events of
 	// the verifier, too, which logs them if it has no Observer. Default:

@@ -54,7 +54,7 @@ func newLogin(t testing.TB, sender otp.Sender, opts otp.Options) http.Handler {
 	return login
 }
 
-var what = regexp.MustCompile(`[A-Za-z0-9_-]{64}|\b(reference":"|ref=|__Host-otp=)[A-Z]{4}`)
+var what = regexp.MustCompile(`[A-Za-z0-9_-]{64}(\.[A-Za-z0-9_-]+)?|\b(reference":"|ref=|__Host-otp=)[A-Z]{4}`)
 
 // ask posts and returns the answer, with what is random made equal, and the ID.
 func ask(h http.Handler, step, content, body, cookie string) (answer, id string) {

@@ -319,7 +319,9 @@ func (w *world) mail(g *mailing, call func() (otp.Challenge, error)) (otp.Challe
 		w.Fatalf("mailed: %t (%v)\n%v", g.mailed, err, w.m)
 	}
 	w.settle(g)
-	if g.by.token.revoked && g.opening.issued != 0 && w.quiet && !w.m.setBack {
+	// A lost ledger forgets when devices were revoked; a token that was issued between
+	// two revocations in one second is issued ahead of the clock and outlives the loss.
+	if g.by.token.revoked && g.opening.issued != 0 && w.quiet && !w.m.setBack && !w.m.forgot[g.opening.whose] {
 		w.Fatalf("a token of a device was revoked and is known\n%v", w.m)
 	}
 	var told *otp.SendError

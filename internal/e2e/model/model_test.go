@@ -27,6 +27,7 @@ type model struct {
 	events     []*event
 	challenges []*challenge
 	ledgers    map[string]*ledger // as the store sees them
+	forgot     map[string]bool    // ledgers that were lost at some time
 	versions   map[string]int     // how often each was written or erased
 	swaps      []int64            // the time to live of every write, in order
 	setBack    bool               // whether the verifiers' clocks were ever set back
@@ -514,6 +515,7 @@ func (m *model) erase(whose string) {
 // of a device is known.
 func (m *model) startOver(p policy, whose string) {
 	m.erase(whose)
+	m.forgot[whose] = true
 	m.ledgers[whose] = &ledger{dropAt: m.storeNow + 1, secret: p.secrets[0], strongUntil: m.now + keepWrongs, devicesFrom: m.revocation()}
 }
 

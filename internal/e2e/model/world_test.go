@@ -65,7 +65,7 @@ var rings = [][]string{{"a"}, {"a", "b"}, {"b", "a"}, {"b"}, {"b", "a"}, {"a", "
 func newWorld(t *rapid.T) *world {
 	w := &world{
 		T:         t,
-		m:         &model{ledgers: map[string]*ledger{}, versions: map[string]int{}},
+		m:         &model{ledgers: map[string]*ledger{}, forgot: map[string]bool{}, versions: map[string]int{}},
 		micros:    time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro(),
 		storeWait: rapid.Bool().Draw(t, "the store's clock waits"),
 		verifiers: map[string]*otp.Verifier{},

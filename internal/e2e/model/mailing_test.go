@@ -148,7 +148,7 @@ func (w *world) drawRequest(spellings []string) request {
 	r.Client = rapid.SampledFrom(rapid.SampledFrom(clients).Draw(w.T, "client")).Draw(w.T, "spelling")
 	r.Device = r.token.text
 	r.Proven = rapid.IntRange(0, 5).Draw(w.T, "proven") == 0
-	r.NoRenewal = rapid.IntRange(0, 3).Draw(w.T, "no renewal") == 0
+	r.NoRenewal = rapid.IntRange(0, 7).Draw(w.T, "no renewal") == 0
 	r.Vars = rapid.SampledFrom([]map[string]string{nil, {"amount": "99.00 EUR"}}).Draw(w.T, "vars")
 	for range rapid.SampledFrom([]int{0, 0, 0, 1, 2, 9}).Draw(w.T, "held") {
 		r.Held = append(r.Held, w.drawID())

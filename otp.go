@@ -199,9 +199,9 @@ type Request struct {
 	Proven bool
 
 	// NoRenewal makes Resend mail the same code or none. Set it if the visitor
-	// has proven something else before, such as a password: whoever needs
-	// another code must prove that again, and whoever can only press "send
-	// again" cannot go on for hours. Default: false, a code that has expired can
+	// has proven something else before, such as a password: somebody who needs
+	// another code must prove that again, and pressing "send again" does not go
+	// on for hours. Default: false, a code that has expired can
 	// be replaced by a new one.
 	NoRenewal bool
 

@@ -39,7 +39,7 @@ type kept []keptChallenge
 
 // keptChallenge is written as reference.ID, so that a page can say which
 // challenge it is about, and .address in base64 if the visitor typed one: the
-// pages show it whole to whoever typed it. After the right code, "-" takes the
+// pages show it whole in that browser. After the right code, "-" takes the
 // place of the ID, so that the pages know what became of it.
 type keptChallenge struct{ reference, id, typed string }
 

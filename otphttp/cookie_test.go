@@ -102,7 +102,7 @@ func TestSecrets_stayInCookies(t *testing.T) {
 	clock := testkit.NewClock()
 	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
 	b := s.browser()
-	var all, unseen strings.Builder // unseen is all but the pages, which show the address to whoever typed it
+	var all, unseen strings.Builder // unseen is all but the pages, which show the address that was typed
 	do := func(r *http.Request) {
 		answer, body := b.do(r)
 		all.WriteString(body)
@@ -222,8 +222,8 @@ func TestCookies_devices(t *testing.T) {
 	require.Less(t, len(b.cookies["__Host-otp-device"]), 100)
 }
 
-// What somebody typed is shown whole to whoever typed it and stands in the field
-// when they choose another address; an address of the application is masked.
+// What people typed is shown whole in their browser and stands in the field when
+// they choose another address; an address of the application is masked.
 func TestCookies_typedAddress(t *testing.T) {
 	clock := testkit.NewClock()
 	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})

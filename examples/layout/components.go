@@ -60,8 +60,7 @@ func step(p otphttp.Page) g.Node {
 		}
 	case "new":
 		return form(p, "resend", "newCode")
-	}
-	if p.Step == "passed" {
+	case "passed":
 		return g.Group{h.A(h.Href(p.URL("next")), say(p, "continue")), h.A(h.Href(p.URL("")), say(p, "startAgain"))}
 	}
 	return h.A(h.Href(p.URL("")), say(p, "startAgain"))

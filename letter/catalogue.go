@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 
 	"github.com/go-mailotp/otp/internal/phrases"
@@ -25,7 +24,7 @@ type words struct {
 	dir             string // ltr or rtl
 	rtl             bool
 	subjectWithCode sentence
-	minutes         [plural.Many + 1]sentence // by CLDR plural category
+	minutes         map[string]*sentence // by plural category
 	reference       sentence
 	share           sentence
 	support         sentence
@@ -104,38 +103,17 @@ func modelOf(key string) (model string, ok bool) {
 	case key == "subjectWithCode", key == "reference", key == "share", key == "support":
 		return key, true
 	case group == "minutes":
-		_, ok = categories[last]
-		return group, ok && key == group+"."+last
+		return group, key == group+"."+last
 	case group == "kinds" && strings.Count(key, ".") >= 2 && !strings.Contains(key, ":"): // a kind has no colon
 		return last, last == "subject" || last == "amount" || last == "intro" || last == "ignore"
 	}
 	return "", false
 }
 
-// categories are the plural categories of CLDR.
-var categories = map[string]plural.Form{
-	"zero": plural.Zero, "one": plural.One, "two": plural.Two, "few": plural.Few, "many": plural.Many, "other": plural.Other,
-}
-
-// pluralForm returns the plural category of an integer.
-func pluralForm(tag language.Tag, n int) plural.Form {
-	return plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)
-}
-
-// pluralForms returns the categories that a language needs. The integers up to
-// 200 have all the categories that occur up to the minutes of a day.
-func pluralForms(tag language.Tag) (needed [plural.Many + 1]bool) {
-	needed[plural.Other] = true
-	for n := range 201 {
-		needed[pluralForm(tag, n)] = true
-	}
-	return needed
-}
-
 // newWords returns the words of a language from its file. It returns an error
 // if a key of model is missing or a key is unknown.
 func newWords(tag string, f, model phrases.File) (*words, error) {
-	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}}
+	w := &words{lang: tag, tag: language.Make(tag), dir: f["dir"], rtl: f["dir"] == "rtl", kinds: map[string]*kind{}, minutes: map[string]*sentence{}}
 	if want := phrases.Direction(w.tag); w.dir != want {
 		return nil, fmt.Errorf("dir: got %q, want %q for this language", w.dir, want)
 	}
@@ -143,9 +121,8 @@ func newWords(tag string, f, model phrases.File) (*words, error) {
 	for key := range model {
 		required[key] = !strings.HasPrefix(key, "minutes.")
 	}
-	needed := pluralForms(w.tag)
-	for name, form := range categories {
-		required["minutes."+name] = needed[form]
+	for name := range phrases.Needed(w.tag) {
+		required["minutes."+name] = true
 	}
 	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if key == "lang" || key == "dir" {
@@ -189,7 +166,8 @@ func (w *words) slot(key string) *sentence {
 	}
 	i := strings.LastIndexByte(key, '.')
 	if key[:i] == "minutes" {
-		return &w.minutes[categories[key[i+1:]]]
+		w.minutes[key[i+1:]] = new(sentence)
+		return w.minutes[key[i+1:]]
 	}
 	name := strings.TrimPrefix(key[:i], "kinds.")
 	k := w.kinds[name]

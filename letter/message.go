@@ -3,6 +3,8 @@ package letter
 import (
 	"strconv"
 	"strings"
+
+	"github.com/go-mailotp/otp/internal/phrases"
 )
 
 // message is one mail that is being rendered: its words, its values, and which
@@ -47,10 +49,10 @@ func (m *message) sentence(f field) sentence {
 	case shareField:
 		return m.words.share
 	case minutesField:
-		if s := m.words.minutes[pluralForm(m.words.tag, m.data.Minutes)]; s != nil {
-			return s
+		if s := m.words.minutes[phrases.Category(m.words.tag, m.data.Minutes)]; s != nil {
+			return *s
 		}
-		return m.words.minutes[0] // "other", for more minutes than a day has
+		return *m.words.minutes["other"] // for more minutes than a day has
 	case amountField:
 		if m.values[amountValue] != "" {
 			return m.kind.amount

@@ -79,7 +79,7 @@ func (x *exchange) writeProblem(c otp.Challenge, p problem) {
 	x.w.Header().Set("Content-Language", words.lang)
 	answer := problemJSON{
 		Type: problemBase + p.name, Title: p.title, Status: p.status,
-		Detail:     words.plain("errors."+p.name, map[string]string{"time": clock(seconds(p.wait))}),
+		Detail:     words.plain("errors."+p.sentence(c), map[string]string{"time": words.wait(seconds(p.wait))}),
 		RetryAfter: seconds(p.wait), Scope: p.scope,
 	}
 	if c.ID != "" {

@@ -42,10 +42,10 @@ func (x *exchange) client() string {
 func (x *exchange) reportProxy(peer netip.Addr, ok bool) {
 	near := !ok || peer.IsLoopback() || peer.IsPrivate() || peer.IsLinkLocalUnicast() // not ok: a Unix socket
 	forwarded := x.r.Header.Get("X-Forwarded-For") != "" || x.r.Header.Get("Forwarded") != ""
-	if !near || !forwarded || !x.h.proxied.CompareAndSwap(false, true) {
+	if !near || !forwarded {
 		return
 	}
-	x.reportError(fmt.Errorf("otphttp: requests come through a proxy at %.50q, so all visitors count as one client: "+
+	x.reportOnce(&x.h.proxied, fmt.Errorf("otphttp: requests come through a proxy at %.50q, so all visitors count as one client: "+
 		"name it in Options.TrustedProxies if it sets X-Forwarded-For, or set Options.ClientKey", x.r.RemoteAddr))
 }
 

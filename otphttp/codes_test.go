@@ -204,8 +204,8 @@ func TestMarkup(t *testing.T) {
 	require.Contains(t, page, "Too many requests.")
 	for link, want := range map[string]string{
 		"&say=nothing": "", "&say=expired": "", "&say=": "", // only what a redirect may say
-		"&say=limited&wait=90": `data-left="90">1:30<`, "&say=limited&wait=-5": `data-left="60">1:00<`, "&say=limited&wait=x": `data-left="60">1:00<`,
-		"&say=limited&wait=999999999999": `data-left="2678400"`, "&say=limited&wait=9999999999999999999999": `data-left="2678400"`,
+		"&say=limited&wait=90": "<bdi>2 minutes</bdi>", "&say=network&wait=7100": "<bdi>119 minutes</bdi>", "&say=limited&wait=-5": `data-left="60">1:00<`, "&say=limited&wait=x": `data-left="60">1:00<`,
+		"&say=limited&wait=999999999999": "<bdi>744 hours</bdi>", "&say=limited&wait=9999999999999999999999": "<bdi>744 hours</bdi>",
 	} {
 		_, page = b.get("/login/code?ref=" + m.Reference + link)
 		code(page)

@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mailotp/otp"
@@ -235,13 +236,27 @@ func (x *exchange) language() string {
 // reportError tells Options.OnError of a failure or, if there is none, the
 // default logger, at most once a minute.
 func (x *exchange) reportError(err error) {
+	if x.h.opts.OnError == nil {
+		now := x.h.opts.Now().UnixNano()
+		last := x.h.logged.Load()
+		if since := now - last; last != 0 && since < int64(time.Minute) && since > -int64(time.Minute) || !x.h.logged.CompareAndSwap(last, now) {
+			return
+		}
+	}
+	x.tell(err)
+}
+
+// reportOnce reports a mistake in the setup the first time that it is seen,
+// however many failures are reported beside it.
+func (x *exchange) reportOnce(said *atomic.Bool, err error) {
+	if said.CompareAndSwap(false, true) {
+		x.tell(err)
+	}
+}
+
+func (x *exchange) tell(err error) {
 	if x.h.opts.OnError != nil {
 		x.h.opts.OnError(x.r, err)
-		return
-	}
-	now := x.h.opts.Now().UnixNano()
-	last := x.h.logged.Load()
-	if since := now - last; last != 0 && since < int64(time.Minute) && since > -int64(time.Minute) || !x.h.logged.CompareAndSwap(last, now) {
 		return
 	}
 	slog.Default().ErrorContext(x.r.Context(), "otphttp request failed", "error", err)
@@ -250,8 +265,8 @@ func (x *exchange) reportError(err error) {
 // reportMount reports a path that the handler does not have, if no request has
 // found one yet: then it is probably mounted in the wrong place.
 func (x *exchange) reportMount() {
-	if x.r.Method == http.MethodGet && x.h.reached.CompareAndSwap(false, true) {
-		x.reportError(fmt.Errorf("otphttp: there is no page at %.100q: mount the handler at a path that ends in a slash, such as /login/, with all paths below it; "+
+	if x.r.Method == http.MethodGet {
+		x.reportOnce(&x.h.reached, fmt.Errorf("otphttp: there is no page at %.100q: mount the handler at a path that ends in a slash, such as /login/, with all paths below it; "+
 			"if something in front of it removes the slash, set Options.Path", x.r.URL.Path))
 	}
 }

@@ -33,11 +33,11 @@ func TestHooks_errors(t *testing.T) {
 	}{
 		"forbidden":       {otphttp.ErrForbidden, 403, "", 0, "We cannot do this."},
 		"forbidden, why":  {fmt.Errorf("captcha of bob: %w", otphttp.ErrForbidden), 403, "", 0, "We cannot do this."},
-		"limited":         {&otp.LimitError{RetryAfter: 89*time.Second + 1}, 429, "90", 0, "Time until the next try: 1:30"},
-		"limited, no end": {otp.ErrLimited, 429, "60", 0, "Time until the next try: 1:00"},
-		"limited, none":   {&otp.LimitError{}, 429, "60", 0, "Time until the next try: 1:00"},
-		"limited, wrong":  {&otp.LimitError{RetryAfter: -time.Hour}, 429, "60", 0, "Time until the next try: 1:00"},
-		"limited, hardly": {&otp.LimitError{RetryAfter: 1}, 429, "1", 0, "Time until the next try: 0:01"},
+		"limited":         {&otp.LimitError{RetryAfter: 89*time.Second + 1}, 429, "90", 0, "Time until the next try: 2 minutes"},
+		"limited, no end": {otp.ErrLimited, 429, "60", 0, "Time until the next try: 1 minute"},
+		"limited, none":   {&otp.LimitError{}, 429, "60", 0, "Time until the next try: 1 minute"},
+		"limited, wrong":  {&otp.LimitError{RetryAfter: -time.Hour}, 429, "60", 0, "Time until the next try: 1 minute"},
+		"limited, hardly": {&otp.LimitError{RetryAfter: 1}, 429, "1", 0, "Time until the next try: 1 minute"},
 		"address":         {fmt.Errorf("no freemail: %w", otp.ErrAddress), 422, "", 0, "Enter an email address"},
 		"others":          {errors.New("secret of the database"), 503, "30", 1, "Something went wrong."},
 	} {

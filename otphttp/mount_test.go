@@ -132,6 +132,15 @@ func TestOnError_default(t *testing.T) {
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
 	require.Contains(t, log.String(), "otphttp request failed")
+
+	// A mistake in the setup is told of beside them.
+	r := httptest.NewRequest(http.MethodPost, "/login/start", strings.NewReader("address=bob@example.com"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("X-Forwarded-For", "203.0.113.99")
+	r.RemoteAddr = "10.0.0.5:80"
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, 2, strings.Count(log.String(), "\n"), log.String())
+	require.Contains(t, log.String(), "Options.TrustedProxies")
 }
 
 // A link may fill the field. It is text, it sends nothing, and it looks nothing

@@ -195,7 +195,8 @@ type Options struct {
 	// needs it. With it, all links and forms of the pages name whole paths, and
 	// the handler also answers at the path without its last slash, as
 	// middleware leaves it that removes slashes. Default: unknown; the links
-	// are relative, and the handler works at any path, in any folder.
+	// are relative, and the handler works at any path, in any folder; in a
+	// folder, set Home too.
 	Path string
 
 	// StartAt is the page of the application that leads to [Handler.Start], such
@@ -238,13 +239,16 @@ type Options struct {
 	Render func(w http.ResponseWriter, r *http.Request, p Page) error
 
 	// Home is the path to go to after a correct code if the form names no other
-	// path. A path that leads to another site is an error. Default: "/".
+	// path. An application in a folder of its site, such as /app/, names that
+	// folder: the default would leave it. A path that leads to another site is an
+	// error. Default: "/".
 	Home string
 
 	// Files is a folder with your changes to the pages:
 	//
 	//   - words/<tag>.json changes sentences, or adds a language or a title for
-	//     a kind of purpose. It has the keys of words/en.json.
+	//     a kind of purpose. It has the keys of words/en.json; "minutes" and
+	//     "hours" have one text for each plural category of the language.
 	//   - page.html.tmpl replaces the built-in template. Its data is a [Page],
 	//     and {{.Body}} is what the built-in one has between its frame.
 	//   - style.css replaces the built-in style.

@@ -65,8 +65,11 @@ type Page struct {
 	// CanChange is set, "code" and "new" have a link to URL(""), Say "another".
 	Step string
 
-	// Error is the name of the problem, as in docs/problems.md, or "cookie" if
-	// the browser has no cookie; empty if there is none.
+	// Error is the name of the problem, as in docs/problems.md; empty if there is
+	// none. It is "cookie" instead of "unknown" if the browser has no cookie,
+	// and instead of "limited" it is "network" if the budget of the client is
+	// spent, or "recent" if a mail was just sent to the address for a challenge
+	// that this browser does not have.
 	Error string
 
 	// Notice is "sentAgain" or "sentNew" after a resend, "passed" on the page of
@@ -99,6 +102,8 @@ type Page struct {
 	// TimeLeft is how long the code is still valid, ResendIn is the time until
 	// it can be mailed again, and RetryIn is the time until the visitor can
 	// retry after an error. All are in seconds; 0 means now or not known.
+	// Sentences count down TimeLeft and ResendIn, and say RetryIn in whole
+	// minutes or hours unless it is the same as ResendIn.
 	TimeLeft, ResendIn, RetryIn int
 
 	// CanResend reports whether the code can be mailed again or replaced by a
@@ -237,10 +242,14 @@ func (p Page) contact() template.HTML {
 	return template.HTML(`<a href="` + link + `">` + text + `</a>`)
 }
 
-// timer returns the time in a sentence, which the script counts down.
+// timer returns the time in a sentence: one that the script counts down if the
+// second is known, otherwise words.
 func (p Page) timer(key string) template.HTML {
 	left := map[string]int{"timeLeft": p.TimeLeft, "resendIn": p.ResendIn}[key]
 	if strings.HasPrefix(key, "errors.") {
+		if p.RetryIn == 0 || p.RetryIn != p.ResendIn {
+			return template.HTML(template.HTMLEscapeString(p.words.wait(p.RetryIn)))
+		}
 		left = p.RetryIn
 	}
 	return template.HTML(fmt.Sprintf(`<span role="timer" dir="ltr" data-left="%d">%s</span>`, left, clock(left)))
@@ -428,7 +437,7 @@ func (x *exchange) knownAddress() (masked string, err error) {
 }
 
 // says lists the notices that a redirect may make the code page show.
-var says = []string{"malformed", "wrong", "limited", "send", "server", "sentAgain", "sentNew"}
+var says = []string{"malformed", "wrong", "limited", "network", "send", "server", "sentAgain", "sentNew"}
 
 // codePage shows the state of the challenge. It sends and counts nothing.
 func (x *exchange) codePage() {
@@ -452,7 +461,7 @@ func (x *exchange) codePage() {
 		if !page.CanResend {
 			page.Step = "over"
 		}
-		if say == "limited" || say == "send" || say == "server" {
+		if slices.Contains([]string{"limited", "network", "send", "server"}, say) {
 			page.Error = say
 		}
 	case !slices.Contains(says, say):
@@ -461,7 +470,7 @@ func (x *exchange) codePage() {
 	default:
 		page.Error = say
 	}
-	if page.Error == "limited" {
+	if page.Error == "limited" || page.Error == "network" {
 		page.RetryIn, _ = strconv.Atoi(query.Get("wait"))
 		page.RetryIn = min(max(page.RetryIn, page.ResendIn), int(31*24*time.Hour/time.Second))
 	}
@@ -477,14 +486,14 @@ func (x *exchange) failPage(c otp.Challenge, p problem) {
 			reference = x.in.reference
 		}
 		if reference != "" {
-			x.toCodePage(reference, p.name, seconds(p.wait))
+			x.toCodePage(reference, p.sentence(c), seconds(p.wait))
 			return
 		}
 	}
 	if p.name == "unknown" && x.explainUnknown() {
 		return
 	}
-	page := Page{Step: "over", Error: p.name, RetryIn: seconds(p.wait)}
+	page := Page{Step: "over", Error: p.sentence(c), RetryIn: seconds(p.wait)}
 	if x.step == "start" && x.h.opts.StartAt == "" && p.name != "forbidden" && p.name != "request" {
 		page.Step, page.Address = "address", x.in.address
 		page.To, _ = x.knownAddress()
@@ -522,10 +531,10 @@ func (x *exchange) explainUnknown() bool {
 // do not keep the cookies.
 func (x *exchange) reportPlain() {
 	from, err := url.Parse(cmp.Or(x.r.Header.Get("Origin"), x.r.Header.Get("Referer")))
-	if err != nil || from.Scheme != "http" || from.Hostname() == "localhost" || !x.h.plain.CompareAndSwap(false, true) {
+	if err != nil || from.Scheme != "http" || from.Hostname() == "localhost" {
 		return
 	}
-	x.reportError(fmt.Errorf("otphttp: a browser at %.100q has not kept the cookies, which it does over HTTPS only: serve the site with TLS", from.Scheme+"://"+from.Host))
+	x.reportOnce(&x.h.plain, fmt.Errorf("otphttp: a browser at %.100q has not kept the cookies, which it does over HTTPS only: serve the site with TLS", from.Scheme+"://"+from.Host))
 }
 
 // toCodePage redirects to the page of a challenge.

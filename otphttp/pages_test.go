@@ -147,6 +147,41 @@ func TestPages_states(t *testing.T) {
 	require.Empty(t, s.errors)
 }
 
+// A page that turns somebody away says whose budget is spent, and counts down
+// only to a second that is known.
+func TestPages_limited(t *testing.T) { // J13
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now, ClientStarts: []otp.Limit{{N: 2, Per: time.Hour}}})
+	address := url.Values{"address": {"bob@example.com"}}
+	s.browser().post("start", address) // whose answer was lost
+	lost := s.browser()
+	answer, body := lost.post("start", address)
+	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
+	require.Contains(t, body, "A code was sent to this address a short time ago, but it cannot be entered here. Time until the next try: <bdi>1 minute</bdi>")
+	require.Contains(t, body, `name="address"`)
+	require.NotContains(t, body, `data-left="`)
+	clock.Add(time.Minute)
+	_, body = lost.post("start", address)
+	m, _ := s.inbox.Last("bob@example.com")
+	require.Contains(t, body, m.Reference)
+	require.Equal(t, 2, s.inbox.Len())
+
+	// Both starts of this network.
+	answer, body = s.browser().post("start", url.Values{"address": {"eve@example.com"}})
+	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
+	require.Regexp(t, `Too many requests from your network. Time until the next try: <bdi>\d+ minutes</bdi>`, body)
+	_, problem := s.api("start", map[string]string{"address": "eve@example.com"})
+	require.Regexp(t, `^Too many requests from your network. Time until the next try: \d+ minutes$`, problem["detail"])
+	require.Equal(t, "client", problem["scope"])
+
+	// A challenge that can no longer be passed says so too, when a new code is
+	// refused.
+	clock.Add(11 * time.Minute)
+	_, body = lost.post("resend", url.Values{"reference": {m.Reference}})
+	require.Contains(t, body, "Too many requests from your network.")
+	require.Contains(t, body, "Send a new code")
+}
+
 // The pages of all steps show what is being confirmed, as plain text.
 func TestPages_about(t *testing.T) {
 	s := newSite(t, otphttp.Options{Page: func(_ *http.Request, p *otphttp.Page) { p.About = "99.00 EUR <b>" }}, nil)

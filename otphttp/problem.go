@@ -63,6 +63,19 @@ func explain(err error) problem {
 	return problem{name: "server", status: http.StatusServiceUnavailable, title: "Not verified because of a system failure", system: true, wait: 30 * time.Second}
 }
 
+// sentence returns the key of the sentence of a problem, below "errors.". c is the
+// current challenge, or the zero Challenge if there is none.
+func (p problem) sentence(c otp.Challenge) string {
+	switch {
+	case p.name != "limited":
+	case p.scope == "client":
+		return "network"
+	case p.scope == "address" && c.ID == "" && p.wait <= time.Minute:
+		return "recent" // somebody else asked, or the answer that had the challenge was lost
+	}
+	return p.name
+}
+
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 // fail answers with an error. c is the current challenge, or the zero Challenge

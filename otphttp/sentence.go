@@ -28,7 +28,7 @@ func Sentence(languages string, c otp.Challenge, err error) (sentence, lang stri
 		return sent + " " + w.plain("reference", map[string]string{"reference": c.Reference}), w.lang
 	}
 	p := explain(err)
-	sentence = w.plain("errors."+p.name, map[string]string{"time": clock(seconds(p.wait))})
+	sentence = w.plain("errors."+p.sentence(c), map[string]string{"time": w.wait(seconds(p.wait))})
 	if p.name == "wrong" && c.ID != "" {
 		sentence += " " + w.plain("guessesLeft", map[string]string{"number": strconv.Itoa(c.GuessesLeft)})
 	}

@@ -113,7 +113,7 @@ func TestStart_refused(t *testing.T) {
 	answer, body := s.browser().enter("/login", url.Values{"password": {"right"}})
 	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
 	require.NotEmpty(t, answer.Header.Get("Retry-After"))
-	require.Contains(t, body, "Too many requests.")
+	require.Contains(t, body, "A code was sent to this address a short time ago")
 	require.Contains(t, body, `href="/login"`)
 	require.Contains(t, body, `<a href="https://example.com/help">https://example.com/help</a>`)
 

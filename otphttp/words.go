@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -73,7 +74,7 @@ func readBuiltin(tag string) (*words, error) {
 }
 
 func isGroup(prefix, name string) bool {
-	return prefix == "" && (name == "title" || name == "errors")
+	return prefix == "" && (name == "title" || name == "errors" || name == "minutes" || name == "hours")
 }
 
 // newLanguages returns the built-in languages, changed and extended by the
@@ -130,30 +131,52 @@ func cutAll(tag string, f, model phrases.File) (map[string][]phrases.Part, error
 	if want := phrases.Direction(language.Make(tag)); f["dir"] != want {
 		return nil, fmt.Errorf("dir: must be %q for this language", want)
 	}
+	required := map[string]bool{}
+	for key := range model {
+		if _, plural := pluralOf(key); !plural && key != "lang" {
+			required[key] = true
+		}
+	}
+	for category := range phrases.Needed(language.Make(tag)) {
+		required["minutes."+category], required["hours."+category] = true, true
+	}
 	sentences := make(map[string][]phrases.Part, len(f))
 	for _, key := range slices.Sorted(maps.Keys(f)) {
 		if key == "lang" || key == "dir" {
 			continue
 		}
-		english, ok := model[key]
-		if !ok && !strings.HasPrefix(key, "title.") {
-			return nil, fmt.Errorf("%s: unknown key", key)
+		if !required[key] && !strings.HasPrefix(key, "title.") {
+			return nil, fmt.Errorf("%s: unknown key, or a plural category that this language does not have", key)
 		}
 		parts, err := phrases.Cut(f[key])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
-		if want, got := names(english), names(f[key]); !slices.Equal(want, got) {
+		want, got := names(model[key]), names(f[key])
+		if group, plural := pluralOf(key); plural {
+			want = names(model[group+".other"])
+			if len(got) == 0 && !strings.HasSuffix(key, ".other") {
+				want = nil // one minute, two minutes: a word of their own in some languages
+			}
+		}
+		if !slices.Equal(want, got) {
 			return nil, fmt.Errorf("%s: names in braces are %v, want %v", key, got, want)
 		}
 		sentences[key] = parts
 	}
-	for _, key := range slices.Sorted(maps.Keys(model)) {
-		if f[key] == "" && key != "lang" {
+	for _, key := range slices.Sorted(maps.Keys(required)) {
+		if f[key] == "" {
 			return nil, fmt.Errorf("%s: missing", key)
 		}
 	}
 	return sentences, nil
+}
+
+// pluralOf returns the group of a key that has one sentence for each plural
+// category.
+func pluralOf(key string) (group string, ok bool) {
+	group, _, _ = strings.Cut(key, ".")
+	return group, group == "minutes" || group == "hours"
 }
 
 // names returns the names in the braces of a sentence, sorted.
@@ -189,6 +212,20 @@ func (w *words) html(key string, values map[string]template.HTML) template.HTML 
 		}
 	}
 	return template.HTML(b.String())
+}
+
+// wait returns a time in words, which do not promise a second: in whole minutes
+// or, from two hours on, in whole hours.
+func (w *words) wait(seconds int) string {
+	n, unit := max(1, (seconds+59)/60), "minutes."
+	if n >= 120 {
+		n, unit = (n+59)/60, "hours."
+	}
+	key := unit + phrases.Category(language.Make(w.lang), n)
+	if w.sentences()[key] == nil {
+		key = unit + "other"
+	}
+	return w.plain(key, map[string]string{"number": strconv.Itoa(n)})
 }
 
 // clock formats seconds as m:ss or h:mm:ss, which people read in every

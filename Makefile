@@ -77,7 +77,7 @@ nightly-sim: sim
 
 nightly-test: export OTP_TEST_NIGHTLY = 1
 nightly-test: export OTP_TEST_NO_SKIP = 1
-nightly-test:
+nightly-test: servers
 	go test -race -vet=off -shuffle=on -count=1 -timeout 5h $(or $(PKG),$(ALL))
 
 bench: ## Run the benchmarks, for the figures in docs/speed.md

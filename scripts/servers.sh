@@ -27,6 +27,10 @@ need libfribidi-bin /usr/bin/fribidi
 need chromium-headless-shell /usr/bin/chromium-headless-shell /usr/bin/google-chrome # the second is slower
 need fonts-noto-core /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf
 need fonts-droid-fallback /usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf # Chinese, Japanese, Korean
+if [ -n "${OTP_TEST_NIGHTLY:-}" ]; then
+  need webkit2gtk-driver /usr/bin/WebKitWebDriver
+  need xvfb /usr/bin/Xvfb
+fi
 need npm /usr/bin/npm /usr/local/bin/npm # fetches axe-core
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -24,6 +24,7 @@ import (
 // Only the test moves its clock.
 type site struct {
 	url      string
+	handler  http.Handler
 	inbox    *otptest.Inbox
 	verifier *otp.Verifier
 	clock    *testkit.Clock
@@ -55,7 +56,7 @@ func newSite(t *testing.T, opts otphttp.Options) *site {
 	mux.Handle("/login/", login)
 	mux.HandleFunc("GET /{$}", home)
 	mux.HandleFunc("GET /cart", home)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests = append(s.requests, r.Method+" "+r.URL.Path)
 		held, strip := s.held, s.strip
@@ -67,7 +68,8 @@ func newSite(t *testing.T, opts otphttp.Options) *site {
 			<-held
 		}
 		mux.ServeHTTP(w, r)
-	}))
+	})
+	server := httptest.NewServer(s.handler)
 	t.Cleanup(server.Close)
 	u, err := url.Parse(server.URL)
 	require.NoError(t, err)

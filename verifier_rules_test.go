@@ -1270,6 +1270,32 @@ func TestRule14_clientBuckets(t *testing.T) {
 	require.Equal(t, 300, got[nil]+got[otp.ErrLimited], "%v", got)
 }
 
+// A team of 20 that shares a mailbox signs in one after the other, with the limits
+// of docs/operating.md. With the default ones the sixth waits.
+func TestRule15_team(t *testing.T) {
+	for _, test := range []struct {
+		sends []otp.Limit
+		want  int
+	}{
+		{nil, 5},
+		{[]otp.Limit{{N: 1, Per: time.Minute}, {N: 30, Per: time.Hour}, {N: 60, Per: 24 * time.Hour}}, 20},
+	} {
+		r := newRig(t, otp.Options{Sends: test.sends})
+		in := 0
+		for range 20 {
+			c, err := r.Send(ctx, otp.Request{To: "info@example.com"})
+			if err != nil {
+				require.ErrorIs(t, err, otp.ErrLimited)
+				continue
+			}
+			_, err = r.Check(ctx, c.ID, r.last().Code)
+			require.NoError(t, err)
+			in++
+		}
+		require.Equal(t, test.want, in)
+	}
+}
+
 // A class of 200 behind one address is served within ten minutes, whether they
 // press one after the other or all at once and come back when they are told to.
 func TestRule14_class(t *testing.T) {

@@ -151,10 +151,16 @@ func (w *webkit) press(selector string) {
 	w.call(http.MethodPost, w.element(selector)+"/click", map[string]string{}, nil)
 }
 
-// says checks the text of the page; a click has waited for it (W3C WebDriver 12.5.1).
+// says waits for a page with a text, since a click does not wait for the page that
+// it leads to.
 func (w *webkit) says(text string) {
 	w.t.Helper()
-	var source string
-	w.call(http.MethodGet, "/source", nil, &source)
-	require.Contains(w.t, source, text)
+	for deadline := time.Now().Add(patience); ; {
+		var source string
+		w.call(http.MethodGet, "/source", nil, &source)
+		if strings.Contains(source, text) {
+			return
+		}
+		require.True(w.t, time.Now().Before(deadline), "%s: %s", text, source)
+	}
 }

@@ -157,7 +157,7 @@ func TestPages_limited(t *testing.T) { // J13
 	lost := s.browser()
 	answer, body := lost.post("start", address)
 	require.Equal(t, http.StatusTooManyRequests, answer.StatusCode)
-	require.Contains(t, body, "A code was sent to this address a short time ago, but it cannot be entered here. Time until the next try: <bdi>1 minute</bdi>")
+	require.Contains(t, body, "A code was sent to this address a short time ago, but it cannot be entered here. Ask for a new one. Time until the next try: <bdi>1 minute</bdi>")
 	require.Contains(t, body, `name="address"`)
 	require.NotContains(t, body, `data-left="`)
 	clock.Add(time.Minute)

@@ -228,7 +228,7 @@ func TestFlow_haveCode(t *testing.T) {
 	b.press("p.more a")
 	b.fill("#address", eve)
 	require.Equal(t, http.StatusTooManyRequests, b.press("button"))
-	b.says("Too many requests.", "I already have a code")
+	b.says("it cannot be entered here. Ask for a new one. Time until the next try: 1 minute", "I already have a code")
 	require.Equal(t, eve, js[string](b, "document.forms[0].address.value"))
 	b.press("p.more a")
 	b.says(bob)

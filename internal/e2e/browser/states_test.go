@@ -47,7 +47,16 @@ var states = []state{
 		b.fill("#address", "bob@example")
 		require.Equal(b.t, http.StatusUnprocessableEntity, b.press("button"))
 	}},
-	{"address-limited", plain, "limited", func(b *tab) {
+	{"address-network", plain, "network", func(b *tab) {
+		for i := range 30 { // otp.Options.ClientStarts
+			_, err := b.verifier.Send(b.t.Context(), otp.Request{To: fmt.Sprintf("pupil%d@example.com", i), Client: "127.0.0.1"})
+			require.NoError(b.t, err)
+		}
+		b.open("/login/")
+		b.fill("#address", longAddress)
+		require.Equal(b.t, http.StatusTooManyRequests, b.press("button"))
+	}},
+	{"address-recent", plain, "recent", func(b *tab) {
 		b.start(bob)
 		_, err := b.verifier.Send(b.t.Context(), otp.Request{To: longAddress}) // somebody else
 		require.NoError(b.t, err)

@@ -16,6 +16,21 @@ import (
 	"github.com/go-mailotp/otp/sqlstore"
 )
 
+// The store sends a statement again that SQLite refuses because another process
+// turns on its log.
+func TestRetry_busy(t *testing.T) {
+	p := newFile(t)
+	spy, db := spyOn(t, p)
+	s := storeIn(t, p, db, nil)
+	works(t, s)
+	spy.commands()
+	spy.failure, spy.failures = errors.New("database is locked (5) (SQLITE_BUSY)"), 2
+	swapped, err := s.CompareAndSwap(t.Context(), "k", nil, []byte("v"), time.Hour)
+	require.NoError(t, err)
+	require.True(t, swapped)
+	require.Equal(t, []string{"INSERT", "INSERT", "INSERT"}, spy.commands())
+}
+
 // The store retries a statement that the server rolled back, a limited number of
 // times. It returns every other error at once.
 func TestRetry(t *testing.T) {

@@ -25,6 +25,7 @@ type spy struct {
 	hung     chan struct{} // if not nil, nothing is executed before it is closed, whatever the context
 	rude     error         // if not nil, what an execution returns once its context ends
 	failure  error         // if not nil, what an execution returns at once
+	failures int           // how many executions that is; 0 means all
 }
 
 // spyOn opens a pool through a spy.
@@ -62,6 +63,11 @@ func (s *spy) note(ctx context.Context, text string) (context.Context, error) {
 	s.mu.Lock()
 	s.executed = append(s.executed, strings.Fields(text)[0])
 	hung, rude, failure := s.hung, s.rude, s.failure
+	if s.failures > 0 {
+		if s.failures--; s.failures == 0 {
+			s.failure = nil
+		}
+	}
 	s.mu.Unlock()
 	switch {
 	case failure != nil:

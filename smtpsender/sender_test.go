@@ -105,7 +105,7 @@ func TestSender_Send(t *testing.T) {
 			}
 			header, text, html := testkit.ReadMail(t, mails[0].Data)
 			require.Contains(t, text, "\n042137\n")
-			require.Contains(t, html, `<bdi dir="ltr">042137</bdi>`)
+			require.Contains(t, html, `<strong>042137</strong>`)
 			require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
 			require.Equal(t, "Mike@example.com", header.Get("To"))
 			require.Equal(t, "Your Acme verification code", header.Get("Subject"))

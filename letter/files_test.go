@@ -145,7 +145,8 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 					require.Equal(t, kind == "pay", strings.Contains(flat, "1,500.00 EUR"))
 					require.NotRegexp(t, markupOrLink, part)
 				}
-				for _, never := range []string{"http", "src=", "href", "url(", "<img", "<a ", "ZgotmplZ"} {
+				// Spam filters count invisible styles: the hidden first line has none of these.
+				for _, never := range []string{"display:", "visibility", "http", "src=", "href", "url(", "<img", "<a ", "ZgotmplZ"} {
 					require.NotContains(t, m.HTML, never)
 				}
 				for line := range strings.Lines(m.Text) {

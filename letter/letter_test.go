@@ -78,7 +78,7 @@ func TestLetter_HTML(t *testing.T) { // F11, I5, I7
 		require.NotContains(t, doc, never)
 	}
 	require.Contains(t, doc, "font-family:system-ui")
-	hidden := regexp.MustCompile(`(?s)display:none[^>]*>(.*?)</div>`).FindStringSubmatch(doc)
+	hidden := regexp.MustCompile(`(?s)<div aria-hidden="true" style="max-height:0;opacity:0;overflow:hidden;mso-hide:all;">(.*?)</div>`).FindStringSubmatch(doc)
 	require.Len(t, hidden, 2)
 	require.NotContains(t, hidden[1], "042137", "the preview on a locked screen shows no code") // I3
 	require.Greater(t, len(hidden[1]), 120, "and no room for it")

@@ -56,6 +56,14 @@ type Options struct {
 	// look like a code. Default: the name in from, or else its domain.
 	Brand string
 
+	// BrandInFrom makes Vars["brand"] of a request, such as the name of a
+	// tenant, the display name in the From field of its mail. The address is
+	// always the one in from. A brand with "@", "<" or ">" could pass for
+	// another address: its mail is not sent, and Compose returns a permanent
+	// [otp.SendError] with the stage "compose". Default: false, the name in
+	// from.
+	BrandInFrom bool
+
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
 	// one is an error. Default: empty, no Reply-To field.
 	ReplyTo string
@@ -84,12 +92,13 @@ type Options struct {
 
 // Composer makes mails from one address. It is safe for concurrent use.
 type Composer struct {
-	from    mimemsg.Mailbox
-	replyTo mimemsg.Mailbox
-	brand   string
-	support string
-	letter  Renderer
-	sign    func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
+	from        mimemsg.Mailbox
+	brandInFrom bool
+	replyTo     mimemsg.Mailbox
+	brand       string
+	support     string
+	letter      Renderer
+	sign        func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
 }
 
 // Mail is one mail to one recipient. It contains the code: packages fmt,
@@ -147,7 +156,7 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 	if err := safetext.CheckBesideCode(opts.Support); err != nil {
 		return nil, fmt.Errorf("Options.Support: %w", err)
 	}
-	c := &Composer{support: opts.Support, letter: opts.Letter, sign: opts.Sign}
+	c := &Composer{brandInFrom: opts.BrandInFrom, support: opts.Support, letter: opts.Letter, sign: opts.Sign}
 	var err error
 	if c.from, err = parseMailbox(from); err != nil {
 		return nil, fmt.Errorf("from: %w", err)
@@ -231,6 +240,10 @@ func neverConnected(err error) bool {
 	return false
 }
 
+// notInName are the characters that would make the name of a request look like
+// an address: those of an address, and what else looks like "@".
+const notInName = "@<>\uff20\ufe6b"
+
 // compose makes the unsigned mail.
 func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	words, err := c.letter.Render(letter.Data{
@@ -249,6 +262,13 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	if words.Subject == "" || m.Code == "" || !strings.Contains(words.Text, m.Code) || !strings.Contains(html.UnescapeString(words.HTML), m.Code) {
 		return nil, errors.New("the letter has no subject, or its text or HTML lacks the code")
 	}
+	from := c.from
+	if brand := m.Vars["brand"]; c.brandInFrom && brand != "" {
+		if strings.ContainsAny(brand, notInName) {
+			return nil, errors.New(`vars: brand: contains "@", "<" or ">" and could pass for an address in From`)
+		}
+		from.Name = brand
+	}
 	id := m.ID
 	if !mimemsg.ValidID(id) { // a message that no Verifier made
 		id = rand.Text()
@@ -258,7 +278,7 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 		date = time.Now()
 	}
 	message := mimemsg.Message{
-		From:    c.from,
+		From:    from,
 		ReplyTo: c.replyTo,
 		To:      to,
 		ID:      id,
@@ -273,7 +293,7 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	}
 	return &Mail{
 		ID:      id,
-		From:    mail.Address{Name: c.from.Name, Address: c.from.Addr},
+		From:    mail.Address{Name: from.Name, Address: from.Addr},
 		ReplyTo: mail.Address{Name: c.replyTo.Name, Address: c.replyTo.Addr},
 		To:      to,
 		Subject: words.Subject,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,54 @@ func TestCompose(t *testing.T) { // F1, F6
 	require.Equal(t, composed.HTML, html)
 	require.Equal(t, composed.To, header.Get("To"))
 	require.Equal(t, "<"+composed.ID+"@acme.example>", header.Get("Message-Id"))
+}
+
+// With BrandInFrom, the brand of the request is the name in From, whatever its
+// characters. The address stays.
+func TestCompose_brandInFrom(t *testing.T) { // F1, F2
+	plain, err := otpmail.New(from, nil)
+	require.NoError(t, err)
+	c, err := otpmail.New(from, &otpmail.Options{Brand: "Acme Group", BrandInFrom: true, ReplyTo: "Help <help@acme.example>"})
+	require.NoError(t, err)
+	m := newMessage(t, "ann@example.com")
+	check := func(c *otpmail.Composer, name string) {
+		t.Helper()
+		composed, err := c.Compose(t.Context(), m)
+		require.NoError(t, err)
+		want := mail.Address{Name: name, Address: "codes@acme.example"}
+		require.Equal(t, want, composed.From)
+		header, _, _ := testkit.ReadMail(t, composed.Raw)
+		list, err := header.AddressList("From")
+		require.NoError(t, err)
+		require.Equal(t, []*mail.Address{&want}, list)
+		require.Equal(t, c != plain, header.Get("Reply-To") == `"Help" <help@acme.example>`, "only From changes")
+		head, _, _ := bytes.Cut(composed.Raw, []byte("\r\n\r\n"))
+		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+			require.LessOrEqual(t, len(line), 78)
+			require.Equal(t, -1, bytes.IndexFunc(line, func(r rune) bool { return r < ' ' || r > '~' }), "%q", line)
+		}
+	}
+	check(c, "Acme")
+	for _, brand := range []string{
+		"Tenant", "Booking.com", "Fish & Chips, Ltd.", `The "Best" \ Shop; (Berlin): [1]`, "Größe & Söhne, GmbH", "👩\u200d🚀 Rockets",
+		"شركة أكمي, للتجارة", "חברת \"אקמי\"", "株式会社", "=C3=A4", strings.Repeat("🚀", 64), strings.Repeat("x", 64), strings.Repeat("größe ", 10) + "ende",
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		check(c, brand)
+		check(plain, "Acme")
+	}
+	require.Equal(t, "Acme", c.From().Name)
+	for _, brand := range []string{
+		"ceo@bank.example", "Bank <ceo", "Bank>", "ceo\uff20bank.example", "ceo\ufe6bbank.example", "x\r\nBcc: e", "=?utf-8?q?ceo=40bank?=", "www.bank.example", strings.Repeat("x", 65),
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		_, err := c.Compose(t.Context(), m)
+		var failed *otp.SendError
+		require.ErrorAs(t, err, &failed, brand)
+		require.Equal(t, "compose", failed.Stage)
+		require.False(t, failed.Temporary)
+		require.NotContains(t, err.Error(), "bank.example")
+	}
 }
 
 // An error is one that a sender may return, and names neither code nor address.

@@ -110,6 +110,12 @@ type Options struct {
 	// look like a code. Default: the name in from, or else its domain.
 	Brand string
 
+	// BrandInFrom makes Vars["brand"] of a request, such as the name of a
+	// tenant, the display name in the From field of its mail; the address is
+	// always the one in from. A brand with "@", "<" or ">" is an error of Send.
+	// Default: false, the name in from.
+	BrandInFrom bool
+
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
 	// one is an error. Default: empty, no Reply-To field.
 	ReplyTo string

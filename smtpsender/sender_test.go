@@ -161,6 +161,34 @@ func TestSender_mailOfTheMessage(t *testing.T) { // F6
 	require.Equal(t, 1, sink.Conns(), "the connection is used again")
 }
 
+// The brand of a request is the name in From; the address stays the same in the
+// header and in the envelope.
+func TestSender_brandInFrom(t *testing.T) { // F1
+	server := smtptest.Script{}.Start(t)
+	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, BrandInFrom: true})
+	m := newMessage(t, "a@example.com")
+	for brand, want := range map[string]string{
+		"":                `"Acme" <codes@acme.example>`,
+		"Tenant, Ltd.":    `"Tenant, Ltd." <codes@acme.example>`,
+		"Größe":           "=?utf-8?q?Gr=C3=B6=C3=9Fe?= <codes@acme.example>",
+		"x@other.example": "", // no mail
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		sent := len(server.Mails(0))
+		err := s.Send(t.Context(), m)
+		if want == "" {
+			e := sendError(t, err)
+			require.Equal(t, "compose", e.Stage)
+			require.Equal(t, otpevent.ClassUs, e.Class)
+			require.Len(t, server.Mails(0), sent)
+			continue
+		}
+		require.NoError(t, err)
+		require.Contains(t, "\r\n"+server.Mails(0)[sent], "\r\nFrom: "+want+"\r\n")
+	}
+	require.Equal(t, 3, strings.Count(server.Wire(0), "MAIL FROM:<codes@acme.example>\r\n"))
+}
+
 func TestSender_oneTransactionForEachMail(t *testing.T) { // G8
 	server := smtptest.Script{}.Start(t)
 	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, HelloName: "app.acme.example"})

@@ -21,8 +21,10 @@ import (
 	"html"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -77,6 +79,19 @@ type Options struct {
 	// in the reader's language.
 	Letter Renderer
 
+	// Headers are further header fields of every mail, by name, such as
+	// "X-PM-Message-Stream" or "X-SES-CONFIGURATION-SET" for a provider.
+	// Mail.Raw has them in the order of their names, and so has the mail that
+	// Sign receives. Names are printable ASCII without spaces and colons; values
+	// are printable ASCII and neither begin nor end with a space. A field is one
+	// line of at most 998 bytes. Anything else is an error, and so are two names
+	// that differ only in case, and these names in any case: From, To, Cc, Bcc,
+	// Sender, Reply-To, Subject, Date, Message-ID, References, Return-Path,
+	// Received, MIME-Version, Auto-Submitted, X-Auto-Response-Suppress,
+	// DKIM-Signature, and those that begin with Content- or Resent-. Default:
+	// nil, no further fields.
+	Headers map[string]string
+
 	// Sign, if set, receives each raw mail, with lines that end in CRLF, and
 	// returns the mail to send instead: the same mail with a DKIM-Signature
 	// field on top, as package github.com/go-mailotp/otp/dkim makes it. It may
@@ -97,6 +112,7 @@ type Composer struct {
 	replyTo     mimemsg.Mailbox
 	brand       string
 	support     string
+	fields      []mimemsg.Field // Options.Headers
 	letter      Renderer
 	sign        func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
 }
@@ -165,6 +181,9 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 		if c.replyTo, err = parseMailbox(opts.ReplyTo); err != nil {
 			return nil, fmt.Errorf("Options.ReplyTo: %w", err)
 		}
+	}
+	if c.fields, err = parseHeaders(opts.Headers); err != nil {
+		return nil, err
 	}
 	c.brand = cmp.Or(opts.Brand, c.from.Name, c.from.Addr[strings.LastIndexByte(c.from.Addr, '@')+1:])
 	if c.letter == nil {
@@ -284,6 +303,7 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 		ID:      id,
 		Date:    date,
 		Subject: words.Subject,
+		Fields:  c.fields,
 		Text:    words.Text,
 		HTML:    words.HTML,
 	}
@@ -367,6 +387,24 @@ func parseMailbox(s string) (mimemsg.Mailbox, error) {
 	}
 	box.Addr = a.String()
 	return box, nil
+}
+
+// parseHeaders returns Options.Headers in the order of their names.
+func parseHeaders(headers map[string]string) ([]mimemsg.Field, error) {
+	var fields []mimemsg.Field
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		f := mimemsg.Field{Name: name, Value: headers[name]}
+		if err := f.Check(); err != nil {
+			return nil, fmt.Errorf("Options.Headers: %+q: %w", safetext.Cut(name, 80), err)
+		}
+		if seen[strings.ToLower(name)] {
+			return nil, fmt.Errorf("Options.Headers: %+q: duplicate name", name)
+		}
+		seen[strings.ToLower(name)] = true
+		fields = append(fields, f)
+	}
+	return fields, nil
 }
 
 // masked makes the text of err safe to log and keeps the errors that errors.As

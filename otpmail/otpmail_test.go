@@ -161,6 +161,23 @@ func TestCompose_sign(t *testing.T) { // F12
 	require.True(t, bytes.HasPrefix(composed.Raw, []byte("X-Signed: yes\r\nFrom: ")))
 }
 
+// Further header fields stand in the order of their names, and the hook gets
+// them. The map is copied.
+func TestCompose_Headers(t *testing.T) { // F1, F12
+	headers := map[string]string{"X-SES-CONFIGURATION-SET": "codes", "X-PM-Message-Stream": "outbound", "Feedback-ID": "1:codes:acme"}
+	var got string
+	c, err := otpmail.New(from, &otpmail.Options{Headers: headers, Sign: func(_ context.Context, raw []byte) ([]byte, error) {
+		got = string(raw)
+		return raw, nil
+	}})
+	require.NoError(t, err)
+	clear(headers)
+	composed, err := c.Compose(t.Context(), newMessage(t, "ann@example.com"))
+	require.NoError(t, err)
+	require.Equal(t, got, string(composed.Raw))
+	require.Contains(t, got, "\r\nFeedback-ID: 1:codes:acme\r\nX-PM-Message-Stream: outbound\r\nX-SES-CONFIGURATION-SET: codes\r\nContent-Type: multipart/alternative;")
+}
+
 // A mail is printed and logged without code, text and address of the recipient.
 // The error of a mailer that could not connect means that there is no mail; any
 // other may mean anything, and a SendError is kept.
@@ -235,6 +252,10 @@ func TestNew_refuses(t *testing.T) {
 		"digits in a brand": {from: from, opts: otpmail.Options{Brand: "Acme 123456"}, want: "Brand: "},
 		"a reply-to":        {from: from, opts: otpmail.Options{ReplyTo: "nobody"}, want: "ReplyTo: "},
 		"a support link":    {from: from, opts: otpmail.Options{Support: "www.acme.example"}, want: ""},
+		"a header's name":   {from: from, opts: otpmail.Options{Headers: map[string]string{"X Y": "x"}}, want: `Options.Headers: "X Y": `},
+		"a header of ours":  {from: from, opts: otpmail.Options{Headers: map[string]string{"X-A": "x", "reply-to": "x"}}, want: `"reply-to": reserved`},
+		"a header's value":  {from: from, opts: otpmail.Options{Headers: map[string]string{"X-A": "x\r\nBcc: y"}}, want: `"X-A": invalid value`},
+		"a header twice":    {from: from, opts: otpmail.Options{Headers: map[string]string{"X-A": "x", "X-B": "x", "x-a": "y"}}, want: `"x-a": duplicate`},
 		"a letter":          {from: from, opts: otpmail.Options{Letter: mute{}}, want: "lacks the code"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -129,6 +129,13 @@ type Options struct {
 	// package letter in the reader's language.
 	Letter otpmail.Renderer
 
+	// Headers are further header fields of every mail, by name, such as
+	// "X-PM-Message-Stream" or "X-SES-CONFIGURATION-SET" for a provider: see the
+	// field of the same name in [otpmail.Options]. An invalid name or value, and
+	// a name that the library or mail servers write, such as From or Received,
+	// are errors. Default: nil, no further fields.
+	Headers map[string]string
+
 	// Sign, if set, signs each mail with DKIM: see the field of the same name
 	// in [otpmail.Options]. Default: nil, not signed.
 	Sign func(ctx context.Context, mail []byte) ([]byte, error)

@@ -86,6 +86,7 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 		ReplyTo:     o.ReplyTo,
 		Support:     o.Support,
 		Letter:      o.Letter,
+		Headers:     o.Headers,
 		Sign:        o.Sign,
 	})
 	if err != nil {

@@ -189,6 +189,30 @@ func TestSender_brandInFrom(t *testing.T) { // F1
 	require.Equal(t, 3, strings.Count(server.Wire(0), "MAIL FROM:<codes@acme.example>\r\n"))
 }
 
+// The headers of a provider are in every mail, before the body and below what
+// the hook adds.
+func TestSender_Headers(t *testing.T) { // F1, F12
+	for _, extensions := range [][]string{nil, {"PIPELINING", "CHUNKING"}} {
+		server := smtptest.Script{Extensions: extensions}.Start(t)
+		s := newSender(t, server.Addr, smtpsender.Options{
+			TLS: smtpsender.InsecureLoopback, Headers: map[string]string{"X-SES-CONFIGURATION-SET": "codes", "X-PM-Message-Stream": "outbound"},
+			Sign: func(_ context.Context, mail []byte) ([]byte, error) {
+				return append([]byte("X-Signed: yes\r\n"), mail...), nil
+			},
+		})
+		for _, to := range []string{"a@example.com", "b@example.com"} {
+			require.NoError(t, s.Send(t.Context(), newMessage(t, to)))
+		}
+		require.Len(t, server.Mails(0), 2)
+		for _, mail := range server.Mails(0) {
+			head, body, _ := strings.Cut(mail, "\r\n\r\n")
+			require.True(t, strings.HasPrefix(head, "X-Signed: yes\r\nFrom: "))
+			require.Contains(t, head, "\r\nX-PM-Message-Stream: outbound\r\nX-SES-CONFIGURATION-SET: codes\r\n")
+			require.NotContains(t, body, "X-SES")
+		}
+	}
+}
+
 func TestSender_oneTransactionForEachMail(t *testing.T) { // G8
 	server := smtptest.Script{}.Start(t)
 	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, HelloName: "app.acme.example"})

@@ -69,6 +69,8 @@ func TestNew_refuses(t *testing.T) { // A9, F1, G1
 		"bidi in Support":          {host, from, smtpsender.Options{Support: "help\u2066"}},
 		"bad ReplyTo":              {host, from, smtpsender.Options{ReplyTo: "help"}},
 		"line break in ReplyTo":    {host, from, smtpsender.Options{ReplyTo: "Help\n <help@acme.example>"}},
+		"line break in Headers":    {host, from, smtpsender.Options{Headers: map[string]string{"X-A": "x\r\nBcc: y"}}},
+		"From in Headers":          {host, from, smtpsender.Options{Headers: map[string]string{"FROM": "x@acme.example"}}},
 		"negative MaxConns":        {host, from, smtpsender.Options{MaxConns: -1}},
 		"negative MaxPerConn":      {host, from, smtpsender.Options{MaxPerConn: -1}},
 		"negative IdleTimeout":     {host, from, smtpsender.Options{IdleTimeout: -1}},

@@ -165,6 +165,27 @@ func ExampleOptions_letter() {
 	defer sender.Close()
 }
 
+// Header fields that a provider reads.
+func ExampleOptions_headers() {
+	sender, err := smtpsender.New("smtp.example.com", "Acme <codes@example.com>", &smtpsender.Options{
+		Headers: map[string]string{
+			"X-PM-Message-Stream":     "login-codes", // Postmark
+			"X-SES-CONFIGURATION-SET": "login-codes", // Amazon SES
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+
+	_, err = smtpsender.New("smtp.example.com", "Acme <codes@example.com>", &smtpsender.Options{
+		Headers: map[string]string{"Bcc": "archive@example.com"},
+	})
+	fmt.Println(err)
+	// Output:
+	// smtpsender: otpmail: Options.Headers: "Bcc": reserved name: the library or mail servers write this field
+}
+
 // A test server without TLS on this machine, such as Mailpit.
 func ExampleNew_development() {
 	sender, err := smtpsender.New("localhost:1025", "Acme <codes@example.com>", &smtpsender.Options{

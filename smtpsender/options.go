@@ -110,6 +110,12 @@ type Options struct {
 	// look like a code. Default: the name in from, or else its domain.
 	Brand string
 
+	// BrandInFrom makes Vars["brand"] of a request, such as the name of a
+	// tenant, the display name in the From field of its mail; the address is
+	// always the one in from. A brand with "@", "<" or ">" is an error of Send.
+	// Default: false, the name in from.
+	BrandInFrom bool
+
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
 	// one is an error. Default: empty, no Reply-To field.
 	ReplyTo string
@@ -122,6 +128,13 @@ type Options struct {
 	// Letter writes the words of the mail. Default: nil, the built-in words of
 	// package letter in the reader's language.
 	Letter otpmail.Renderer
+
+	// Headers are further header fields of every mail, by name, such as
+	// "X-PM-Message-Stream" or "X-SES-CONFIGURATION-SET" for a provider: see the
+	// field of the same name in [otpmail.Options]. An invalid name or value, and
+	// a name that the library or mail servers write, such as From or Received,
+	// are errors. Default: nil, no further fields.
+	Headers map[string]string
 
 	// Sign, if set, signs each mail with DKIM: see the field of the same name
 	// in [otpmail.Options]. Default: nil, not signed.

@@ -81,11 +81,13 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 		return nil, err
 	}
 	composer, err := otpmail.New(from, &otpmail.Options{
-		Brand:   o.Brand,
-		ReplyTo: o.ReplyTo,
-		Support: o.Support,
-		Letter:  o.Letter,
-		Sign:    o.Sign,
+		Brand:       o.Brand,
+		BrandInFrom: o.BrandInFrom,
+		ReplyTo:     o.ReplyTo,
+		Support:     o.Support,
+		Letter:      o.Letter,
+		Headers:     o.Headers,
+		Sign:        o.Sign,
 	})
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func TestSender_Send(t *testing.T) {
 			}
 			header, text, html := testkit.ReadMail(t, mails[0].Data)
 			require.Contains(t, text, "\n042137\n")
-			require.Contains(t, html, `<bdi dir="ltr">042137</bdi>`)
+			require.Contains(t, html, `<strong>042137</strong>`)
 			require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
 			require.Equal(t, "Mike@example.com", header.Get("To"))
 			require.Equal(t, "Your Acme verification code", header.Get("Subject"))
@@ -159,6 +159,58 @@ func TestSender_mailOfTheMessage(t *testing.T) { // F6
 	require.NotEqual(t, header.Get("References"), second.Get("References")) // F10
 	require.NotEqual(t, header.Get("Message-Id"), second.Get("Message-Id")) // F7
 	require.Equal(t, 1, sink.Conns(), "the connection is used again")
+}
+
+// The brand of a request is the name in From; the address stays the same in the
+// header and in the envelope.
+func TestSender_brandInFrom(t *testing.T) { // F1
+	server := smtptest.Script{}.Start(t)
+	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, BrandInFrom: true})
+	m := newMessage(t, "a@example.com")
+	for brand, want := range map[string]string{
+		"":                `"Acme" <codes@acme.example>`,
+		"Tenant, Ltd.":    `"Tenant, Ltd." <codes@acme.example>`,
+		"Größe":           "=?utf-8?q?Gr=C3=B6=C3=9Fe?= <codes@acme.example>",
+		"x@other.example": "", // no mail
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		sent := len(server.Mails(0))
+		err := s.Send(t.Context(), m)
+		if want == "" {
+			e := sendError(t, err)
+			require.Equal(t, "compose", e.Stage)
+			require.Equal(t, otpevent.ClassUs, e.Class)
+			require.Len(t, server.Mails(0), sent)
+			continue
+		}
+		require.NoError(t, err)
+		require.Contains(t, "\r\n"+server.Mails(0)[sent], "\r\nFrom: "+want+"\r\n")
+	}
+	require.Equal(t, 3, strings.Count(server.Wire(0), "MAIL FROM:<codes@acme.example>\r\n"))
+}
+
+// The headers of a provider are in every mail, before the body and below what
+// the hook adds.
+func TestSender_Headers(t *testing.T) { // F1, F12
+	for _, extensions := range [][]string{nil, {"PIPELINING", "CHUNKING"}} {
+		server := smtptest.Script{Extensions: extensions}.Start(t)
+		s := newSender(t, server.Addr, smtpsender.Options{
+			TLS: smtpsender.InsecureLoopback, Headers: map[string]string{"X-SES-CONFIGURATION-SET": "codes", "X-PM-Message-Stream": "outbound"},
+			Sign: func(_ context.Context, mail []byte) ([]byte, error) {
+				return append([]byte("X-Signed: yes\r\n"), mail...), nil
+			},
+		})
+		for _, to := range []string{"a@example.com", "b@example.com"} {
+			require.NoError(t, s.Send(t.Context(), newMessage(t, to)))
+		}
+		require.Len(t, server.Mails(0), 2)
+		for _, mail := range server.Mails(0) {
+			head, body, _ := strings.Cut(mail, "\r\n\r\n")
+			require.True(t, strings.HasPrefix(head, "X-Signed: yes\r\nFrom: "))
+			require.Contains(t, head, "\r\nX-PM-Message-Stream: outbound\r\nX-SES-CONFIGURATION-SET: codes\r\n")
+			require.NotContains(t, body, "X-SES")
+		}
+	}
 }
 
 func TestSender_oneTransactionForEachMail(t *testing.T) { // G8

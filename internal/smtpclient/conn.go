@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/textproto"
 	"os"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -30,7 +28,11 @@ const (
 type Config struct {
 	Addr     string      // host:port
 	TLS      *tls.Config // nil means clear text, which is allowed only for loopback addresses
+	Private  bool        // clear text is also allowed for private addresses
 	StartTLS bool        // start in clear text and require STARTTLS; false means TLS from the first byte
+
+	// Dial opens a connection. Nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Hello is the name for EHLO. If it is empty, the local address is used as
 	// a literal (RFC 5321 section 4.1.4).
@@ -121,11 +123,7 @@ func newConn(raw net.Conn, hello string) *conn {
 func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	var dialer net.Dialer
-	if cfg.TLS == nil {
-		dialer.Control = loopbackOnly
-	}
-	raw, err := dialer.DialContext(ctx, "tcp", cfg.Addr)
+	raw, err := cfg.connect(ctx)
 	if err != nil {
 		return nil, newError(ctx, StageConnect, err)
 	}
@@ -307,16 +305,6 @@ func (c *conn) quit() {
 		c.wire.Conn.Close() // sends the TLS alert close_notify
 	}
 	c.wire.raw.Close()
-}
-
-// loopbackOnly returns an error unless the resolved address is a loopback
-// address.
-func loopbackOnly(_, address string, _ syscall.RawConn) error {
-	peer, err := netip.ParseAddrPort(address)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return errNotLoopback
-	}
-	return nil
 }
 
 // addressLiteral returns the EHLO name of a host without a name.

@@ -75,5 +75,6 @@ var aboutUs = regexp.MustCompile(`(?is)relay|sender|\b(client|host)\b.*\brejecte
 // configured login.
 func isOurs(err error) bool {
 	var auth *authError
-	return errors.Is(err, errNoAuth) || errors.Is(err, errNoStartTLS) || errors.As(err, &auth)
+	var mode *modeError
+	return errors.Is(err, errNoAuth) || errors.Is(err, errNoStartTLS) || errors.As(err, &auth) || errors.As(err, &mode)
 }

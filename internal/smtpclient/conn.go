@@ -47,6 +47,7 @@ type Config struct {
 	MaxPerConn     int           // maximum number of mails over one connection
 	IdleTimeout    time.Duration // how long an idle connection is kept
 	Backoff        time.Duration // first pause after a 421 to a new connection; 0 means no pause
+	ProbeAfter     time.Duration // how long StartTLS waits for the greeting before it tries TLS; 0 means that it does not
 }
 
 // Envelope has the sender and the recipient of one mail.
@@ -131,14 +132,18 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	if c.hello == "" {
 		c.hello = addressLiteral(raw.LocalAddr())
 	}
+	probe := startProbe(ctx, cfg, c)
 	stop := c.wire.guard(ctx)
 	stage, err := c.open(ctx, cfg)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
+	if probe.stop() {
+		stage, err = StageHello, errSilent
+	}
 	if err != nil {
 		raw.Close()
-		return nil, newError(ctx, stage, err)
+		return nil, newError(ctx, stage, explained(err, cfg, raw))
 	}
 	return c, nil
 }

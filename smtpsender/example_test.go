@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"time"
 
@@ -93,7 +94,7 @@ func ExampleParseURL() {
 	fmt.Println(opts) // without the password
 	// Output:
 	// smtp.example.com:465 codes@example.com ImplicitTLS
-	// Options{TLS: ImplicitTLS, Login: true, HelloName: , Brand: }
+	// Options{TLS: ImplicitTLS, Login: true, Dial: false, HelloName: , Brand: }
 }
 
 // freshToken stands in for an OAuth 2.0 token source.
@@ -169,6 +170,35 @@ func ExampleOptions_letter() {
 func ExampleNew_development() {
 	sender, err := smtpsender.New("localhost:1025", "Acme <codes@example.com>", &smtpsender.Options{
 		TLS: smtpsender.InsecureLoopback, // accepted for this machine only
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+// The server comes from the environment, such as smtp+insecure://mailpit:1025
+// while developing and smtps://user:password@smtp.example.com in production.
+func ExampleParseURL_environment() {
+	host, opts, err := smtpsender.ParseURL(os.Getenv("SMTP_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	sender, err := smtpsender.New(host, "Acme <codes@example.com>", opts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+// Connections over IPv4 only, for a host whose IPv6 address has no name that
+// mail servers accept.
+func ExampleOptions_dial() {
+	dialer := &net.Dialer{}
+	sender, err := smtpsender.New("smtp.example.com", "codes@example.com", &smtpsender.Options{
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp4", address)
+		},
 	})
 	if err != nil {
 		log.Fatal(err)

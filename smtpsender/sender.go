@@ -10,6 +10,9 @@
 // [ParseURL] parses server and login from one string, such as an environment
 // variable, and [Sender.Ping] checks them when the program starts. Package
 // otpmail composes the mails.
+//
+// Mail goes over TLS, unless you ask for clear text to a server nearby: see
+// [InsecureLoopback] and [InsecurePrivateNetwork].
 package smtpsender
 
 import (
@@ -47,8 +50,9 @@ var _ otp.Sender = (*Sender)(nil)
 
 // New returns a sender that uses the server at host, a name or an IP address
 // with or without ":port". The default port is 465 for [ImplicitTLS] and 587
-// for [StartTLS]; [InsecureLoopback] has no default port. Mails come from the
-// address in from, "a@b.c" or "Name <a@b.c>". A nil opts means every default.
+// for [StartTLS]; the insecure modes have no default port. A dot at the end of
+// the name is removed. Mails come from the address in from, "a@b.c" or
+// "Name <a@b.c>". A nil opts means every default.
 //
 // New composes a trial mail, so that it can return an error if no mail can be
 // composed with these options. It does not connect: see [Sender.Ping].
@@ -73,8 +77,8 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.TLS == InsecureLoopback && !isLoopback(name) {
-		return nil, errors.New("host: InsecureLoopback allows only a loopback address, such as 127.0.0.1 or localhost")
+	if err := o.TLS.checkHost(name); err != nil {
+		return nil, err
 	}
 	tlsConfig, err := o.tlsConfig(name)
 	if err != nil {
@@ -95,6 +99,8 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 		Addr:           s.server,
 		TLS:            tlsConfig,
 		StartTLS:       o.TLS == StartTLS,
+		Private:        o.TLS == InsecurePrivateNetwork,
+		Dial:           o.Dial,
 		Hello:          o.HelloName,
 		Auth:           authFunc(o.Username, o.Password, o.Auth),
 		ConnectTimeout: o.ConnectTimeout,
@@ -102,6 +108,7 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 		MaxPerConn:     o.MaxPerConn,
 		IdleTimeout:    o.IdleTimeout,
 		Backoff:        time.Second,
+		ProbeAfter:     2 * time.Second,
 	})
 	return s, nil
 }

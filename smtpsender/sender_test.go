@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/mail"
 	"strings"
 	"sync"
@@ -190,6 +191,60 @@ func TestSender_helloName(t *testing.T) { // G7
 	name, _ := strings.CutPrefix(server.Lines(2)[0], "EHLO ")
 	require.NotEqual(t, "localhost", name)
 	require.Regexp(t, `^(\[127\.0\.0\.1\]|[^.]+\..+)$`, name)
+}
+
+// A server without TLS whose name resolves to a private address, and one whose
+// name does not.
+func TestSender_privateNetwork(t *testing.T) { // G1
+	server := smtptest.Script{}.Start(t)
+	_, port, err := net.SplitHostPort(server.Addr)
+	require.NoError(t, err)
+	host, opts, err := smtpsender.ParseURL("smtp+insecure://mailpit:" + port)
+	require.NoError(t, err)
+	for peer, want := range map[string]string{"10.1.2.3": "", "127.0.0.1": "", "203.0.113.7": "use smtpsender.StartTLS or ImplicitTLS"} {
+		opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			require.Equal(t, "mailpit:"+port, address)
+			raw, err := new(net.Dialer).DialContext(ctx, network, server.Addr)
+			return at{raw, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1025}}, err
+		}
+		err := newSender(t, host, *opts).Send(t.Context(), newMessage(t, "a@example.com"))
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+		require.Equal(t, "connect", sendError(t, err).Stage)
+	}
+	require.Len(t, server.Mails(0), 2)
+
+	opts.Dial = nil
+	s := newSender(t, server.Addr, *opts) // without Dial, the address is that of the server
+	require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+}
+
+// at is a connection with another address of the peer.
+type at struct {
+	net.Conn
+	peer net.Addr
+}
+
+func (c at) RemoteAddr() net.Addr { return c.peer }
+
+// A sender with the defaults finds out that the port is for the other mode.
+func TestSender_otherMode(t *testing.T) {
+	testkit.Long(t) // it waits for the greeting
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	implicit := smtptest.Script{TLS: cert.Server()}.Start(t)
+	start := time.Now()
+	err := newSender(t, implicit.Addr, smtpsender.Options{TLS: smtpsender.StartTLS, TLSConfig: cert.Client(), ConnectTimeout: time.Hour, Timeout: time.Hour}).Ping(t.Context())
+	require.ErrorContains(t, err, "use smtpsender.ImplicitTLS (smtps://)")
+	require.Less(t, time.Since(start), time.Minute)
+	require.Equal(t, otpevent.ClassUs, sendError(t, err).Class)
+
+	starttls := smtptest.Script{TLS: cert.Server(), StartTLS: true}.Start(t)
+	err = newSender(t, starttls.Addr, smtpsender.Options{TLSConfig: cert.Client()}).Ping(t.Context())
+	require.ErrorContains(t, err, "use smtpsender.StartTLS (smtp://)")
+	require.Equal(t, otpevent.ClassUs, sendError(t, err).Class)
 }
 
 // E6: the address was parsed by who made it. It is mailed as it stands.

@@ -145,8 +145,9 @@ type Options struct {
 
 	// HelloName is the name for EHLO: a domain name, or an IP address in
 	// brackets. Anything else is an error. Default: the name of this machine if
-	// it is fully qualified, otherwise the connection's local address in
-	// brackets.
+	// it contains a dot. Otherwise, as in most containers, it is the domain of
+	// from, or the connection's local address in brackets if that domain has no
+	// dot either.
 	HelloName string
 
 	// Brand is the name under which the mail is written; Vars["brand"] of a

@@ -23,6 +23,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -93,6 +94,10 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	address := composer.From().Address
+	if domain := address[strings.LastIndexByte(address, '@')+1:]; o.HelloName == "" && strings.Contains(domain, ".") {
+		o.HelloName = domain // container names have no dot, and servers reject private addresses
 	}
 	s := &Sender{server: net.JoinHostPort(name, port), composer: composer, timeout: o.Timeout}
 	s.pool = smtpclient.NewPool(smtpclient.Config{

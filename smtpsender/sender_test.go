@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net"
 	"net/mail"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,11 +187,20 @@ func TestSender_helloName(t *testing.T) { // G7
 	require.NoError(t, newSender(t, server.Addr, opts).Ping(t.Context()))
 	require.Equal(t, []string{"EHLO app.acme.example", "STARTTLS", "EHLO app.acme.example"}, server.Lines(0), "before and after TLS")
 
+	// By default the name of this machine, the domain of from if that has no dot, or else the address.
 	opts.HelloName = ""
-	require.NoError(t, newSender(t, server.Addr, opts).Ping(t.Context()))
-	name, _ := strings.CutPrefix(server.Lines(2)[0], "EHLO ")
-	require.NotEqual(t, "localhost", name)
-	require.Regexp(t, `^(\[127\.0\.0\.1\]|[^.]+\..+)$`, name)
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	for i, c := range []struct{ from, want string }{{from, "acme.example"}, {"codes@localhost", "[127.0.0.1]"}} {
+		if strings.Contains(machine, ".") {
+			c.want = machine
+		}
+		s, err := smtpsender.New(server.Addr, c.from, &opts)
+		require.NoError(t, err)
+		require.NoError(t, s.Ping(t.Context()))
+		require.Equal(t, []string{"EHLO " + c.want, "STARTTLS", "EHLO " + c.want}, server.Lines(i+2))
+		require.NoError(t, s.Close())
+	}
 }
 
 // A server without TLS whose name resolves to a private address, and one whose

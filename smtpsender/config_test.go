@@ -54,6 +54,11 @@ func TestNew_refuses(t *testing.T) { // A9, F1, G1
 		"two dots after the host":  {host + "..", from, smtpsender.Options{}},
 		"only a dot":               {".", from, smtpsender.Options{}},
 		"IPv6 and port":            {"::1:465", from, smtpsender.Options{}},
+		"Bounces with name":        {host, from, smtpsender.Options{Bounces: "Bounces <bounces@acme.example>"}},
+		"Bounces without domain":   {host, from, smtpsender.Options{Bounces: "bounces"}},
+		"two Bounces":              {host, from, smtpsender.Options{Bounces: "a@acme.example,b@acme.example"}},
+		"Bounces with parameter":   {host, from, smtpsender.Options{Bounces: "a@acme.example> SIZE=1"}},
+		"line break in Bounces":    {host, from, smtpsender.Options{Bounces: "a@acme.example\r\nRCPT TO:<x@acme.example>"}},
 		"TLS 1.1 at most":          {host, from, smtpsender.Options{TLSConfig: &tls.Config{MaxVersion: 0x0302}}},
 		"no from":                  {host, "", smtpsender.Options{}},
 		"from without address":     {host, "Acme", smtpsender.Options{}},
@@ -145,6 +150,10 @@ func TestNew_accepts(t *testing.T) {
 	for _, host := range []string{"mailpit:1025", "mail.mail.svc.cluster.local.:25", "10.0.0.5:25", "[fd00::5]:25", "[fe80::1%eth0]:25", "192.168.1.1:25", "localhost:25", "[::1]:25"} {
 		_, err := smtpsender.New(host, from, &smtpsender.Options{TLS: smtpsender.InsecurePrivateNetwork})
 		require.NoError(t, err, host)
+	}
+	for _, bounces := range []string{"bounces@acme.example", "bounces@localhost", "jürgen@acme.example"} {
+		_, err := smtpsender.New("smtp.acme.example", from, &smtpsender.Options{Bounces: bounces})
+		require.NoError(t, err, bounces)
 	}
 }
 
@@ -261,7 +270,7 @@ func TestParseURL_wayOut(t *testing.T) { // D1
 }
 
 func TestOptions_printsNoSecret(t *testing.T) { // D1, D2
-	opts := smtpsender.Options{Username: "user-secret", Password: "pass-secret", Brand: "Acme", TLSConfig: &tls.Config{ServerName: "tls-secret"}}
+	opts := smtpsender.Options{Username: "user-secret", Password: "pass-secret", Brand: "Acme", Bounces: "bounces@acme.example", TLSConfig: &tls.Config{ServerName: "tls-secret"}}
 	s, err := smtpsender.New("smtp.acme.example", from, &opts)
 	require.NoError(t, err)
 	data := letter.Data{Code: "code-secret", Brand: "Acme", Vars: map[string]string{"a": "var-secret"}}
@@ -284,6 +293,7 @@ func TestOptions_printsNoSecret(t *testing.T) { // D1, D2
 		require.NotContains(t, out, fmt.Sprintf("%x", "secret"))
 	}
 	require.Contains(t, fmt.Sprint(opts), "Acme")
+	require.Contains(t, fmt.Sprint(opts), "bounces@acme.example")
 	require.Contains(t, fmt.Sprint(smtpsender.Options{TLS: smtpsender.InsecurePrivateNetwork}), "TLS: InsecurePrivateNetwork, Login: false, Dial: false")
 	require.Contains(t, fmt.Sprint(s), "smtp.acme.example:465")
 }

@@ -94,7 +94,7 @@ func ExampleParseURL() {
 	fmt.Println(opts) // without the password
 	// Output:
 	// smtp.example.com:465 codes@example.com ImplicitTLS
-	// Options{TLS: ImplicitTLS, Login: true, Dial: false, HelloName: , Brand: }
+	// Options{TLS: ImplicitTLS, Login: true, Dial: false, HelloName: , Bounces: , Brand: }
 }
 
 // freshToken stands in for an OAuth 2.0 token source.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/emersion/go-sasl"
 
+	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/smtpclient"
 	"github.com/go-mailotp/otp/otpmail"
 )
@@ -150,6 +151,16 @@ type Options struct {
 	// dot either.
 	HelloName string
 
+	// Bounces is the address to which servers return undeliverable mail,
+	// "a@b.c" without a name. It becomes the sender of the envelope (MAIL FROM)
+	// and appears nowhere else. Its domain should be one whose SPF record lists
+	// your server. For DMARC it should also belong to the same organization's
+	// domain as from, such as bounces.example.com for example.com, unless the
+	// mail has a DKIM signature of that domain. An invalid address is an error,
+	// and one beyond ASCII needs a server with SMTPUTF8. Default: empty, the
+	// address in from.
+	Bounces string
+
 	// Brand is the name under which the mail is written; Vars["brand"] of a
 	// request takes precedence. Six digits in a row are an error, since they
 	// look like a code. Default: the name in from, or else its domain.
@@ -200,8 +211,8 @@ func (o Options) login() bool { return o.Username != "" || o.Auth != nil }
 // String describes the options without the password, the user name and the
 // certificates.
 func (o Options) String() string {
-	return fmt.Sprintf("Options{TLS: %v, Login: %t, Dial: %t, HelloName: %s, Brand: %s}",
-		o.TLS, o.login(), o.Dial != nil, o.HelloName, o.Brand)
+	return fmt.Sprintf("Options{TLS: %v, Login: %t, Dial: %t, HelloName: %s, Bounces: %s, Brand: %s}",
+		o.TLS, o.login(), o.Dial != nil, o.HelloName, o.Bounces, o.Brand)
 }
 
 // Format prints what String returns, whatever the verb.
@@ -250,6 +261,14 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	} else if !validHello(o.HelloName) {
 		return o, errors.New("Options.HelloName: neither a domain name nor an address in brackets")
+	}
+	if o.Bounces != "" {
+		// The same as for from: see otpmail.New.
+		address, err := otp.EmailParser(otp.EmailOptions{UTF8: true, Dotless: true})(o.Bounces)
+		if err != nil {
+			return o, fmt.Errorf("Options.Bounces: %w", err)
+		}
+		o.Bounces = address.String()
 	}
 	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	o.MaxPerConn = cmp.Or(o.MaxPerConn, DefaultMaxPerConn)

@@ -16,6 +16,7 @@
 package smtpsender
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,7 @@ import (
 type Sender struct {
 	server   string
 	composer *otpmail.Composer
+	bounces  string // empty means the address in from
 	timeout  time.Duration
 	pool     *smtpclient.Pool
 }
@@ -99,7 +101,7 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 	if domain := address[strings.LastIndexByte(address, '@')+1:]; o.HelloName == "" && strings.Contains(domain, ".") {
 		o.HelloName = domain // container names have no dot, and servers reject private addresses
 	}
-	s := &Sender{server: net.JoinHostPort(name, port), composer: composer, timeout: o.Timeout}
+	s := &Sender{server: net.JoinHostPort(name, port), composer: composer, bounces: o.Bounces, timeout: o.Timeout}
 	s.pool = smtpclient.NewPool(smtpclient.Config{
 		Addr:           s.server,
 		TLS:            tlsConfig,
@@ -151,8 +153,8 @@ func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 		return composeError(err)
 	}
 	env := smtpclient.Envelope{
-		From: mail.From.Address, To: mail.To,
-		UTF8: !isASCII(mail.From.Address + mail.ReplyTo.Address + mail.To), // they are in the header, too
+		From: cmp.Or(s.bounces, mail.From.Address), To: mail.To,
+		UTF8: !isASCII(s.bounces + mail.From.Address + mail.ReplyTo.Address + mail.To), // most are in the header, too
 	}
 	return sendError(s.pool.Send(ctx, env, mail.Raw), m)
 }

@@ -203,6 +203,28 @@ func TestSender_helloName(t *testing.T) { // G7
 	}
 }
 
+// Bounces is the sender of the envelope, and appears nowhere else.
+func TestSender_bounces(t *testing.T) { // E9
+	sink := (&smtptest.Sink{UTF8: true}).Start(t)
+	for _, c := range []struct {
+		bounces string
+		utf8    bool
+	}{{"bounces@mail.acme.example", false}, {"jürgen@mail.acme.example", true}} {
+		s := newSender(t, sink.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: c.bounces})
+		require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+		mails := sink.Mails()
+		got := mails[len(mails)-1]
+		require.Equal(t, c.bounces, got.From)
+		require.Equal(t, c.utf8, got.UTF8)
+		require.NotContains(t, string(got.Data), c.bounces)
+		header, _, _ := testkit.ReadMail(t, got.Data)
+		require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
+	}
+	ascii := (&smtptest.Sink{}).Start(t)
+	s := newSender(t, ascii.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: "jürgen@mail.acme.example"})
+	require.ErrorContains(t, s.Send(t.Context(), newMessage(t, "a@example.com")), "SMTPUTF8")
+}
+
 // A server without TLS whose name resolves to a private address, and one whose
 // name does not.
 func TestSender_privateNetwork(t *testing.T) { // G1

@@ -110,7 +110,7 @@ func TestNew_url(t *testing.T) {
 }
 
 // A refusal that people meet often names the way out.
-func TestNew_wayOut(t *testing.T) {
+func TestNew_wayOut(t *testing.T) { // G5
 	loopback := smtpsender.Options{TLS: smtpsender.InsecureLoopback}
 	private := smtpsender.Options{TLS: smtpsender.InsecurePrivateNetwork}
 	login := smtpsender.Options{TLS: smtpsender.InsecurePrivateNetwork, Username: "user", Password: "secret"}

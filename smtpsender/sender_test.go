@@ -207,16 +207,20 @@ func TestSender_helloName(t *testing.T) { // G7
 func TestSender_bounces(t *testing.T) { // E9
 	sink := (&smtptest.Sink{UTF8: true}).Start(t)
 	for _, c := range []struct {
-		bounces string
-		utf8    bool
-	}{{"bounces@mail.acme.example", false}, {"jürgen@mail.acme.example", true}} {
+		bounces, want string
+		utf8          bool
+	}{
+		{"bounces@mail.acme.example", "bounces@mail.acme.example", false},
+		{" Bounces@Größe.example", "Bounces@xn--gre-6ka8i.example", false},
+		{"jürgen@mail.acme.example", "jürgen@mail.acme.example", true},
+	} {
 		s := newSender(t, sink.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: c.bounces})
 		require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
 		mails := sink.Mails()
 		got := mails[len(mails)-1]
-		require.Equal(t, c.bounces, got.From)
+		require.Equal(t, c.want, got.From)
 		require.Equal(t, c.utf8, got.UTF8)
-		require.NotContains(t, string(got.Data), c.bounces)
+		require.NotContains(t, string(got.Data), c.want)
 		header, _, _ := testkit.ReadMail(t, got.Data)
 		require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
 	}
@@ -249,7 +253,14 @@ func TestSender_privateNetwork(t *testing.T) { // G1
 	}
 	require.Len(t, server.Mails(0), 2)
 
-	opts.Dial = nil
+	opts.TLS = smtpsender.InsecureLoopback
+	opts.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, network, server.Addr)
+		return at{raw, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 25}}, err
+	}
+	require.ErrorContains(t, newSender(t, "localhost:25", *opts).Ping(t.Context()), "allowed only for loopback")
+
+	opts.TLS, opts.Dial = smtpsender.InsecurePrivateNetwork, nil
 	s := newSender(t, server.Addr, *opts) // without Dial, the address is that of the server
 	require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
 }

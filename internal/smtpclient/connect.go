@@ -62,7 +62,6 @@ func (cfg *Config) allowClear(address string) error {
 // IsPrivate reports whether addr is a loopback address, a private one (RFC
 // 1918, fc00::/7) or a link-local one.
 func IsPrivate(addr netip.Addr) bool {
-	addr = addr.Unmap()
 	return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 }
 

@@ -45,7 +45,9 @@ func TestPool_otherMode(t *testing.T) {
 			server := c.server.Start(t)
 			cfg := c.cfg
 			cfg.Addr, cfg.Hello, cfg.ConnectTimeout, cfg.MaxConns, cfg.ProbeAfter = server.Addr, "app.acme.example", time.Hour, 1, time.Millisecond
-			err := NewPool(cfg).Ping(t.Context())
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err := NewPool(cfg).Ping(ctx)
 			require.EqualError(t, err, c.want)
 			var e *Error
 			require.ErrorAs(t, err, &e)

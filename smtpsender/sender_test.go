@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/mail"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,11 +239,107 @@ func TestSender_helloName(t *testing.T) { // G7
 	require.NoError(t, newSender(t, server.Addr, opts).Ping(t.Context()))
 	require.Equal(t, []string{"EHLO app.acme.example", "STARTTLS", "EHLO app.acme.example"}, server.Lines(0), "before and after TLS")
 
+	// By default the name of this machine, the domain of from if that has no dot, or else the address.
 	opts.HelloName = ""
-	require.NoError(t, newSender(t, server.Addr, opts).Ping(t.Context()))
-	name, _ := strings.CutPrefix(server.Lines(2)[0], "EHLO ")
-	require.NotEqual(t, "localhost", name)
-	require.Regexp(t, `^(\[127\.0\.0\.1\]|[^.]+\..+)$`, name)
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	for i, c := range []struct{ from, want string }{{from, "acme.example"}, {"codes@localhost", "[127.0.0.1]"}} {
+		if strings.Contains(machine, ".") {
+			c.want = machine
+		}
+		s, err := smtpsender.New(server.Addr, c.from, &opts)
+		require.NoError(t, err)
+		require.NoError(t, s.Ping(t.Context()))
+		require.Equal(t, []string{"EHLO " + c.want, "STARTTLS", "EHLO " + c.want}, server.Lines(i+2))
+		require.NoError(t, s.Close())
+	}
+}
+
+// Bounces is the sender of the envelope, and appears nowhere else.
+func TestSender_bounces(t *testing.T) { // E9
+	sink := (&smtptest.Sink{UTF8: true}).Start(t)
+	for _, c := range []struct {
+		bounces, want string
+		utf8          bool
+	}{
+		{"bounces@mail.acme.example", "bounces@mail.acme.example", false},
+		{" Bounces@Größe.example", "Bounces@xn--gre-6ka8i.example", false},
+		{"jürgen@mail.acme.example", "jürgen@mail.acme.example", true},
+	} {
+		s := newSender(t, sink.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: c.bounces})
+		require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+		mails := sink.Mails()
+		got := mails[len(mails)-1]
+		require.Equal(t, c.want, got.From)
+		require.Equal(t, c.utf8, got.UTF8)
+		require.NotContains(t, string(got.Data), c.want)
+		header, _, _ := testkit.ReadMail(t, got.Data)
+		require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
+	}
+	ascii := (&smtptest.Sink{}).Start(t)
+	s := newSender(t, ascii.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: "jürgen@mail.acme.example"})
+	require.ErrorContains(t, s.Send(t.Context(), newMessage(t, "a@example.com")), "SMTPUTF8")
+}
+
+// A server without TLS whose name resolves to a private address, and one whose
+// name does not.
+func TestSender_privateNetwork(t *testing.T) { // G1
+	server := smtptest.Script{}.Start(t)
+	_, port, err := net.SplitHostPort(server.Addr)
+	require.NoError(t, err)
+	host, opts, err := smtpsender.ParseURL("smtp+insecure://mailpit:" + port)
+	require.NoError(t, err)
+	for peer, want := range map[string]string{"10.1.2.3": "", "127.0.0.1": "", "203.0.113.7": "use smtpsender.StartTLS or ImplicitTLS"} {
+		opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			require.Equal(t, "mailpit:"+port, address)
+			raw, err := new(net.Dialer).DialContext(ctx, network, server.Addr)
+			return at{raw, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1025}}, err
+		}
+		err := newSender(t, host, *opts).Send(t.Context(), newMessage(t, "a@example.com"))
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+		require.Equal(t, "connect", sendError(t, err).Stage)
+	}
+	require.Len(t, server.Mails(0), 2)
+
+	opts.TLS = smtpsender.InsecureLoopback
+	opts.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, network, server.Addr)
+		return at{raw, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 25}}, err
+	}
+	require.ErrorContains(t, newSender(t, "localhost:25", *opts).Ping(t.Context()), "allowed only for loopback")
+
+	opts.TLS, opts.Dial = smtpsender.InsecurePrivateNetwork, nil
+	s := newSender(t, server.Addr, *opts) // without Dial, the address is that of the server
+	require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+}
+
+// at is a connection with another address of the peer.
+type at struct {
+	net.Conn
+	peer net.Addr
+}
+
+func (c at) RemoteAddr() net.Addr { return c.peer }
+
+// A sender with the defaults finds out that the port is for the other mode.
+func TestSender_otherMode(t *testing.T) {
+	testkit.Long(t) // it waits for the greeting
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	implicit := smtptest.Script{TLS: cert.Server()}.Start(t)
+	start := time.Now()
+	err := newSender(t, implicit.Addr, smtpsender.Options{TLS: smtpsender.StartTLS, TLSConfig: cert.Client(), ConnectTimeout: time.Hour, Timeout: time.Hour}).Ping(t.Context())
+	require.ErrorContains(t, err, "use smtpsender.ImplicitTLS (smtps://)")
+	require.Less(t, time.Since(start), time.Minute)
+	require.Equal(t, otpevent.ClassUs, sendError(t, err).Class)
+
+	starttls := smtptest.Script{TLS: cert.Server(), StartTLS: true}.Start(t)
+	err = newSender(t, starttls.Addr, smtpsender.Options{TLSConfig: cert.Client()}).Ping(t.Context())
+	require.ErrorContains(t, err, "use smtpsender.StartTLS (smtp://)")
+	require.Equal(t, otpevent.ClassUs, sendError(t, err).Class)
 }
 
 // E6: the address was parsed by who made it. It is mailed as it stands.

@@ -22,10 +22,11 @@ func (e *Error) Class() otpevent.Class {
 	if e.class != "" {
 		return e.class
 	}
+	_, mode := errors.AsType[*modeError](e.Err)
 	switch reply, ok := e.reply(); {
 	case ok:
 		return reply.Class()
-	case e.Permanent, errors.Is(e.Err, errNoStartTLS), e.Stage == StageAuth && e.setup():
+	case e.Permanent, mode, errors.Is(e.Err, errNoStartTLS), e.Stage == StageAuth && e.setup():
 		return otpevent.ClassUs
 	}
 	return otpevent.ClassUnknown // no reply

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -27,7 +25,11 @@ const (
 type Config struct {
 	Addr     string      // host:port
 	TLS      *tls.Config // nil means clear text, which is allowed only for loopback addresses
+	Private  bool        // clear text is also allowed for private addresses
 	StartTLS bool        // start in clear text and require STARTTLS; false means TLS from the first byte
+
+	// Dial opens a connection. Nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Hello is the name for EHLO. If it is empty, the local address is used as
 	// a literal (RFC 5321 section 4.1.4).
@@ -42,6 +44,7 @@ type Config struct {
 	MaxPerConn     int           // maximum number of mails over one connection
 	IdleTimeout    time.Duration // how long an idle connection is kept
 	Backoff        time.Duration // first pause after a new connection was refused; 0 means no pause
+	ProbeAfter     time.Duration // how long StartTLS waits for the greeting before it tries TLS; 0 means that it does not
 }
 
 // Envelope has the sender and the recipient of one mail.
@@ -110,11 +113,7 @@ func newConn(raw net.Conn, hello string) *conn {
 func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	var dialer net.Dialer
-	if cfg.TLS == nil {
-		dialer.Control = loopbackOnly
-	}
-	raw, err := dialer.DialContext(ctx, "tcp", cfg.Addr)
+	raw, err := cfg.connect(ctx)
 	if err != nil {
 		return nil, newError(ctx, StageConnect, err)
 	}
@@ -122,14 +121,18 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	if c.hello == "" {
 		c.hello = addressLiteral(raw.LocalAddr())
 	}
+	probe := startProbe(ctx, cfg, c)
 	stop := c.wire.guard(ctx)
 	stage, err := c.open(ctx, cfg)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
+	if probe.stop() {
+		stage, err = StageHello, errSilent
+	}
 	if err != nil {
 		raw.Close()
-		return nil, newError(ctx, stage, err)
+		return nil, newError(ctx, stage, explained(err, cfg, raw))
 	}
 	return c, nil
 }
@@ -294,16 +297,6 @@ func (c *conn) quit() {
 		c.wire.Conn.Close() // sends the TLS alert close_notify
 	}
 	c.wire.raw.Close()
-}
-
-// loopbackOnly returns an error unless the resolved address is a loopback
-// address.
-func loopbackOnly(_, address string, _ syscall.RawConn) error {
-	peer, err := netip.ParseAddrPort(address)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return errNotLoopback
-	}
-	return nil
 }
 
 // addressLiteral returns the EHLO name of a host without a name.

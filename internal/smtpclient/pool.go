@@ -69,8 +69,8 @@ func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 		}
 		fresh = e.replyCode() == 0 || e.replyCode() == 421
 		wait := pause
-		if mailed := e.Stage == StageMail || e.Stage == StageRcpt || e.Stage == StageData; mailed && e.Class() == otpevent.ClassThrottle {
-			wait *= 10 // the server asks for less
+		if e.Class() == otpevent.ClassThrottle && !e.tooMany() {
+			wait *= 5 // the server asks for less
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -40,13 +40,17 @@ func (x *exchange) client() string {
 // reportProxy reports, once, a proxy that nobody has declared: all visitors share
 // one budget then.
 func (x *exchange) reportProxy(peer netip.Addr, ok bool) {
-	near := !ok || peer.IsLoopback() || peer.IsPrivate() || peer.IsLinkLocalUnicast() // not ok: a Unix socket
 	forwarded := x.r.Header.Get("X-Forwarded-For") != "" || x.r.Header.Get("Forwarded") != ""
-	if !near || !forwarded {
+	if !near(peer, ok) || !forwarded {
 		return
 	}
 	x.reportOnce(&x.h.proxied, fmt.Errorf("otphttp: requests come through a proxy at %.50q, so all visitors count as one client: "+
 		"name it in Options.TrustedProxies if it sets X-Forwarded-For, or set Options.ClientKey", x.r.RemoteAddr))
+}
+
+// near reports whether a peer is on this machine or network: not ok is a Unix socket.
+func near(peer netip.Addr, ok bool) bool {
+	return !ok || peer.IsLoopback() || peer.IsPrivate() || peer.IsLinkLocalUnicast()
 }
 
 // parseAddr parses an IP address with or without a port.

@@ -124,7 +124,23 @@ func (x *exchange) keepChallenge(oldID string, c otp.Challenge, typed string) {
 		return
 	}
 	list := append(kept{{c.Reference, c.ID, typed}}, challengeCookie(x.r).without(oldID)...)
-	x.setChallenges(list, c.ExpiresAt.Sub(c.SentAt)+afterlife)
+	x.setChallenges(list)
+}
+
+// keepRenewed puts c into the browser's cookie. The reference of the challenge
+// that it replaces leads to it too, since other tabs may still show that one.
+func (x *exchange) keepRenewed(oldID string, c otp.Challenge) {
+	if x.fromApp() {
+		return
+	}
+	list := challengeCookie(x.r)
+	fresh := keptChallenge{c.Reference, c.ID, list.find(x.in.reference).typed}
+	for i := range list {
+		if list[i].id == oldID {
+			list[i].id = c.ID
+		}
+	}
+	x.setChallenges(append(kept{fresh}, list...))
 }
 
 // dropChallenge removes the ID of a used challenge from the browser's cookie.
@@ -136,12 +152,14 @@ func (x *exchange) dropChallenge(id string) {
 		}
 	}
 	if list != nil {
-		x.setChallenges(list, 10*time.Minute+afterlife)
+		x.setChallenges(list)
 	}
 }
 
-func (x *exchange) setChallenges(list kept, life time.Duration) {
-	setCookie(x.w, challengeName, list.String(), life)
+// setChallenges keeps them for as long as any code may live (otp.Options.TTL),
+// since the cookie does not say when each one ends.
+func (x *exchange) setChallenges(list kept) {
+	setCookie(x.w, challengeName, list.String(), 24*time.Hour+afterlife)
 }
 
 // deviceCookie returns the device tokens of a browser, newest first: each person

@@ -188,9 +188,13 @@ func TestMethods(t *testing.T) {
 				}
 				r.Header.Set("X-HTTP-Method-Override", "POST")
 				answer, _ := b.do(r)
+				require.Empty(t, answer.Cookies())
+				if method == "GET" && step != "status" {
+					require.Equal(t, http.StatusSeeOther, answer.StatusCode, step) // to the form
+					continue
+				}
 				require.Equal(t, http.StatusMethodNotAllowed, answer.StatusCode, "%s %s", method, step)
 				require.Equal(t, allow, answer.Header.Get("Allow"))
-				require.Empty(t, answer.Cookies())
 			}
 		}
 	}
@@ -213,4 +217,36 @@ func TestMethods(t *testing.T) {
 	c, err := s.verifier.Status(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, 5, c.GuessesLeft)
+}
+
+// A browser that restores a tab, or that a redirect to HTTPS has turned to GET, is
+// led to the form and sees no error.
+func TestMethods_getOfAForm(t *testing.T) {
+	for path, want := range map[string]string{"": "./?next=%2Fcart", "/login/": "/login/?next=%2Fcart"} {
+		b := newSite(t, otphttp.Options{Path: path}, nil).browser()
+		for _, step := range []string{"start", "check", "resend"} {
+			answer, _ := b.get("/login/" + step + "?next=/cart")
+			require.Equal(t, http.StatusSeeOther, answer.StatusCode, step)
+			require.Equal(t, want, answer.Header.Get("Location"), step)
+		}
+		answer, _ := b.site.do(httptest.NewRequest(http.MethodGet, "/login/start", nil)) // no person
+		require.Equal(t, http.StatusMethodNotAllowed, answer.StatusCode)
+	}
+}
+
+// A proxy that sends its own Host makes each form of a browser without Sec-Fetch-Site
+// look like that of another site. OnError hears of it, once.
+func TestCrossSite_hostReplaced(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	for range 2 {
+		r := post("/login/start", url.Values{"address": {"bob@example.com"}})
+		r.Host, r.RemoteAddr = "127.0.0.1:8080", "127.0.0.1:4711"
+		r.Header.Set("Origin", "https://example.com")
+		answer, _ := s.do(r)
+		require.Equal(t, http.StatusForbidden, answer.StatusCode)
+	}
+	require.Len(t, s.errors, 1)
+	require.ErrorContains(t, s.errors[0], `"https://example.com"`)
+	require.ErrorContains(t, s.errors[0], `"127.0.0.1:8080"`)
+	require.ErrorContains(t, s.errors[0], "Host")
 }

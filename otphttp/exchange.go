@@ -1,6 +1,7 @@
 package otphttp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,8 +44,9 @@ var steps = map[string]struct {
 // exchange begins an answer: it sets the headers that all answers have.
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	header := w.Header()
-	// OWASP ASVS 14.3.2, 3.4.3 to 3.4.6, 3.4.8.
-	header.Set("Cache-Control", "no-store")
+	// OWASP ASVS 14.3.2, 3.4.3 to 3.4.6, 3.4.8. No proxy may rewrite the page
+	// (RFC 9111 5.2.2.6): the policy has the hashes of its style and script.
+	header.Set("Cache-Control", "no-store, no-transform")
 	if h.pages.policy != "" {
 		header.Set("Content-Security-Policy", h.pages.policy)
 	}
@@ -90,7 +92,12 @@ func (x *exchange) serve() {
 	switch below, known := strings.CutPrefix(x.r.URL.EscapedPath(), x.path); {
 	case x.r.URL.EscapedPath()+"/" == x.path: // middleware has removed the slash
 	case known && x.path != "":
-		x.step = below // with a slash in it, there is no such step
+		// With a slash in it, there is no such step; one at its end is what
+		// middleware has added.
+		x.step = below
+		if step, added := strings.CutSuffix(below, "/"); added && step != "" {
+			x.step = step
+		}
 	default: // http.StripPrefix may have shortened it
 		_, x.step = path.Split(x.r.URL.Path)
 	}
@@ -111,6 +118,9 @@ func (x *exchange) serve() {
 		x.fail(otp.Challenge{}, &requestError{status: http.StatusNotFound, text: "no such path"})
 		return
 	case x.r.Method == step.method, x.r.Method == http.MethodHead && step.method == http.MethodGet:
+	case x.r.Method == http.MethodGet && x.step != "status" && x.wantsPage(): // a restored tab, or a redirect that has made it a GET
+		x.redirect(Page{startAt: x.h.opts.StartAt, path: x.path, Next: x.next()}.URL(""))
+		return
 	default:
 		allow := step.method
 		if allow == http.MethodGet {
@@ -123,6 +133,7 @@ func (x *exchange) serve() {
 	if step.method == http.MethodPost {
 		// A form on another site must not sign anybody in (OWASP ASVS 3.5.1).
 		if err := x.h.origins.Check(x.r); err != nil {
+			x.reportHost()
 			x.fail(otp.Challenge{}, ErrForbidden)
 			return
 		}
@@ -183,7 +194,7 @@ func (x *exchange) resend() {
 	notice := "sentAgain"
 	if c.ID != id {
 		notice = "sentNew"
-		x.keepChallenge(id, c, challengeCookie(x.r).find(x.in.reference).typed)
+		x.keepRenewed(id, c)
 	}
 	x.sent(c, notice)
 }
@@ -197,7 +208,8 @@ func (x *exchange) check() {
 	x.dropChallenge(c.ID)
 	x.keepDevice(c.To, c.Device)
 	w := &answer{ResponseWriter: x.w}
-	x.h.opts.OnVerified(w, x.r, c)
+	// A visitor who hangs up now, to press again, must not lose the session.
+	x.h.opts.OnVerified(w, x.r.WithContext(context.WithoutCancel(x.r.Context())), c)
 	switch {
 	case w.written:
 	case x.w.Header().Get("Location") != "": // the application has set it, or written it past w
@@ -268,6 +280,16 @@ func (x *exchange) reportMount() {
 	if x.r.Method == http.MethodGet {
 		x.reportOnce(&x.h.reached, fmt.Errorf("otphttp: there is no page at %.100q: mount the handler at a path that ends in a slash, such as /login/, with all paths below it; "+
 			"if something in front of it removes the slash, set Options.Path", x.r.URL.Path))
+	}
+}
+
+// reportHost reports, once, a form whose origin is not the host of the request:
+// a proxy on a near address has probably replaced the host.
+func (x *exchange) reportHost() {
+	peer, ok := parseAddr(x.r.RemoteAddr)
+	if origin := x.r.Header.Get("Origin"); near(peer, ok) && x.r.Header.Get("Sec-Fetch-Site") == "" && origin != "" && origin != "null" {
+		x.reportOnce(&x.h.rehosted, fmt.Errorf("otphttp: a form from %.100q was refused, since the request names the host %.100q: if that is one site, "+
+			"let the proxy pass the header Host on, or name the origin in Options.TrustedOrigins", origin, x.r.Host))
 	}
 }
 

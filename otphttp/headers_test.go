@@ -34,7 +34,7 @@ func TestHeaders_everywhere(t *testing.T) {
 		statuses[answer.StatusCode] = true
 		header := answer.Header
 		for field, want := range map[string]string{
-			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+			"Cache-Control": "no-store, no-transform", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
 			"X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin",
 		} {
 			require.Equal(t, []string{want}, header[http.CanonicalHeaderKey(field)], "%s: %s", name, field)
@@ -124,7 +124,7 @@ func TestHeaders_templateFails(t *testing.T) {
 	answer, body := s.do(r)
 	require.Equal(t, http.StatusInternalServerError, answer.StatusCode)
 	require.Equal(t, "Internal Server Error\n", body)
-	require.Equal(t, "no-store", answer.Header.Get("Cache-Control"))
+	require.Equal(t, "no-store, no-transform", answer.Header.Get("Cache-Control"))
 	require.Contains(t, answer.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
 	require.Len(t, s.errors, 1)
 }
@@ -193,4 +193,19 @@ func TestServer_real(t *testing.T) {
 	answer.Body.Close()
 	require.Equal(t, http.StatusUnprocessableEntity, answer.StatusCode)
 	require.Contains(t, string(body), `value="no@address@example.com"`) // H8: what was typed stays
+}
+
+// Nothing on the way may change a page, whose policy names the hashes of its style
+// and script: Cloudflare, for one, replaces addresses by "[email protected]" and
+// loads a script that puts them back. Translators leave names as they are.
+func TestPages_unchangedOnTheWay(t *testing.T) {
+	s := newSite(t, otphttp.Options{Support: "help@example.com"}, nil)
+	answer, body := s.browser().post("start", url.Values{"address": {"bob@example.com"}})
+	require.Contains(t, answer.Header.Get("Cache-Control"), "no-transform")
+	for _, address := range []string{"bob@example.com", "help@example.com"} {
+		at := strings.LastIndex(body, address)
+		require.Greater(t, strings.LastIndex(body[:at], "<!--email_off-->"), strings.LastIndex(body[:at], "<!--/email_off-->"), address)
+	}
+	require.Regexp(t, `reference <bdi translate="no">[A-Z]{4}</bdi>`, body)
+	require.Contains(t, body, `code to <bdi translate="no">`)
 }

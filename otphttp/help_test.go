@@ -65,6 +65,11 @@ func (s *site) api(step string, fields map[string]string) (*http.Response, map[s
 	return answer, v
 }
 
+// shown is how a page shows an address.
+func shown(address string) string {
+	return `<bdi translate="no"><!--email_off-->` + address + `<!--/email_off--></bdi>`
+}
+
 // browser keeps cookies and does not follow redirects.
 type browser struct {
 	*site

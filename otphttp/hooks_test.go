@@ -167,7 +167,7 @@ func TestOnVerified_answers(t *testing.T) {
 		} else {
 			require.Equal(t, c.body, body, name)
 		}
-		require.Equal(t, "no-store", answer.Header.Get("Cache-Control"), name)
+		require.Equal(t, "no-store, no-transform", answer.Header.Get("Cache-Control"), name)
 		server.Close()
 	}
 }
@@ -283,4 +283,20 @@ func TestNew_refuses(t *testing.T) {
 	_, err = otphttp.New(verifier, &opts)
 	require.NoError(t, err)
 	require.Nil(t, opts.Now)
+}
+
+// A visitor who presses again while the session is made hangs up the first
+// request; the session is made all the same.
+func TestOnVerified_hangUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended error
+	s := newSite(t, otphttp.Options{OnVerified: func(_ http.ResponseWriter, r *http.Request, _ otp.Challenge) {
+		cancel()
+		ended = r.Context().Err()
+	}}, nil)
+	b := s.browser()
+	code, reference := b.start("bob@example.com")
+	b.do(post("/login/check", url.Values{"reference": {reference}, "code": {code}}).WithContext(ctx))
+	require.ErrorIs(t, ctx.Err(), context.Canceled)
+	require.NoError(t, ended)
 }

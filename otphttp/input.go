@@ -78,7 +78,9 @@ func (x *exchange) readInput() error {
 		}
 	}
 	x.in.hasAddress = fields.Has("address")
-	x.in.next = local(x.in.next)
+	if x.in.next = x.local(x.in.next); x.in.next == "" {
+		fields.Del("next")
+	}
 	x.r.PostForm, x.r.Form = fields, fields // for the hooks
 	return nil
 }

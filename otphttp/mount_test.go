@@ -213,3 +213,27 @@ func TestPath_folders(t *testing.T) {
 	answer, _ = b.get("/login/")
 	require.Equal(t, http.StatusOK, answer.StatusCode)
 }
+
+// Links are often written without the escape of a plus.
+func TestHint_plus(t *testing.T) {
+	b := newSite(t, otphttp.Options{}, nil).browser()
+	for _, query := range []string{"bob+tag@example.com", "bob%2Btag@example.com"} {
+		_, body := b.get("/login/?login_hint=" + query)
+		require.Contains(t, body, `value="bob&#43;tag@example.com"`, query)
+	}
+}
+
+// Some proxies and middleware add a slash to every path.
+func TestPath_slashAdded(t *testing.T) {
+	s := newSite(t, otphttp.Options{Path: "/login/"}, nil)
+	b := s.browser()
+	answer, _ := b.do(post("/login/start/", url.Values{"address": {"bob@example.com"}}))
+	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+	m, _ := s.inbox.Last("bob@example.com")
+	_, body := b.get("/login/code/?ref=" + m.Reference)
+	require.Contains(t, body, `name="code"`)
+	answer, _ = b.do(post("/login/check/", url.Values{"reference": {m.Reference}, "code": {m.Code}}))
+	require.Equal(t, "/", answer.Header.Get("Location"))
+	answer, _ = b.get("/login//")
+	require.Equal(t, http.StatusNotFound, answer.StatusCode)
+}

@@ -43,6 +43,22 @@ func local(path string) string {
 	return b.String()
 }
 
+// local is like the function, without the pages of the handler itself: somebody
+// who has signed in would be asked again.
+func (x *exchange) local(path string) string {
+	next := local(path)
+	if next == "" && len(path) > maxNext {
+		x.reportOnce(&x.h.tooLong, fmt.Errorf("otphttp: the path in \"next\" was dropped: it may have at most %d bytes", maxNext))
+	}
+	if below, ok := strings.CutPrefix(strings.TrimSuffix(next[:strings.IndexByte(next+"?", '?')], "/")+"/", x.path); ok && x.path != "" {
+		switch strings.TrimSuffix(below, "/") {
+		case "", "code", "start", "check", "resend":
+			return ""
+		}
+	}
+	return next
+}
+
 // isLocal reports whether path is on this site for every browser. Browsers read
 // a backslash as a slash and ignore tabs and line breaks (WHATWG URL 4.4).
 func isLocal(path string) bool {

@@ -138,3 +138,28 @@ func FuzzNext(f *testing.F) {
 		require.Equal(t, "good.example", browserResolves(t, w.Header().Get("Location")).Host)
 	})
 }
+
+// Who signs in is not led to the sign-in again.
+func TestNext_notHere(t *testing.T) {
+	s := newSite(t, otphttp.Options{Path: "/login/", Home: "/account"}, nil)
+	b := s.browser()
+	for i, next := range []string{"/login/", "/login/?next=/login/", "/login/code?ref=ABCD", "/login"} {
+		_, body := b.get("/login/?next=" + url.QueryEscape(next))
+		require.NotContains(t, body, `name="next"`, next)
+		address := string(rune('a'+i)) + "@example.com"
+		b.post("start", url.Values{"address": {address}, "next": {next}})
+		m, _ := s.inbox.Last(address)
+		answer, _ := b.do(post("/login/check", url.Values{"reference": {m.Reference}, "code": {m.Code}, "next": {next}}))
+		require.Equal(t, "/account", answer.Header.Get("Location"), next)
+	}
+}
+
+// OnError hears of a path that is dropped because it is long.
+func TestNext_tooLong(t *testing.T) {
+	s := newSite(t, otphttp.Options{}, nil)
+	for range 2 {
+		s.browser().get("/login/?next=" + url.QueryEscape("/authorize?request="+strings.Repeat("x", 1200)))
+	}
+	require.Len(t, s.errors, 1)
+	require.ErrorContains(t, s.errors[0], "at most 1024 bytes")
+}

@@ -131,7 +131,8 @@ type Options struct {
 	// by setting the header Location. If it writes none, a form is redirected
 	// to [Next], and JSON is answered with {"verified": true}. A framework's own
 	// response must be one over w. If the visitor cannot be signed in, write an
-	// error: the code is used up, and they have to start again. Required.
+	// error: the code is used up, and they have to start again. The context of r
+	// does not end if the visitor hangs up; be quick, since they wait. Required.
 	OnVerified func(w http.ResponseWriter, r *http.Request, c otp.Challenge)
 
 	// Purpose returns what a code is for, from data that the server has: the
@@ -180,7 +181,8 @@ type Options struct {
 	TrustedOrigins []string
 
 	// Language returns the preferred language for pages and mail: a BCP 47 tag
-	// or an Accept-Language header. Default: the Accept-Language of the
+	// or an Accept-Language header. It is called at every step, so take a choice
+	// from the session or a cookie, not from the query of one page. Default: the Accept-Language of the
 	// request.
 	Language func(r *http.Request) string
 
@@ -304,6 +306,8 @@ type Handler struct {
 	reached  atomic.Bool  // some request has found a step, or its absence was reported
 	proxied  atomic.Bool  // a proxy that is not declared was reported
 	plain    atomic.Bool  // a site without HTTPS was reported
+	rehosted atomic.Bool  // a form whose origin is not the host was reported
+	tooLong  atomic.Bool  // a path to continue at that is too long was reported
 	logged   atomic.Int64 // when reportError last wrote a line, in Unix nanoseconds
 }
 

@@ -219,7 +219,7 @@ func (p Page) Say(key string) (template.HTML, error) {
 		return "", fmt.Errorf("words/%s.json has no %q", p.Lang, key)
 	}
 	return p.words.html(key, map[string]template.HTML{
-		"address":   template.HTML(template.HTMLEscapeString(p.To)),
+		"address":   asItIs(p.To),
 		"reference": template.HTML(template.HTMLEscapeString(p.Reference)),
 		"number":    template.HTML(strconv.Itoa(p.GuessesLeft)),
 		"time":      p.timer(key),
@@ -227,19 +227,27 @@ func (p Page) Say(key string) (template.HTML, error) {
 	}), nil
 }
 
+// Cloudflare replaces what looks like an address, except between these comments.
+const emailOff, emailOn = "<!--email_off-->", "<!--/email_off-->"
+
+// asItIs returns an address that no proxy changes.
+func asItIs(name string) template.HTML {
+	return template.HTML(emailOff + template.HTMLEscapeString(name) + emailOn)
+}
+
 // contact returns Support, as a link if it is an address on the web or of mail.
 func (p Page) contact() template.HTML {
-	text := template.HTMLEscapeString(p.Support)
+	text := string(asItIs(p.Support))
 	link := ""
 	if strings.HasPrefix(p.Support, "https://") {
-		link = text
+		link = template.HTMLEscapeString(p.Support)
 	} else if to, err := otp.ParseEmail(p.Support); err == nil {
 		link = "mailto:" + template.HTMLEscapeString(url.PathEscape(to.String()))
 	}
 	if link == "" {
 		return template.HTML(text)
 	}
-	return template.HTML(`<a href="` + link + `">` + text + `</a>`)
+	return template.HTML(emailOff + `<a href="` + link + `">` + template.HTMLEscapeString(p.Support) + `</a>` + emailOn)
 }
 
 // timer returns the time in a sentence: one that the script counts down if the
@@ -359,7 +367,7 @@ func (x *exchange) next() string {
 	if x.in.next != "" {
 		return x.in.next
 	}
-	return local(x.r.URL.Query().Get("next"))
+	return x.local(x.r.URL.Query().Get("next"))
 }
 
 // askPage asks for the address.
@@ -405,6 +413,9 @@ func (x *exchange) startAgain() string {
 // field: nothing is looked up and nothing is sent.
 func (x *exchange) hint() string {
 	hint := x.r.URL.Query().Get("login_hint")
+	if local, domain, ok := strings.Cut(hint, "@"); ok { // the link did not escape a plus
+		hint = strings.ReplaceAll(local, " ", "+") + "@" + domain
+	}
 	if len(hint) > maxHint || safetext.Check(hint) != nil {
 		return ""
 	}

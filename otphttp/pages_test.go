@@ -182,6 +182,20 @@ func TestPages_limited(t *testing.T) { // J13
 	require.Contains(t, body, "Send a new code")
 }
 
+// Who asks again after half of the code's life has two mails, of which the page
+// wants the latest.
+func TestStart_secondCodeSaysSo(t *testing.T) {
+	clock := testkit.NewClock()
+	s := newSite(t, otphttp.Options{Now: clock.Now}, &otp.Options{Now: clock.Now})
+	b := s.browser()
+	b.start("bob@example.com")
+	clock.Add(6 * time.Minute)
+	_, body := b.post("start", url.Values{"address": {"bob@example.com"}})
+	require.Contains(t, body, "Use the one from the latest email.")
+	_, body = b.post("start", url.Values{"address": {"eve@example.com"}})
+	require.NotContains(t, body, "the latest email")
+}
+
 // The pages of all steps show what is being confirmed, as plain text.
 func TestPages_about(t *testing.T) {
 	s := newSite(t, otphttp.Options{Page: func(_ *http.Request, p *otphttp.Page) { p.About = "99.00 EUR <b>" }}, nil)

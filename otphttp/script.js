@@ -19,23 +19,31 @@
     setInterval(tick, 1000);
     addEventListener("visibilitychange", tick); // a tab that was asleep
   }
-  let sent;
+  let sent, find = () => {};
   addEventListener("pageshow", () => { sent = new Map(); }); // also after going back to the page
   addEventListener("submit", (event) => {
     // An answer may take as long as the mail server, which has 30 s.
-    if (performance.now() - sent.get(event.target) < 30000) event.preventDefault();
-    else sent.set(event.target, performance.now());
+    // What was corrected meanwhile is sent.
+    find();
+    const fields = new URLSearchParams(new FormData(event.target)).toString(), last = sent.get(event.target);
+    if (last && last.fields === fields && performance.now() - last.at < 30000) event.preventDefault();
+    else sent.set(event.target, { fields, at: performance.now() });
   });
   const code = document.getElementById("code");
   if (code) {
     const digits = /(?<!\p{Nd})\p{Nd}{6,12}(?!\p{Nd})/gu;
     const letters = /\b(?=\w*\d)[0-9B-DF-HJ-NP-TV-Z]{10,32}\b/gi;
+    const codeIn = (text) => {
+      const found = new Set(text.match(code.inputMode === "numeric" ? digits : letters)); // a mail may have it twice
+      return found.size === 1 ? [...found][0] : "";
+    };
     code.addEventListener("paste", (event) => {
-      const found = event.clipboardData.getData("text").match(code.inputMode === "numeric" ? digits : letters);
-      if (found && found.length === 1) {
+      const found = codeIn(event.clipboardData.getData("text"));
+      if (found) {
         event.preventDefault();
-        code.setRangeText(found[0], 0, code.value.length, "end");
+        code.setRangeText(found, 0, code.value.length, "end");
       }
     });
+    find = () => { code.value = codeIn(code.value) || code.value; }; // a keyboard's clipboard pastes without that event
   }
 })();

@@ -141,8 +141,12 @@ func (x *exchange) send(request otp.Request) {
 		return
 	}
 	notice := ""
-	if challengeCookie(x.r).has(c.ID) {
+	held := challengeCookie(x.r)
+	switch {
+	case held.has(c.ID):
 		notice = "sentAgain"
+	case x.typed != "" && slices.ContainsFunc(held, func(k keptChallenge) bool { return k.typed == x.typed && k.id != passedID }):
+		notice = "sentNew" // it has an older mail
 	}
 	x.keepChallenge(c.ID, c, x.typed)
 	x.sent(c, notice)

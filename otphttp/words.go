@@ -208,7 +208,11 @@ func (w *words) html(key string, values map[string]template.HTML) template.HTML 
 	for _, p := range w.sentences()[key] {
 		b.WriteString(template.HTMLEscapeString(p.Text))
 		if p.Name != "" {
-			b.WriteString("<bdi>" + string(values[p.Name]) + "</bdi>")
+			translate := ` translate="no"` // a name
+			if p.Name == "time" || p.Name == "number" {
+				translate = ""
+			}
+			b.WriteString("<bdi" + translate + ">" + string(values[p.Name]) + "</bdi>")
 		}
 	}
 	return template.HTML(b.String())

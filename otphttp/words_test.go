@@ -39,8 +39,8 @@ func TestWords_wait(t *testing.T) {
 		{"en", time.Second, "1 minute"}, {"en", time.Minute, "1 minute"}, {"en", 61 * time.Second, "2 minutes"},
 		{"en", 119 * time.Minute, "119 minutes"}, {"en", 2 * time.Hour, "2 hours"}, {"en", 2*time.Hour + 1, "3 hours"}, {"en", 21 * time.Hour, "21 hours"},
 		{"ru", 5 * time.Minute, "5 минут"}, {"ru", 21 * time.Minute, "21 минута"}, {"ru", 22 * time.Hour, "22 часа"},
-		{"ar", time.Minute, "دقيقة"}, {"ar", 2 * time.Minute, "دقيقتان"}, {"ar", 11 * time.Minute, "11 دقيقة"},
-		{"ja", 5 * time.Minute, "5 分"}, {"cy", 2 * time.Minute, "2 funud"}, {"ga", 7 * time.Hour, "7 n-uaire an chloig"},
+		{"ar", time.Minute, "دقيقة واحدة"}, {"ar", 2 * time.Minute, "دقيقتان"}, {"ar", 11 * time.Minute, "11 دقيقة"},
+		{"mk", 11 * time.Minute, "11 минути"}, {"mk", 21 * time.Minute, "21 минута"}, {"ja", 5 * time.Minute, "5 分"}, {"cy", 2 * time.Minute, "2 funud"}, {"ga", 7 * time.Hour, "7 n-uaire an chloig"},
 	} {
 		got, _ := otphttp.Sentence(test.lang, otp.Challenge{}, &otp.LimitError{RetryAfter: test.wait, Scope: "all"})
 		require.True(t, strings.HasSuffix(got, " "+test.want) || strings.HasSuffix(got, "："+test.want), "%s: %s", test.want, got)

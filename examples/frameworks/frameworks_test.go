@@ -70,7 +70,7 @@ func TestFrameworks_paths(t *testing.T) {
 				status              int
 			}{
 				{"HEAD", "/login/", "", http.StatusOK},
-				{"GET", "/login/start", "POST", http.StatusMethodNotAllowed},
+				{"GET", "/login/status", "POST", http.StatusMethodNotAllowed},
 				{"DELETE", "/pay/inv-7/", "GET, HEAD", http.StatusMethodNotAllowed},
 				{"OPTIONS", "/login/start", "POST", http.StatusMethodNotAllowed},
 				{"POST", "/login/code", "GET, HEAD", http.StatusMethodNotAllowed},
@@ -81,7 +81,7 @@ func TestFrameworks_paths(t *testing.T) {
 				require.Equal(t, c.status, b.page.StatusCode, "%s %s", c.method, c.path)
 				header := b.page.Header
 				require.Equal(t, c.allow, header.Get("Allow"), "%s %s", c.method, c.path)
-				require.Equal(t, "no-store", header.Get("Cache-Control"), "%s %s", c.method, c.path)
+				require.Contains(t, header.Get("Cache-Control"), "no-store", "%s %s", c.method, c.path)
 				require.Equal(t, "DENY", header.Get("X-Frame-Options"))
 				require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
 			}

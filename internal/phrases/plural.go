@@ -13,6 +13,9 @@ var Categories = map[plural.Form]string{
 
 // Category returns the plural category of an integer.
 func Category(tag language.Tag, n int) string {
+	if base, _ := tag.Base(); base.String() == "mk" && n%100 == 11 {
+		return "other" // since CLDR 42; golang.org/x/text has older rules
+	}
 	return Categories[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)]
 }
 

@@ -82,7 +82,7 @@ func (a *api) do(method, step, kind, body string, wild bool) (status int, answer
 	}
 	require.NoError(a.t, openapi3filter.ValidateResponse(a.t.Context(), described.SetBodyBytes(raw)),
 		"%s %s: %d %s", step, body, result.StatusCode, raw)
-	require.Equal(a.t, "no-store", result.Header.Get("Cache-Control"))
+	require.Equal(a.t, "no-store, no-transform", result.Header.Get("Cache-Control"))
 	if result.StatusCode == http.StatusTooManyRequests || result.StatusCode == http.StatusServiceUnavailable {
 		require.Regexp(a.t, `^[1-9][0-9]*$`, result.Header.Get("Retry-After"))
 	}

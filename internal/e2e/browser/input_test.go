@@ -60,6 +60,9 @@ func TestInput_paste(t *testing.T) { // H1, H2, H3
 		{"spaced", spaced, spaced, false},
 		{"lines", func(code string) string { return "\n " + code + " \n" }, same, false},
 		{"sentence", func(code string) string { return "Your code is " + code + ". It is good until 9:41, 2026-11-23." }, same, true},
+		{"whole mail, with its subject", func(code string) string {
+			return code + " is your Example verification code\n\nYour verification code to sign in to Example is:\n\n" + code + "\n"
+		}, same, true},
 		{"Arabic sentence", func(code string) string { return "رمزك هو " + digits(code, '٠') + "." }, func(code string) string { return digits(code, '٠') }, true},
 		{"Chinese sentence", func(code string) string { return "您的验证码为" + digits(code, '０') + "。" }, func(code string) string { return digits(code, '０') }, true},
 	}
@@ -141,6 +144,37 @@ func TestInput_typed(t *testing.T) { // H1, H2, H6
 }
 
 // A second click on the same button before the answer arrives sends nothing.
+// A keyboard's own clipboard types a whole sentence, without the event of a paste.
+func TestInput_keyboardClipboard(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	code := b.start(bob)
+	b.fill("#code", "Your code is "+code+".")
+	require.Equal(t, http.StatusOK, b.press(check))
+	b.says("Hello bob")
+}
+
+// The same form is sent again after 30 s, which a mail server may take, and one
+// that was corrected at once.
+func TestInput_again(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newSite(t, plain))
+	b.open("/login/")
+	// Events that are dispatched send nothing.
+	send := func(address string) bool {
+		return js[bool](b, fmt.Sprintf(`(() => { const form = document.forms[0]; form.address.value = %q;
+			return form.dispatchEvent(new SubmitEvent("submit", {cancelable: true, bubbles: true})) })()`, address))
+	}
+	require.True(t, send("bob@exmaple.com"))
+	require.False(t, send("bob@exmaple.com"))
+	js[bool](b, "later(29000)")
+	require.False(t, send("bob@exmaple.com"))
+	require.True(t, send("bob@example.com"))
+	js[bool](b, "later(30000)")
+	require.True(t, send("bob@example.com"))
+	require.Zero(t, b.asked("POST"))
+}
+
 func TestInput_doubleClick(t *testing.T) {
 	t.Parallel()
 	b := newTab(t, newSite(t, plain))

@@ -152,5 +152,5 @@ func (b *tab) inOrder(selector string) string {
 			last = x;
 		}
 		return text.data;
-	})(document.querySelector(%q).firstChild)`, selector))
+	})([...document.querySelector(%q).childNodes].find(node => node.nodeType === Node.TEXT_NODE))`, selector))
 }

@@ -209,6 +209,12 @@ type Options struct {
 	// [DefaultIdleTimeout].
 	IdleTimeout time.Duration
 
+	// OneByOne sends each command after the reply to the one before, even if the
+	// server offers PIPELINING and CHUNKING. Use it for a server, or a firewall
+	// before it, that offers them and then is silent: sends time out and MaybeSent
+	// is set, but no mail arrives. Default: false.
+	OneByOne bool
+
 	// ConnectTimeout limits dialing, TLS, greeting and login together.
 	// Default: [DefaultConnectTimeout].
 	ConnectTimeout time.Duration
@@ -270,7 +276,7 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.HelloName == "" {
-		if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") && validHost(name) {
+		if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") && validDomain(name) {
 			o.HelloName = name
 		}
 	} else if !validHello(o.HelloName) {
@@ -443,12 +449,19 @@ func validHost(s string) bool {
 	return true
 }
 
+// validDomain reports whether s is a domain as EHLO takes it (RFC 5321 section
+// 4.1.2): without underscores, and no IPv4 address.
+func validDomain(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err != nil && validHost(s) && !strings.Contains(s, "_") && !strings.Contains("."+s+".", ".-") && !strings.Contains("."+s+".", "-.")
+}
+
 // validHello reports whether s is a domain name or an address literal
 // (RFC 5321 section 4.1.3).
 func validHello(s string) bool {
 	inner, ok := strings.CutPrefix(s, "[")
 	if !ok {
-		return validHost(s)
+		return validDomain(s)
 	}
 	inner, ok = strings.CutSuffix(inner, "]")
 	addr, err := netip.ParseAddr(strings.TrimPrefix(inner, "IPv6:"))

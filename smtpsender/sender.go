@@ -111,6 +111,7 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 		Dial:           o.Dial,
 		Hello:          o.HelloName,
 		Auth:           authFunc(&o),
+		Plain:          o.OneByOne,
 		ConnectTimeout: o.ConnectTimeout,
 		MaxConns:       o.MaxConns,
 		MaxPerConn:     o.MaxPerConn,
@@ -137,7 +138,8 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 //     that this mailbox does not exist, and only that makes a decoy. Three
 //     different recipients in a row that are refused with the same words and
 //     without an enhanced code are [otpevent.ClassUs].
-//   - RetryAfter is a minute if the server is a greylister, otherwise 0.
+//   - RetryAfter is what a greylister says, up to 15 minutes, or else a minute;
+//     0 if the server is none.
 //   - A reply of the server is in the chain as a *smtp.SMTPError of
 //     github.com/emersion/go-smtp, without the code and the whole address.
 //

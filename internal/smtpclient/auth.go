@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-sasl"
+	"github.com/emersion/go-smtp"
 )
 
 // login performs one SASL exchange (RFC 4954 section 4).
@@ -17,7 +19,26 @@ func (c *conn) login(ctx context.Context, cfg *Config) error {
 	if !c.offers.auth {
 		return errNoAuth
 	}
-	client, err := cfg.Auth(ctx, c.offers.mechanisms)
+	err := c.authenticate(ctx, cfg, c.offers.mechanisms)
+	if unknown, ok := errors.AsType[*unknownPlain](err); ok {
+		if !slices.Contains(c.offers.mechanisms, sasl.Login) {
+			return unknown.SMTPError
+		}
+		return c.authenticate(ctx, cfg, []string{sasl.Login})
+	}
+	return err
+}
+
+// unknownPlain means that the server offers PLAIN and does not know it.
+type unknownPlain struct{ *smtp.SMTPError }
+
+// maxCommand is the maximum length of a command with its CRLF (RFC 5321 section
+// 4.5.3.1.4).
+const maxCommand = 512
+
+// authenticate tries one of the mechanisms.
+func (c *conn) authenticate(ctx context.Context, cfg *Config, offered []string) error {
+	client, err := cfg.Auth(ctx, offered)
 	if err != nil {
 		return err
 	}
@@ -26,7 +47,10 @@ func (c *conn) login(ctx context.Context, cfg *Config) error {
 		return err
 	}
 	command := "AUTH " + mechanism
+	held := false // the response waits for the challenge (RFC 4954 section 4)
 	switch {
+	case len(command)+1+base64.StdEncoding.EncodedLen(len(response))+2 > maxCommand:
+		held = true
 	case response != nil && len(response) == 0:
 		command += " ="
 	case response != nil:
@@ -39,7 +63,16 @@ func (c *conn) login(ctx context.Context, cfg *Config) error {
 			return err
 		}
 		if r.code != 334 {
-			return r.err(235)
+			err := r.err(235)
+			if refused, ok := errors.AsType[*smtp.SMTPError](err); ok && ours && mechanism == sasl.Plain && (r.code == 502 || r.code == 504) {
+				return &unknownPlain{refused} // says nothing of the password (RFC 4954 section 4)
+			}
+			return err
+		}
+		if held {
+			held = false
+			command = base64.StdEncoding.EncodeToString(response)
+			continue
 		}
 		challenge, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.text))
 		if err != nil && ours {

@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -36,9 +37,29 @@ func (e *Error) Class() otpevent.Class {
 // say.
 func (e *Error) RetryAfter() time.Duration {
 	if reply, ok := e.reply(); ok && reply.Greylisted() {
-		return greylistWait
+		return named(reply.Text)
 	}
 	return 0
+}
+
+// pauses are the forms in which greylisters say how long to wait: "for 300
+// seconds", "in 5 minutes", "in 00:05:00".
+var pauses = regexp.MustCompile(`(?i)\b(?:for|in) (?:(\d{1,4}) ?(s|sec|seconds?|m|min|minutes?)\b|00:(\d\d):(\d\d)\b)`)
+
+// named returns the pause that a greylister names, if it is a sensible one.
+func named(text string) time.Duration {
+	m := pauses.FindStringSubmatch(text)
+	if m == nil {
+		return greylistWait
+	}
+	spelled := m[1] + strings.ToLower(m[2])[:min(1, len(m[2]))]
+	if m[1] == "" {
+		spelled = m[3] + "m" + m[4] + "s"
+	}
+	if wait, err := time.ParseDuration(spelled); err == nil && wait >= time.Second && wait <= 15*time.Minute {
+		return wait
+	}
+	return greylistWait
 }
 
 // reply returns the negative reply of the server.

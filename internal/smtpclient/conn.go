@@ -17,6 +17,12 @@ const (
 	// maxReply is the maximum size of a reply with all its lines, in bytes.
 	maxReply = 64 << 10
 
+	// trusted is how long an idle connection is taken to be alive. After that,
+	// firewalls may have forgotten it, and RSET is sent first, for at most
+	// readyWait.
+	trusted   = 20 * time.Second
+	readyWait = 5 * time.Second
+
 	// quitWait is the time limit for sending QUIT.
 	quitWait = 100 * time.Millisecond
 )
@@ -38,6 +44,8 @@ type Config struct {
 	// Auth, if not nil, returns the client of one authentication. offered are
 	// the mechanisms that the server offers, in upper case.
 	Auth func(ctx context.Context, offered []string) (sasl.Client, error)
+
+	Plain bool // PIPELINING and CHUNKING are not used
 
 	ConnectTimeout time.Duration // time limit from dialing to AUTH
 	MaxConns       int           // maximum number of open connections
@@ -99,6 +107,7 @@ type conn struct {
 	dirty   bool        // a transaction is open and must be reset
 	broken  bool        // replies no longer match commands, or have ended
 	lost    bool        // its context ended, so it is being closed
+	used    time.Time   // when it was last used
 	idle    *time.Timer // closes the connection; set while it is idle
 }
 
@@ -115,7 +124,7 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	defer cancel()
 	raw, err := cfg.connect(ctx)
 	if err != nil {
-		return nil, newError(ctx, StageConnect, err)
+		return nil, newError(ctx, StageConnect, err).at(cfg.Addr)
 	}
 	c := newConn(raw, cfg.Hello)
 	if c.hello == "" {
@@ -132,7 +141,7 @@ func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	}
 	if err != nil {
 		raw.Close()
-		return nil, newError(ctx, stage, explained(err, cfg, raw))
+		return nil, newError(ctx, stage, explained(err, cfg, raw)).at(cfg.Addr)
 	}
 	return c, nil
 }
@@ -248,9 +257,11 @@ func (c *conn) ready(ctx context.Context) bool {
 	if c.in.Buffered() > 0 || c.spoke() {
 		return false
 	}
-	if !c.dirty {
+	if !c.dirty && time.Since(c.used) < trusted {
 		return true
 	}
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
 	stop := c.wire.guard(ctx)
 	err := c.write(append(c.out[:0], "RSET\r\n"...))
 	if err == nil {

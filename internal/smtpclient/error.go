@@ -3,9 +3,11 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/emersion/go-smtp"
 
@@ -44,11 +46,13 @@ type Error struct {
 	Stage     string
 	Permanent bool  // the server will reject the same message again
 	MaybeSent bool  // the server may have accepted the mail; no reply arrived
-	Err       error // an *smtp.SMTPError if the server replied; ctx.Err() if the context ended
+	Err       error // an *smtp.SMTPError if the server replied; wraps ctx.Err() if the context ended
 
 	// contentSent is true if content was written. A retry could then deliver
 	// the mail twice.
 	contentSent bool
+
+	oneByOne bool // it may work without PIPELINING
 
 	class otpevent.Class // if it is not that of the reply
 }
@@ -83,7 +87,7 @@ func newError(ctx context.Context, stage string, err error) *Error {
 		reply = &smtp.SMTPError{
 			Code:         reply.Code,
 			EnhancedCode: reply.EnhancedCode,
-			Message:      "authentication rejected (the server's text is omitted, since it may repeat the password)",
+			Message:      "authentication rejected" + loginReason(reply.Message) + " (the server's text is omitted, since it may repeat the password)",
 		}
 	}
 	// Before MAIL, a rejection does not concern the mail: a wrong password or a
@@ -91,6 +95,32 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	e.Permanent = reply.Code >= 500 && (stage == StageMail || stage == StageRcpt || stage == StageData || stage == stageDot)
 	e.Err = reply
 	return e
+}
+
+// at names the server that did not answer in time.
+func (e *Error) at(addr string) *Error {
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		e.Err = fmt.Errorf("%s: %w", addr, e.Err)
+	}
+	return e
+}
+
+// loginReasons are what Microsoft and Google say when a login is refused though
+// the password may be right. They are safe to show, since they are ours.
+var loginReasons = []string{
+	"SmtpClientAuthentication is disabled", "basic authentication is disabled", "security defaults policy",
+	"Application-specific password required", "Username and Password not accepted", "Please log in via your web browser",
+}
+
+// loginReason returns which of them the text has.
+func loginReason(text string) string {
+	text = strings.ToLower(strings.ReplaceAll(text, "\n", " "))
+	for _, reason := range loginReasons {
+		if strings.Contains(text, strings.ToLower(reason)) {
+			return ": " + reason
+		}
+	}
+	return ""
 }
 
 // replyCode returns the code of the server's negative reply, or 0.
@@ -115,6 +145,9 @@ func (e *Error) dropped() bool {
 // deliver the mail twice. A 4yz was surely not taken, even after the content
 // (RFC 5321 section 4.2.5).
 func (e *Error) retryable() bool {
+	if e.oneByOne {
+		return true
+	}
 	if e.replyCode() == 0 {
 		return !e.contentSent && e.dropped()
 	}
@@ -122,6 +155,15 @@ func (e *Error) retryable() bool {
 	// to share, and neither a greylister nor a full mailbox changes its mind within
 	// seconds.
 	return e.replyCode() < 500 && (e.Stage != StageAuth || e.tooMany()) && e.RetryAfter() == 0 && e.Class() != otpevent.ClassMailbox
+}
+
+// misunderstood reports whether the server did not know the command or its turn.
+func (e *Error) misunderstood() bool {
+	if e == nil {
+		return false
+	}
+	code := e.replyCode()
+	return code == 500 || code == 502 || code == 503
 }
 
 // rejectedSender reports whether the server rejected MAIL permanently.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-mailotp/otp/otpevent"
@@ -30,6 +31,8 @@ type Pool struct {
 	backoff backoff
 	pause   time.Duration // before the first retry; longer in some tests
 	words   sameWords
+	greeted atomic.Bool // a connection has been opened, so the TLS mode is right
+	plain   atomic.Bool // PIPELINING and CHUNKING are offered but do not work
 
 	mu     sync.Mutex
 	idle   []*conn      // the last one is the most recently used
@@ -67,7 +70,7 @@ func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 			p.words.judge(err, env.To)
 			return err
 		}
-		fresh = e.replyCode() == 0 || e.replyCode() == 421
+		fresh = e.replyCode() == 0 || e.replyCode() == 421 || e.oneByOne
 		wait := pause
 		if e.Class() == otpevent.ClassThrottle && !e.tooMany() {
 			wait *= 5 // the server asks for less
@@ -125,8 +128,16 @@ func (p *Pool) Close() {
 
 // dial opens a connection and counts it.
 func (p *Pool) dial(ctx context.Context) (*conn, error) {
-	c, err := dial(ctx, &p.cfg)
+	cfg := p.cfg
+	if p.greeted.Load() {
+		cfg.ProbeAfter = 0
+	}
+	c, err := dial(ctx, &cfg)
 	if err == nil {
+		p.greeted.Store(true)
+		if cfg.Plain || p.plain.Load() {
+			c.offers.pipelining, c.offers.chunking = false, false
+		}
 		p.backoff.opened()
 	}
 	return c, err
@@ -206,6 +217,12 @@ func stale(err error) bool {
 func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) error {
 	carried := c.carried
 	err := c.send(ctx, env, content)
+	if e, _ := errors.AsType[*Error](err); c.offers.pipelining && e.misunderstood() {
+		e.oneByOne = true // whoever passes on the commands cannot do what is offered
+		p.plain.Store(true)
+		p.drop(c)
+		return err
+	}
 	switch e, _ := errors.AsType[*Error](err); {
 	case c.lost, c.broken:
 		p.drop(c)
@@ -292,6 +309,7 @@ func (p *Pool) keep(c *conn) {
 		p.quit(c)
 		return
 	}
+	c.used = time.Now()
 	p.mu.Lock()
 	closed := p.closed
 	switch {

@@ -3,6 +3,7 @@ package smtpclient
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -34,6 +35,9 @@ func (e *modeError) Unwrap() error { return e.err }
 func explained(err error, cfg *Config, raw net.Conn) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok && !cfg.StartTLS {
 		return &modeError{err, "this port does not speak TLS from the first byte: use smtpsender.StartTLS (smtp://)"}
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok && cfg.TLS.RootCAs == nil {
+		return fmt.Errorf("%w; if this is a container, is the package ca-certificates in its image? Options.TLSConfig.RootCAs takes a private authority", err)
 	}
 	// Clear text is not recommended for other servers: an attacker could have
 	// removed the offer.

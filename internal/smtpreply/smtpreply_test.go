@@ -187,7 +187,7 @@ conditions all hold gives the class of the ` + "`otp.SendError`" + `. An empty f
 ` + "`none`" + ` is a reply without an enhanced status code (RFC 3463) or with one that contradicts it. Only
 *recipient* makes a decoy, if the reply is permanent; everything else is an error that the visitor
 sees as "try later" and that your operator hears of. *greylist* is the class *throttle* with
-` + "`RetryAfter`" + ` of one minute.
+` + "`RetryAfter`" + ` of one minute, or of what the text says.
 
 Three different recipients in a row that are refused with the same words and without an enhanced
 code are *us*.

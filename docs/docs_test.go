@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp/internal/testkit/readme"
+	"github.com/go-mailotp/otp/smtpsender"
 )
 
 // The tests of this package read the repository from its root.
@@ -157,6 +158,32 @@ func TestREADME(t *testing.T) {
 	for _, page := range []string{"docs/operating.md", "docs/recipes.md", "docs/testing.md"} {
 		readme.Check(t, examples, readme.BlocksOf(t, page, "go"))
 	}
+}
+
+// What the recipe for a local mail server sets as SMTP_URL works, and the host
+// is the name of a service in its Compose file.
+func TestRecipes_localMailServer(t *testing.T) {
+	text, err := os.ReadFile("docs/recipes.md")
+	require.NoError(t, err)
+	modes := map[string]smtpsender.TLSMode{}
+	for _, m := range regexp.MustCompile(`smtp\+insecure://\w[^\s`+"`"+`]*`).FindAllString(string(text), -1) {
+		host, opts, err := smtpsender.ParseURL(m)
+		require.NoError(t, err, m)
+		sender, err := smtpsender.New(host, "Acme <codes@example.com>", opts)
+		require.NoError(t, err, m)
+		require.NoError(t, sender.Close())
+		modes[host] = opts.TLS
+	}
+	require.Equal(t, map[string]smtpsender.TLSMode{
+		"localhost:1025":   smtpsender.InsecureLoopback,
+		"mailpit:1025":     smtpsender.InsecurePrivateNetwork,
+		"mail.mail.svc:25": smtpsender.InsecurePrivateNetwork,
+	}, modes)
+
+	compose := readme.BlocksOf(t, "docs/recipes.md", "yaml")
+	require.Len(t, compose, 1)
+	require.Contains(t, compose[0], "SMTP_URL=smtp+insecure://mailpit:1025\n")
+	require.Contains(t, compose[0], "\n  mailpit:\n")
 }
 
 // exampleCode returns the code of all Examples in the repository.

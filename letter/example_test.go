@@ -137,9 +137,9 @@ func ExampleOptions_templates() {
 <html lang="{{.Lang}}" dir="{{.Dir}}">
 <body style="color:{{.Colors.Light.Text}}">
 <p><a href="https://acme.example">{{.Brand}}</a></p>
-<p>{{template "sentence" .Intro}}</p>
-<p><bdi dir="ltr">{{.Code}}</bdi></p>
-<p>{{template "sentence" .Minutes}}</p>
+<p>{{.Intro}}</p>
+<p dir="ltr">{{.Code}}</p>
+<p>{{.Minutes}}</p>
 </body>
 </html>
 `)},
@@ -171,7 +171,7 @@ func ExampleOptions_templates() {
 	// <body style="color:#1c1e21">
 	// <p><a href="https://acme.example">Acme</a></p>
 	// <p>Your verification code to approve this payment with Acme is:</p>
-	// <p><bdi dir="ltr">042137</bdi></p>
+	// <p dir="ltr">042137</p>
 	// <p>The code works for 10 minutes.</p>
 	// </body>
 	// </html>

@@ -130,7 +130,7 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 				require.NotContains(t, m.Subject, d.Code)
 				require.Contains(t, m.Subject, "Acme")
 				require.Contains(t, "\n"+m.Text, "\n042137\n")
-				require.Contains(t, m.HTML, `<strong><bdi dir="ltr">042137</bdi></strong>`)
+				require.Contains(t, m.HTML, "\n<strong>042137</strong></p>")
 				require.Regexp(t, openingTag, m.HTML)
 				for _, part := range []string{m.Text, visible(m.HTML)} {
 					if minutes < 100_000 { // which has six digits
@@ -145,7 +145,8 @@ func TestBuiltin(t *testing.T) { // I1, I2, I3, I4, I5, I8
 					require.Equal(t, kind == "pay", strings.Contains(flat, "1,500.00 EUR"))
 					require.NotRegexp(t, markupOrLink, part)
 				}
-				for _, never := range []string{"http", "src=", "href", "url(", "<img", "<a ", "ZgotmplZ"} {
+				// Spam filters count invisible styles: the hidden first line has none of these.
+				for _, never := range []string{"display:", "visibility", "http", "src=", "href", "url(", "<img", "<a ", "ZgotmplZ"} {
 					require.NotContains(t, m.HTML, never)
 				}
 				for line := range strings.Lines(m.Text) {
@@ -241,7 +242,7 @@ func TestFiles_templates(t *testing.T) { // F4, F5
 	l := newLetter(t, letter.Options{Files: files(
 		"words/ps.json", stub(t, "ps", "rtl", "کلمه"),
 		"mail.txt.tmpl", "{{.Brand}} {{.Kind}}\n{{.Intro}}\n{{.Code}}\n{{.Minutes}}\n{{with .Var \"order\"}}Order {{.}}{{end}}{{with .Support}}{{.}}{{end}}\n",
-		"mail.ps.html.tmpl", `<body dir="{{.Dir}}" style="color:{{.Colors.Light.Text}}"><a href="https://acme.example">{{.Brand}}</a> {{template "sentence" .Intro}} {{.Ignore}} <b>{{.Code}}</b> {{.Minutes}}`,
+		"mail.ps.html.tmpl", `<body dir="{{.Dir}}" style="color:{{.Colors.Light.Text}}"><a href="https://acme.example">{{.Brand}}</a> {{.Intro}} {{.Ignore}} <b>{{.Code}}</b> {{.Minutes}}`,
 	)})
 	d := data("login")
 	d.Support = ""
@@ -255,8 +256,8 @@ func TestFiles_templates(t *testing.T) { // F4, F5
 	d.Locale = "ps"
 	m, err = l.Render(d)
 	require.NoError(t, err)
-	require.Contains(t, m.HTML, `<body dir="rtl" style="color:#1c1e21"><a href="https://acme.example">A&lt;b&gt;&amp;C</a>`)
-	require.Contains(t, m.HTML, `<bdi>A&lt;b&gt;&amp;C</bdi>`)
+	require.Contains(t, m.HTML, "<body dir=\"rtl\" style=\"color:#1c1e21\"><a href=\"https://acme.example\">\u2068A&lt;b&gt;&amp;C\u2069</a>")
+	require.Contains(t, m.HTML, "\u2068A&lt;b&gt;&amp;C\u2069")
 	require.NotContains(t, m.HTML, "A<b>")
 
 	d.Vars["order"] = "https://evil.example"

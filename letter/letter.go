@@ -62,11 +62,13 @@
 //
 // # Right-to-left languages
 //
-// Values of unknown direction are isolated (Unicode annex 9: U+2068 and U+2069
-// in the text, bdi elements in HTML), so that an Arabic sentence does not
-// reorder the groups of a telephone number. The code has a line to itself.
-// Subjects contain no isolates, because spam filters take them for an attempt
-// to disguise the subject.
+// Values of unknown direction are inside isolating characters (U+2068 and
+// U+2069, Unicode annex 9), so that an Arabic sentence does not reorder the
+// groups of a telephone number. HTML has the same characters, because many mail
+// programs drop bdi elements. The code has a line to itself; in HTML that is a
+// paragraph with dir="ltr", without invisible characters, so that the code can
+// be copied. Subjects contain no isolates, because spam filters take them for an
+// attempt to disguise the subject.
 //
 // [words/en.json]: https://github.com/go-mailotp/otp/blob/main/letter/words/en.json
 package letter

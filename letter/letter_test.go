@@ -54,8 +54,8 @@ func TestLetter_Render(t *testing.T) {
 			}
 			require.Regexp(t, `(?m)^042137$`, m.Text) // I1
 			require.Len(t, regexp.MustCompile(`\b\d{6}\b`).FindAllString(m.HTML, -1), 1, "colours count too")
-			require.Contains(t, m.HTML, `<bdi dir="ltr">042137</bdi>`) // I2
-			require.NotContains(t, m.Subject, "042137")                // I3
+			require.Contains(t, m.HTML, `<strong>042137</strong>`) // I2
+			require.NotContains(t, m.Subject, "042137")            // I3
 			require.Contains(t, m.Subject, "Acme")
 			require.Contains(t, m.Subject, "erification code")
 			for _, line := range strings.Split(m.Text, "\n") {
@@ -78,7 +78,7 @@ func TestLetter_HTML(t *testing.T) { // F11, I5, I7
 		require.NotContains(t, doc, never)
 	}
 	require.Contains(t, doc, "font-family:system-ui")
-	hidden := regexp.MustCompile(`(?s)display:none[^>]*>(.*?)</div>`).FindStringSubmatch(doc)
+	hidden := regexp.MustCompile(`(?s)<div aria-hidden="true" style="max-height:0;opacity:0;overflow:hidden;mso-hide:all;">(.*?)</div>`).FindStringSubmatch(doc)
 	require.Len(t, hidden, 2)
 	require.NotContains(t, hidden[1], "042137", "the preview on a locked screen shows no code") // I3
 	require.Greater(t, len(hidden[1]), 120, "and no room for it")
@@ -155,7 +155,7 @@ func TestLetter_strongCode(t *testing.T) {
 	d.Code = "K7M2QX94TRZPWB"
 	m := render(t, d)
 	require.Regexp(t, `(?m)^K7M2QX94TRZPWB$`, m.Text)
-	require.Contains(t, m.HTML, `<bdi dir="ltr">K7M2QX94TRZPWB</bdi>`)
+	require.Contains(t, m.HTML, `<strong>K7M2QX94TRZPWB</strong>`)
 }
 
 func TestLetter_valuesAreText(t *testing.T) { // F4

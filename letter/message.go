@@ -89,14 +89,18 @@ func (m *message) plain(s sentence) string {
 // Page is the data of a custom template. Its sentences already contain their
 // values. Amount, Reference and Support are empty if their lines are left out.
 //
-//	{{.Intro}}                        a sentence, with isolates where it needs them
-//	{{template "sentence" .Intro}}    the same in HTML, with bdi elements instead
-//	<bdi dir="ltr">{{.Code}}</bdi>    the code: whole, once, never in an attribute
+//	{{.Intro}}                      a sentence
+//	<p dir="ltr">{{.Code}}</p>      the code: whole, once, never in an attribute
 //	{{with .Support}}<p>{{.}}</p>{{end}}
-//	{{.Var "tenant"}}                 a value of the request's Vars
+//	{{.Var "tenant"}}               a value of the request's Vars
 //
 // A template must show the code exactly once and in one piece, the brand and
 // the minutes. In HTML templates, html/template escapes all values.
+//
+// The brand and the values in sentences are inside isolating characters (U+2068
+// and U+2069) where they need them: in a right-to-left language, and if they
+// contain right-to-left text. The code in HTML contains no such characters, so
+// that it can be copied. Give it a block of its own with dir="ltr".
 type Page struct {
 	// Lang is the tag of the language and Dir is "ltr" or "rtl". Use them for
 	// the attributes of the html element.
@@ -113,23 +117,23 @@ type Page struct {
 	Code string
 
 	// Amount says what is being paid. Show it where the payer cannot miss it.
-	Amount Sentence
+	Amount string
 
 	// Intro says what the code is for and leads to it.
-	Intro Sentence
+	Intro string
 
 	// Minutes says how long the code is valid.
-	Minutes Sentence
+	Minutes string
 
 	// Reference contains the short word that the page also shows.
-	Reference Sentence
+	Reference string
 
 	// Ignore says what to do if the reader did not ask for the code. Share says
 	// never to share the code.
-	Ignore, Share Sentence
+	Ignore, Share string
 
 	// Support says how to get help.
-	Support Sentence
+	Support string
 
 	// Colors are the colors of [Options], including the defaults.
 	Colors Colors
@@ -149,32 +153,13 @@ func (p Page) Var(name string) (string, error) {
 	return v, nil
 }
 
-// Sentence is a sentence with its values, divided where the direction of the
-// text may change.
-type Sentence []Part
-
-// Part is one part of a [Sentence].
-type Part struct {
-	// Text is the text of the part.
-	Text string
-
-	// Isolate is true for a value whose direction may differ from that of the
-	// sentence.
-	Isolate bool
-}
-
-// String returns the sentence, with isolating characters around the parts that
-// need them.
-func (s Sentence) String() string {
-	var b strings.Builder
-	for _, p := range s {
-		if p.Isolate {
-			b.WriteString(isolated(p.Text))
-		} else {
-			b.WriteString(p.Text)
-		}
+// shown returns a value as the mail shows it: inside an isolate if it needs
+// one.
+func (m *message) shown(v value) string {
+	if m.isolate[v] {
+		return string(fsi) + m.values[v] + string(pdi)
 	}
-	return b.String()
+	return m.values[v]
 }
 
 // page returns the data for a template.
@@ -183,7 +168,7 @@ func (m *message) page(colors Colors, html bool) Page {
 		Lang:   m.words.lang,
 		Dir:    m.words.dir,
 		Kind:   m.data.Kind,
-		Brand:  m.values[brandValue],
+		Brand:  m.shown(brandValue),
 		Code:   m.data.Code,
 		Colors: colors,
 		vars:   m.data.Vars,
@@ -193,15 +178,15 @@ func (m *message) page(colors Colors, html bool) Page {
 	}
 	for f, into := range sentencesOf(&p) {
 		for _, part := range m.sentence(f) {
-			*into = append(*into, Part{Text: part.text + m.values[part.value], Isolate: m.isolate[part.value]})
+			*into += part.text + m.shown(part.value)
 		}
 	}
 	return p
 }
 
 // sentencesOf returns pointers to the sentences of p.
-func sentencesOf(p *Page) map[field]*Sentence {
-	return map[field]*Sentence{
+func sentencesOf(p *Page) map[field]*string {
+	return map[field]*string{
 		amountField: &p.Amount, introField: &p.Intro, minutesField: &p.Minutes, referenceField: &p.Reference,
 		ignoreField: &p.Ignore, shareField: &p.Share, supportField: &p.Support,
 	}

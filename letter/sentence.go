@@ -129,9 +129,6 @@ func hasRightToLeft(s string) bool {
 	return false
 }
 
-// isolated returns s inside an isolate, for plain text of any direction.
-func isolated(s string) string { return string(fsi) + s + string(pdi) }
-
 // lineCode returns a code for a line of its own in plain text. Letters and
 // digits always keep their order; other characters do not in a right-to-left
 // line, so a code with them is isolated.

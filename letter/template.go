@@ -31,9 +31,6 @@ const (
 	fieldCount
 )
 
-// sentenceTemplate is available in every HTML template as "sentence".
-const sentenceTemplate = `{{range .}}{{if .Isolate}}<bdi>{{.Text}}</bdi>{{else}}{{.Text}}{{end}}{{end}}`
-
 // template is what text/template and html/template have in common.
 type template interface {
 	Execute(w io.Writer, data any) error
@@ -65,10 +62,7 @@ func parseLayout(name, source string, colors Colors) (*layout, error) {
 	l := &layout{name: name, html: strings.HasSuffix(name, ".html.tmpl"), colors: colors}
 	var err error
 	if l.html {
-		t := htmltemplate.New(name)
-		if _, err = t.New("sentence").Parse(sentenceTemplate); err == nil {
-			l.execute, err = t.Parse(source)
-		}
+		l.execute, err = htmltemplate.New(name).Parse(source)
 	} else {
 		l.execute, err = texttemplate.New(name).Parse(source)
 	}
@@ -84,7 +78,7 @@ func (l *layout) cut() error {
 		p := Page{Lang: of(langField), Dir: of(dirField), Brand: of(brandField), Code: of(codeField), Colors: l.colors}
 		for f, into := range sentencesOf(&p) {
 			if shown, optional := variant(f, v); shown || !optional {
-				*into = Sentence{{Text: of(f)}}
+				*into = of(f)
 			}
 		}
 		var b strings.Builder
@@ -140,7 +134,7 @@ func (l *layout) render(m *message) (string, error) {
 		case dirField:
 			b.WriteString(m.words.dir)
 		case brandField:
-			l.write(&b, m.values[brandValue])
+			l.write(&b, m.shown(brandValue))
 		case codeField:
 			if l.html {
 				l.write(&b, m.data.Code)
@@ -154,14 +148,8 @@ func (l *layout) render(m *message) (string, error) {
 					b.WriteString(part.html)
 				case part.value == literal:
 					b.WriteString(part.text)
-				case !m.isolate[part.value]:
-					l.write(&b, m.values[part.value])
-				case l.html:
-					b.WriteString("<bdi>")
-					l.write(&b, m.values[part.value])
-					b.WriteString("</bdi>")
 				default:
-					b.WriteString(isolated(m.values[part.value]))
+					l.write(&b, m.shown(part.value))
 				}
 			}
 		}

@@ -94,6 +94,30 @@ func ExampleComposer_Sender() {
 	// <nil>
 }
 
+// The mail of a tenant comes from the tenant's name and your address.
+func ExampleOptions_brandInFrom() {
+	composer, err := otpmail.New("Acme <codes@example.com>", &otpmail.Options{BrandInFrom: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sender := composer.Sender(func(ctx context.Context, mail *otpmail.Mail) error {
+		fmt.Println(mail.From.String(), mail.Subject)
+		return nil
+	})
+	verifier, err := otp.NewVerifier(otp.NewMemoryStore(nil), sender, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = verifier.Send(context.Background(), otp.Request{
+		To:   "bob@example.org",
+		Vars: map[string]string{"brand": "Fish & Chips, Ltd."},
+	})
+	fmt.Println(err)
+	// Output:
+	// "Fish & Chips, Ltd." <codes@example.com> Your Fish & Chips, Ltd. verification code
+	// <nil>
+}
+
 // appMailer stands for the mailer of an application.
 type appMailer struct{}
 

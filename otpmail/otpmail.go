@@ -21,8 +21,10 @@ import (
 	"html"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -56,6 +58,14 @@ type Options struct {
 	// look like a code. Default: the name in from, or else its domain.
 	Brand string
 
+	// BrandInFrom makes Vars["brand"] of a request, such as the name of a
+	// tenant, the display name in the From field of its mail. The address is
+	// always the one in from. A brand with "@", "<" or ">" could pass for
+	// another address: its mail is not sent, and Compose returns a permanent
+	// [otp.SendError] with the stage "compose". Default: false, the name in
+	// from.
+	BrandInFrom bool
+
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
 	// one is an error. Default: empty, no Reply-To field.
 	ReplyTo string
@@ -68,6 +78,19 @@ type Options struct {
 	// Letter writes the words. Default: nil, the built-in words of [letter.New]
 	// in the reader's language.
 	Letter Renderer
+
+	// Headers are further header fields of every mail, by name, such as
+	// "X-PM-Message-Stream" or "X-SES-CONFIGURATION-SET" for a provider.
+	// Mail.Raw has them in the order of their names, and so has the mail that
+	// Sign receives. Names are printable ASCII without spaces and colons; values
+	// are printable ASCII and neither begin nor end with a space. A field is one
+	// line of at most 998 bytes. Anything else is an error, and so are two names
+	// that differ only in case, and these names in any case: From, To, Cc, Bcc,
+	// Sender, Reply-To, Subject, Date, Message-ID, References, Return-Path,
+	// Received, MIME-Version, Auto-Submitted, X-Auto-Response-Suppress,
+	// DKIM-Signature, and those that begin with Content- or Resent-. Default:
+	// nil, no further fields.
+	Headers map[string]string
 
 	// Sign, if set, receives each raw mail, with lines that end in CRLF, and
 	// returns the mail to send instead: the same mail with a DKIM-Signature
@@ -84,12 +107,14 @@ type Options struct {
 
 // Composer makes mails from one address. It is safe for concurrent use.
 type Composer struct {
-	from    mimemsg.Mailbox
-	replyTo mimemsg.Mailbox
-	brand   string
-	support string
-	letter  Renderer
-	sign    func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
+	from        mimemsg.Mailbox
+	brandInFrom bool
+	replyTo     mimemsg.Mailbox
+	brand       string
+	support     string
+	fields      []mimemsg.Field // Options.Headers
+	letter      Renderer
+	sign        func(context.Context, []byte) ([]byte, error) // nil if mails are not signed
 }
 
 // Mail is one mail to one recipient. It contains the code: packages fmt,
@@ -147,7 +172,7 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 	if err := safetext.CheckBesideCode(opts.Support); err != nil {
 		return nil, fmt.Errorf("Options.Support: %w", err)
 	}
-	c := &Composer{support: opts.Support, letter: opts.Letter, sign: opts.Sign}
+	c := &Composer{brandInFrom: opts.BrandInFrom, support: opts.Support, letter: opts.Letter, sign: opts.Sign}
 	var err error
 	if c.from, err = parseMailbox(from); err != nil {
 		return nil, fmt.Errorf("from: %w", err)
@@ -156,6 +181,9 @@ func newComposer(from string, opts *Options) (*Composer, error) {
 		if c.replyTo, err = parseMailbox(opts.ReplyTo); err != nil {
 			return nil, fmt.Errorf("Options.ReplyTo: %w", err)
 		}
+	}
+	if c.fields, err = parseHeaders(opts.Headers); err != nil {
+		return nil, err
 	}
 	c.brand = cmp.Or(opts.Brand, c.from.Name, c.from.Addr[strings.LastIndexByte(c.from.Addr, '@')+1:])
 	if c.letter == nil {
@@ -231,6 +259,10 @@ func neverConnected(err error) bool {
 	return false
 }
 
+// notInName are the characters that would make the name of a request look like
+// an address: those of an address, and what else looks like "@".
+const notInName = "@<>\uff20\ufe6b"
+
 // compose makes the unsigned mail.
 func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	words, err := c.letter.Render(letter.Data{
@@ -249,6 +281,13 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	if words.Subject == "" || m.Code == "" || !strings.Contains(words.Text, m.Code) || !strings.Contains(html.UnescapeString(words.HTML), m.Code) {
 		return nil, errors.New("the letter has no subject, or its text or HTML lacks the code")
 	}
+	from := c.from
+	if brand := m.Vars["brand"]; c.brandInFrom && brand != "" {
+		if strings.ContainsAny(brand, notInName) {
+			return nil, errors.New(`vars: brand: contains "@", "<" or ">" and could pass for an address in From`)
+		}
+		from.Name = brand
+	}
 	id := m.ID
 	if !mimemsg.ValidID(id) { // a message that no Verifier made
 		id = rand.Text()
@@ -258,12 +297,13 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 		date = time.Now()
 	}
 	message := mimemsg.Message{
-		From:    c.from,
+		From:    from,
 		ReplyTo: c.replyTo,
 		To:      to,
 		ID:      id,
 		Date:    date,
 		Subject: words.Subject,
+		Fields:  c.fields,
 		Text:    words.Text,
 		HTML:    words.HTML,
 	}
@@ -273,7 +313,7 @@ func (c *Composer) compose(m otp.Message, to string) (*Mail, error) {
 	}
 	return &Mail{
 		ID:      id,
-		From:    mail.Address{Name: c.from.Name, Address: c.from.Addr},
+		From:    mail.Address{Name: from.Name, Address: from.Addr},
 		ReplyTo: mail.Address{Name: c.replyTo.Name, Address: c.replyTo.Addr},
 		To:      to,
 		Subject: words.Subject,
@@ -347,6 +387,24 @@ func parseMailbox(s string) (mimemsg.Mailbox, error) {
 	}
 	box.Addr = a.String()
 	return box, nil
+}
+
+// parseHeaders returns Options.Headers in the order of their names.
+func parseHeaders(headers map[string]string) ([]mimemsg.Field, error) {
+	var fields []mimemsg.Field
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		f := mimemsg.Field{Name: name, Value: headers[name]}
+		if err := f.Check(); err != nil {
+			return nil, fmt.Errorf("Options.Headers: %+q: %w", safetext.Cut(name, 80), err)
+		}
+		if seen[strings.ToLower(name)] {
+			return nil, fmt.Errorf("Options.Headers: %+q: duplicate name", name)
+		}
+		seen[strings.ToLower(name)] = true
+		fields = append(fields, f)
+	}
+	return fields, nil
 }
 
 // masked makes the text of err safe to log and keeps the errors that errors.As

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +61,54 @@ func TestCompose(t *testing.T) { // F1, F6
 	require.Equal(t, "<"+composed.ID+"@acme.example>", header.Get("Message-Id"))
 }
 
+// With BrandInFrom, the brand of the request is the name in From, whatever its
+// characters. The address stays.
+func TestCompose_brandInFrom(t *testing.T) { // F1, F2
+	plain, err := otpmail.New(from, nil)
+	require.NoError(t, err)
+	c, err := otpmail.New(from, &otpmail.Options{Brand: "Acme Group", BrandInFrom: true, ReplyTo: "Help <help@acme.example>"})
+	require.NoError(t, err)
+	m := newMessage(t, "ann@example.com")
+	check := func(c *otpmail.Composer, name string) {
+		t.Helper()
+		composed, err := c.Compose(t.Context(), m)
+		require.NoError(t, err)
+		want := mail.Address{Name: name, Address: "codes@acme.example"}
+		require.Equal(t, want, composed.From)
+		header, _, _ := testkit.ReadMail(t, composed.Raw)
+		list, err := header.AddressList("From")
+		require.NoError(t, err)
+		require.Equal(t, []*mail.Address{&want}, list)
+		require.Equal(t, c != plain, header.Get("Reply-To") == `"Help" <help@acme.example>`, "only From changes")
+		head, _, _ := bytes.Cut(composed.Raw, []byte("\r\n\r\n"))
+		for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+			require.LessOrEqual(t, len(line), 78)
+			require.Equal(t, -1, bytes.IndexFunc(line, func(r rune) bool { return r < ' ' || r > '~' }), "%q", line)
+		}
+	}
+	check(c, "Acme")
+	for _, brand := range []string{
+		"Tenant", "Booking.com", "Fish & Chips, Ltd.", `The "Best" \ Shop; (Berlin): [1]`, "Größe & Söhne, GmbH", "👩\u200d🚀 Rockets",
+		"شركة أكمي, للتجارة", "חברת \"אקמי\"", "株式会社", "=C3=A4", strings.Repeat("🚀", 64), strings.Repeat("x", 64), strings.Repeat("größe ", 10) + "ende",
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		check(c, brand)
+		check(plain, "Acme")
+	}
+	require.Equal(t, "Acme", c.From().Name)
+	for _, brand := range []string{
+		"ceo@bank.example", "Bank <ceo", "Bank>", "ceo\uff20bank.example", "ceo\ufe6bbank.example", "x\r\nBcc: e", "=?utf-8?q?ceo=40bank?=", "www.bank.example", strings.Repeat("x", 65),
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		_, err := c.Compose(t.Context(), m)
+		var failed *otp.SendError
+		require.ErrorAs(t, err, &failed, brand)
+		require.Equal(t, "compose", failed.Stage)
+		require.False(t, failed.Temporary)
+		require.NotContains(t, err.Error(), "bank.example")
+	}
+}
+
 // An error is one that a sender may return, and names neither code nor address.
 func TestCompose_errors(t *testing.T) { // D1
 	boom := errors.New("no key for ann@example.com, mail was 042137")
@@ -110,6 +159,23 @@ func TestCompose_sign(t *testing.T) { // F12
 	composed, err := c.Compose(t.Context(), newMessage(t, "ann@example.com"))
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(composed.Raw, []byte("X-Signed: yes\r\nFrom: ")))
+}
+
+// Further header fields stand in the order of their names, and the hook gets
+// them. The map is copied.
+func TestCompose_Headers(t *testing.T) { // F1, F12
+	headers := map[string]string{"X-SES-CONFIGURATION-SET": "codes", "X-PM-Message-Stream": "outbound", "Feedback-ID": "1:codes:acme"}
+	var got string
+	c, err := otpmail.New(from, &otpmail.Options{Headers: headers, Sign: func(_ context.Context, raw []byte) ([]byte, error) {
+		got = string(raw)
+		return raw, nil
+	}})
+	require.NoError(t, err)
+	clear(headers)
+	composed, err := c.Compose(t.Context(), newMessage(t, "ann@example.com"))
+	require.NoError(t, err)
+	require.Equal(t, got, string(composed.Raw))
+	require.Contains(t, got, "\r\nFeedback-ID: 1:codes:acme\r\nX-PM-Message-Stream: outbound\r\nX-SES-CONFIGURATION-SET: codes\r\nContent-Type: multipart/alternative;")
 }
 
 // A mail is printed and logged without code, text and address of the recipient.
@@ -186,6 +252,10 @@ func TestNew_refuses(t *testing.T) {
 		"digits in a brand": {from: from, opts: otpmail.Options{Brand: "Acme 123456"}, want: "Brand: "},
 		"a reply-to":        {from: from, opts: otpmail.Options{ReplyTo: "nobody"}, want: "ReplyTo: "},
 		"a support link":    {from: from, opts: otpmail.Options{Support: "www.acme.example"}, want: ""},
+		"a header's name":   {from: from, opts: otpmail.Options{Headers: map[string]string{"X Y": "x"}}, want: `Options.Headers: "X Y": `},
+		"a header of ours":  {from: from, opts: otpmail.Options{Headers: map[string]string{"X-A": "x", "reply-to": "x"}}, want: `"reply-to": reserved`},
+		"a header's value":  {from: from, opts: otpmail.Options{Headers: map[string]string{"X-A": "x\r\nBcc: y"}}, want: `"X-A": invalid value`},
+		"a header twice":    {from: from, opts: otpmail.Options{Headers: map[string]string{"X-A": "x", "X-B": "x", "x-a": "y"}}, want: `"x-a": duplicate`},
 		"a letter":          {from: from, opts: otpmail.Options{Letter: mute{}}, want: "lacks the code"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,7 +47,9 @@ type QueueOptions struct {
 
 	// Backoff is the pause before the second attempt. Each later pause is twice
 	// as long as the one before, up to one minute, and varies randomly by up to
-	// 25%. Default: one second.
+	// 25%. If the sender says how long to wait (otp.SendError.RetryAfter, as for
+	// a greylisting server), the pause is that, twice that the next time, and up
+	// to 25% more. Default: one second.
 	Backoff time.Duration
 
 	// RetryUnknown also retries a mail that may already have been sent. Some
@@ -112,6 +114,7 @@ type item struct {
 	accepted time.Time
 	deadline time.Time
 	attempts int
+	asked    int   // how often the sender said how long to wait
 	maybe    bool  // an earlier attempt may have sent the mail
 	last     error // the last failure
 }
@@ -272,10 +275,15 @@ func (q *Queue) callSender(it *item) (err error) {
 // retry schedules another attempt, unless the code expires before it.
 func (q *Queue) retry(it *item, err error) {
 	it.last = err
-	pause := min(min(q.opts.Backoff, time.Minute)<<min(it.attempts-1, 16), time.Minute)
 	var jitter [1]byte
 	rand.Read(jitter[:])
+	pause := min(min(q.opts.Backoff, time.Minute)<<min(it.attempts-1, 16), time.Minute)
 	pause += pause / 512 * time.Duration(int(jitter[0])-128)
+	if e, ok := errors.AsType[*otp.SendError](err); ok && e.RetryAfter > 0 {
+		pause = min(e.RetryAfter, 24*time.Hour) << min(it.asked, 8)
+		pause += pause / 1024 * time.Duration(jitter[0]) // and not earlier
+		it.asked++
+	}
 	if !time.Now().Add(pause).Before(it.deadline) {
 		q.finish(it, otpevent.MailExpired, err)
 		return

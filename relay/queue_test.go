@@ -190,6 +190,30 @@ func TestQueue_backsOff(t *testing.T) {
 	})
 }
 
+// A sender that says how long to wait is left alone for that long, and twice as
+// long the next time.
+func TestQueue_retryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Duration
+		start := time.Now()
+		q, _ := newQueue(t, otp.SenderFunc(func(context.Context, otp.Message) error {
+			at = append(at, time.Since(start))
+			if len(at) <= 2 {
+				return &otp.SendError{Temporary: true, RetryAfter: time.Minute}
+			}
+			return nil
+		}), relay.QueueOptions{})
+		require.NoError(t, q.Send(t.Context(), message(t, 1)))
+		require.NoError(t, q.Close(t.Context()))
+		require.Len(t, at, 3)
+		require.Zero(t, at[0])
+		require.GreaterOrEqual(t, at[1], time.Minute)
+		require.LessOrEqual(t, at[1], 75*time.Second)
+		require.GreaterOrEqual(t, at[2]-at[1], 2*time.Minute)
+		require.LessOrEqual(t, at[2]-at[1], 150*time.Second)
+	})
+}
+
 // What waited for its turn until its code ended is not sent any more.
 func TestQueue_tooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"time"
-
-	"github.com/emersion/go-sasl"
 
 	"github.com/go-mailotp/otp"
 	"github.com/go-mailotp/otp/internal/testkit/smtptest"
@@ -93,42 +92,14 @@ func ExampleParseURL() {
 	fmt.Println(opts) // without the password
 	// Output:
 	// smtp.example.com:465 codes@example.com ImplicitTLS
-	// Options{TLS: ImplicitTLS, Login: true, HelloName: , Brand: }
+	// Options{TLS: ImplicitTLS, Login: true, Dial: false, HelloName: , Bounces: , Brand: }
 }
 
 // freshToken stands in for an OAuth 2.0 token source.
 func freshToken(context.Context) (string, error) { return "token", nil }
 
-// Auth is asked for each new connection, so a token may be short-lived.
-func ExampleOptions_oauthbearer() {
-	opts := &smtpsender.Options{
-		Auth: func(ctx context.Context) (sasl.Client, error) {
-			token, err := freshToken(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return sasl.NewOAuthBearerClient(&sasl.OAuthBearerOptions{Username: "codes@example.com", Token: token}), nil
-		},
-	}
-	sender, err := smtpsender.New("smtp.example.com", "codes@example.com", opts)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer sender.Close()
-}
-
-// xoauth2 is the mechanism that some large providers ask for in place of
-// OAUTHBEARER.
-type xoauth2 struct{ username, token string }
-
-func (x xoauth2) Start() (mechanism string, response []byte, err error) {
-	return "XOAUTH2", []byte("user=" + x.username + "\x01auth=Bearer " + x.token + "\x01\x01"), nil
-}
-
-// Next is called only when the login failed: the server says why.
-func (x xoauth2) Next([]byte) ([]byte, error) { return nil, errors.New("xoauth2: refused") }
-
-func ExampleOptions_xoauth2() {
+// The token may be short-lived, since it is asked for at each new connection.
+func ExampleXOAuth2() {
 	relay := &smtptest.Sink{Users: map[string]string{"codes@example.com": "token"}, Mechanisms: []string{"XOAUTH2"}}
 	stop, err := relay.Listen()
 	if err != nil {
@@ -137,11 +108,8 @@ func ExampleOptions_xoauth2() {
 	defer stop()
 
 	sender, err := smtpsender.New(relay.Addr, "codes@example.com", &smtpsender.Options{
-		TLS: smtpsender.InsecureLoopback, // for the example: use TLS
-		Auth: func(ctx context.Context) (sasl.Client, error) {
-			token, err := freshToken(ctx)
-			return xoauth2{"codes@example.com", token}, err
-		},
+		TLS:  smtpsender.InsecureLoopback, // for the example: use TLS
+		Auth: smtpsender.XOAuth2("codes@example.com", freshToken),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -165,10 +133,60 @@ func ExampleOptions_letter() {
 	defer sender.Close()
 }
 
+// Header fields that a provider reads.
+func ExampleOptions_headers() {
+	sender, err := smtpsender.New("smtp.example.com", "Acme <codes@example.com>", &smtpsender.Options{
+		Headers: map[string]string{
+			"X-PM-Message-Stream":     "login-codes", // Postmark
+			"X-SES-CONFIGURATION-SET": "login-codes", // Amazon SES
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+
+	_, err = smtpsender.New("smtp.example.com", "Acme <codes@example.com>", &smtpsender.Options{
+		Headers: map[string]string{"Bcc": "archive@example.com"},
+	})
+	fmt.Println(err)
+	// Output:
+	// smtpsender: otpmail: Options.Headers: "Bcc": reserved name: the library or mail servers write this field
+}
+
 // A test server without TLS on this machine, such as Mailpit.
 func ExampleNew_development() {
 	sender, err := smtpsender.New("localhost:1025", "Acme <codes@example.com>", &smtpsender.Options{
 		TLS: smtpsender.InsecureLoopback, // accepted for this machine only
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+// The server comes from the environment, such as smtp+insecure://mailpit:1025
+// while developing and smtps://user:password@smtp.example.com in production.
+func ExampleParseURL_environment() {
+	host, opts, err := smtpsender.ParseURL(os.Getenv("SMTP_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	sender, err := smtpsender.New(host, "Acme <codes@example.com>", opts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sender.Close()
+}
+
+// Connections over IPv4 only, for a host whose IPv6 address has no name that
+// mail servers accept.
+func ExampleOptions_dial() {
+	dialer := &net.Dialer{}
+	sender, err := smtpsender.New("smtp.example.com", "codes@example.com", &smtpsender.Options{
+		Dial: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp4", address)
+		},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -2,6 +2,7 @@ package smtpsender_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,9 +12,10 @@ import (
 
 // New accepts what ParseURL accepts, and errors do not repeat the URL.
 func FuzzParseURL(f *testing.F) {
-	for _, rest := range []string{"@mail.acme.example", "@mail.acme.example:465", "@[::1]:587", "@[fe80::1%25eth0]:25", "@::1", "@host:0", "@host:99999", "@host:465/", "@host?x", "@host#", "@a@b", "@-", "", "@%", "@h:%34", "@\x00"} {
+	for _, rest := range []string{"@mail.acme.example", "@mail.acme.example:465", "@[::1]:587", "@[fe80::1%25eth0]:25", "@::1", "@host:0", "@host:99999", "@host:465/", "@host?x", "@host#", "@a@b", "@-", "", "@%", "@h:%34", "@\x00", "@host./", "@localhost:25", "@10.0.0.5:25", "@::1:465", "@203.0.113.7:25\n"} {
 		f.Add("smtps", "login", "p@ss:/?#[]%", rest)
 		f.Add("smtp", "", "plain", rest)
+		f.Add("smtp+insecure", "login", "plain", rest)
 	}
 	f.Add("SMTPS", "u", "", "@host")
 	f.Add("http", "u", "p", "@host")
@@ -30,6 +32,10 @@ func FuzzParseURL(f *testing.F) {
 			}
 			sender, err := smtpsender.New(host, "from@acme.example", opts)
 			require.NoError(t, err, "%q", host)
+			require.False(t, opts.TLS == smtpsender.InsecurePrivateNetwork && opts.Username != "")
+			again, _, err := smtpsender.ParseURL(" " + strings.TrimSuffix(strings.TrimSpace(raw), "/") + "/\n")
+			require.NoError(t, err, "%q", raw)
+			require.Equal(t, host, again)
 			require.NotContains(t, sender.String()+opts.String(), mark+password)
 			require.NoError(t, sender.Close())
 		}

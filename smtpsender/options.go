@@ -20,6 +20,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 
+	"github.com/go-mailotp/otp"
+	"github.com/go-mailotp/otp/internal/smtpclient"
 	"github.com/go-mailotp/otp/otpmail"
 )
 
@@ -34,13 +36,23 @@ const (
 	ImplicitTLS TLSMode = iota
 
 	// StartTLS begins in clear text, on port 587, and requires STARTTLS before
-	// anything else. Nothing is sent to a server that does not offer it.
+	// anything else. Nothing is sent to a server that does not offer it. If the
+	// server says nothing for two seconds, a second connection tries TLS, so
+	// that the error can say that the port needs ImplicitTLS.
 	StartTLS
 
 	// InsecureLoopback sends everything in clear text, including the password,
 	// and connects only to this machine. Use it for development and for a relay
 	// on the same host.
 	InsecureLoopback
+
+	// InsecurePrivateNetwork sends everything in clear text, so anybody in the
+	// network between you and the server can read the codes. It connects only
+	// to loopback, private (RFC 1918, fc00::/7) and link-local addresses. The
+	// address is checked at each dial, so host may be a name such as mailpit. A
+	// login is an error, because the password could be read too. Use it for
+	// mail catchers and relays in a network of containers.
+	InsecurePrivateNetwork
 )
 
 // String returns the name of the mode.
@@ -52,14 +64,34 @@ func (m TLSMode) String() string {
 		return "StartTLS"
 	case InsecureLoopback:
 		return "InsecureLoopback"
+	case InsecurePrivateNetwork:
+		return "InsecurePrivateNetwork"
 	}
 	return "TLSMode(" + strconv.Itoa(int(m)) + ")"
+}
+
+// clearText reports whether the mode does not use TLS.
+func (m TLSMode) clearText() bool { return m == InsecureLoopback || m == InsecurePrivateNetwork }
+
+// checkHost returns an error if the mode never connects to host, which is a
+// name or an IP address. The address of a name is checked at each dial.
+func (m TLSMode) checkHost(host string) error {
+	addr, err := netip.ParseAddr(host)
+	switch {
+	case m == InsecureLoopback && !isLoopback(host):
+		return errors.New("host: InsecureLoopback allows only a loopback address, such as 127.0.0.1 or localhost; " +
+			"for a server in a private network, such as a container, use InsecurePrivateNetwork, or smtp+insecure:// with ParseURL")
+	case m == InsecurePrivateNetwork && err == nil && !smtpclient.IsPrivate(addr):
+		return errors.New("host: InsecurePrivateNetwork allows only private, link-local and loopback addresses; " +
+			"use StartTLS (smtp://) or ImplicitTLS (smtps://)")
+	}
+	return nil
 }
 
 // The defaults of [Options].
 const (
 	// DefaultMaxConns is the default of Options.MaxConns.
-	DefaultMaxConns = 4
+	DefaultMaxConns = 3
 	// DefaultMaxPerConn is the default of Options.MaxPerConn.
 	DefaultMaxPerConn = 100
 	// DefaultIdleTimeout is the default of Options.IdleTimeout.
@@ -75,40 +107,71 @@ const (
 // fmt, log/slog and encoding/json print them without it, but package fmt cannot
 // do so for Options in an unexported field.
 type Options struct {
-	// TLS selects how connections are secured: [ImplicitTLS], [StartTLS], or
-	// [InsecureLoopback] for a relay on this machine. Any other value is an
-	// error. Default: ImplicitTLS.
+	// TLS selects how connections are secured: [ImplicitTLS], [StartTLS],
+	// [InsecureLoopback] for a relay on this machine, or
+	// [InsecurePrivateNetwork] for one in a network of containers. Any other
+	// value is an error. Default: ImplicitTLS.
 	TLS TLSMode
 
 	// TLSConfig is for servers with private certificates; it is cloned. An
 	// empty ServerName becomes the host, and the minimum version is at least
 	// TLS 1.2. InsecureSkipVerify is obeyed, but then anyone between you and
 	// the server can read the codes and the password. Setting TLSConfig
-	// together with InsecureLoopback is an error. Default: nil, the system's
+	// together with an insecure mode is an error. Default: nil, the system's
 	// root certificates.
 	TLSConfig *tls.Config
 
+	// Dial opens the connection to the server, for example through a SOCKS
+	// proxy, over IPv4 only, or with a resolver of yours. It is called with
+	// "tcp" and "host:port", and ctx ends with the connection's timeout. Any
+	// number of goroutines may call it at once. The connection need not be TCP.
+	// With InsecureLoopback and InsecurePrivateNetwork, its RemoteAddr must be
+	// an address that the mode allows or a Unix socket; over a proxy it is
+	// usually that of the proxy, and then nothing checks where the server is.
+	// Default: nil, a [net.Dialer].
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	// Username and Password log in with SASL PLAIN or, if only that is
-	// offered, LOGIN. Set both, or leave both empty for no authentication.
-	// Control characters are an error.
+	// offered, LOGIN. If neither is, the error says what is. Set both, or leave both empty for no authentication.
+	// Control characters are an error, and so is a login with
+	// InsecurePrivateNetwork.
 	Username, Password string
 
-	// Auth makes the SASL client for each new connection, for example one for
-	// OAUTHBEARER with a fresh token; ctx ends with the connection's timeout.
+	// Auth makes the SASL client for each new connection, such as [XOAuth2] or
+	// [OAuthBearer] with a fresh token, or one for CRAM-MD5; ctx ends with the
+	// connection's timeout.
 	// Any number of goroutines may call it at once. Setting both Auth and
-	// Username is an error. Default: nil.
+	// Username is an error, and so is Auth with InsecurePrivateNetwork. Default:
+	// nil.
 	Auth func(ctx context.Context) (sasl.Client, error)
 
 	// HelloName is the name for EHLO: a domain name, or an IP address in
 	// brackets. Anything else is an error. Default: the name of this machine if
-	// it is fully qualified, otherwise the connection's local address in
-	// brackets.
+	// it contains a dot. Otherwise, as in most containers, it is the domain of
+	// from, or the connection's local address in brackets if that domain has no
+	// dot either.
 	HelloName string
+
+	// Bounces is the address to which servers return undeliverable mail,
+	// "a@b.c" without a name. It becomes the sender of the envelope (MAIL FROM)
+	// and appears nowhere else. Its domain should be one whose SPF record lists
+	// your server. For DMARC it should also belong to the same organization's
+	// domain as from, such as bounces.example.com for example.com, unless the
+	// mail has a DKIM signature of that domain. An invalid address is an error,
+	// and one beyond ASCII needs a server with SMTPUTF8. Default: empty, the
+	// address in from.
+	Bounces string
 
 	// Brand is the name under which the mail is written; Vars["brand"] of a
 	// request takes precedence. Six digits in a row are an error, since they
 	// look like a code. Default: the name in from, or else its domain.
 	Brand string
+
+	// BrandInFrom makes Vars["brand"] of a request, such as the name of a
+	// tenant, the display name in the From field of its mail; the address is
+	// always the one in from. A brand with "@", "<" or ">" is an error of Send.
+	// Default: false, the name in from.
+	BrandInFrom bool
 
 	// ReplyTo is the address for replies, "a@b.c" or "Name <a@b.c>". An invalid
 	// one is an error. Default: empty, no Reply-To field.
@@ -123,12 +186,19 @@ type Options struct {
 	// package letter in the reader's language.
 	Letter otpmail.Renderer
 
+	// Headers are further header fields of every mail, by name, such as
+	// "X-PM-Message-Stream" or "X-SES-CONFIGURATION-SET" for a provider: see the
+	// field of the same name in [otpmail.Options]. An invalid name or value, and
+	// a name that the library or mail servers write, such as From or Received,
+	// are errors. Default: nil, no further fields.
+	Headers map[string]string
+
 	// Sign, if set, signs each mail with DKIM: see the field of the same name
 	// in [otpmail.Options]. Default: nil, not signed.
 	Sign func(ctx context.Context, mail []byte) ([]byte, error)
 
 	// MaxConns is the maximum number of open connections; further sends wait.
-	// Default: [DefaultMaxConns].
+	// Default: [DefaultMaxConns], which is what Exchange Online allows.
 	MaxConns int
 
 	// MaxPerConn is the number of mails after which a connection is replaced;
@@ -138,6 +208,12 @@ type Options struct {
 	// IdleTimeout is how long an unused connection is kept. Default:
 	// [DefaultIdleTimeout].
 	IdleTimeout time.Duration
+
+	// OneByOne sends each command after the reply to the one before, even if the
+	// server offers PIPELINING and CHUNKING. Use it for a server, or a firewall
+	// before it, that offers them and then is silent: sends time out and MaybeSent
+	// is set, but no mail arrives. Default: false.
+	OneByOne bool
 
 	// ConnectTimeout limits dialing, TLS, greeting and login together.
 	// Default: [DefaultConnectTimeout].
@@ -149,11 +225,14 @@ type Options struct {
 	Timeout time.Duration
 }
 
+// login reports whether connections log in.
+func (o Options) login() bool { return o.Username != "" || o.Auth != nil }
+
 // String describes the options without the password, the user name and the
 // certificates.
 func (o Options) String() string {
-	return fmt.Sprintf("Options{TLS: %v, Login: %t, HelloName: %s, Brand: %s}",
-		o.TLS, o.Username != "" || o.Auth != nil, o.HelloName, o.Brand)
+	return fmt.Sprintf("Options{TLS: %v, Login: %t, Dial: %t, HelloName: %s, Bounces: %s, Brand: %s}",
+		o.TLS, o.login(), o.Dial != nil, o.HelloName, o.Bounces, o.Brand)
 }
 
 // Format prints what String returns, whatever the verb.
@@ -168,17 +247,21 @@ func (o Options) MarshalJSON() ([]byte, error) { return json.Marshal(o.String())
 // withDefaults returns a checked copy with every default filled in, except
 // those that depend on the arguments host and from.
 func (o Options) withDefaults() (Options, error) {
-	if o.TLS < ImplicitTLS || o.TLS > InsecureLoopback {
+	if o.TLS < ImplicitTLS || o.TLS > InsecurePrivateNetwork {
 		return o, fmt.Errorf("Options.TLS: unknown mode %d", int(o.TLS))
 	}
-	if o.TLS == InsecureLoopback && o.TLSConfig != nil {
-		return o, errors.New("Options.TLSConfig: must be nil with InsecureLoopback")
+	if o.TLS.clearText() && o.TLSConfig != nil {
+		return o, fmt.Errorf("Options.TLSConfig: must be nil with %v", o.TLS)
 	}
 	if (o.Username == "") != (o.Password == "") {
 		return o, errors.New("Options.Username and Options.Password: set both or neither")
 	}
 	if o.Auth != nil && o.Username != "" {
 		return o, errors.New("Options.Auth and Options.Username: set only one of them")
+	}
+	if o.TLS == InsecurePrivateNetwork && o.login() {
+		return o, errors.New("Options.Username or Options.Auth: must not be set with InsecurePrivateNetwork, because anybody in the network could read the password; " +
+			"use StartTLS or ImplicitTLS, with Options.TLSConfig for a private certificate")
 	}
 	// RFC 4616 section 2: NUL separates the fields of PLAIN.
 	if strings.ContainsFunc(o.Username+o.Password, unicode.IsControl) {
@@ -193,11 +276,19 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	if o.HelloName == "" {
-		if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") && validHost(name) {
+		if name, err := os.Hostname(); err == nil && strings.Contains(name, ".") && validDomain(name) {
 			o.HelloName = name
 		}
 	} else if !validHello(o.HelloName) {
 		return o, errors.New("Options.HelloName: neither a domain name nor an address in brackets")
+	}
+	if o.Bounces != "" {
+		// The same as for from: see otpmail.New.
+		address, err := otp.EmailParser(otp.EmailOptions{UTF8: true, Dotless: true})(o.Bounces)
+		if err != nil {
+			return o, fmt.Errorf("Options.Bounces: %w", err)
+		}
+		o.Bounces = address.String()
 	}
 	o.MaxConns = cmp.Or(o.MaxConns, DefaultMaxConns)
 	o.MaxPerConn = cmp.Or(o.MaxPerConn, DefaultMaxPerConn)
@@ -209,7 +300,7 @@ func (o Options) withDefaults() (Options, error) {
 
 // tlsConfig returns the configuration for host, nil for clear text.
 func (o Options) tlsConfig(host string) (*tls.Config, error) {
-	if o.TLS == InsecureLoopback {
+	if o.TLS.clearText() {
 		return nil, nil
 	}
 	cfg := &tls.Config{}
@@ -227,46 +318,85 @@ func (o Options) tlsConfig(host string) (*tls.Config, error) {
 }
 
 // ParseURL reads the server and the login from one string, for example an
-// environment variable: smtps://user:password@host:465 uses TLS from the first
-// byte, and smtp://user:password@host:587 requires STARTTLS. You may omit the
-// port, and user and password together. Percent-encode characters in user and
-// password that have a meaning in a URL. A path, a query or anything else is an
-// error. Errors never repeat the URL, because it holds the password.
+// environment variable or a file with a secret. The scheme selects the mode:
+//
+//   - smtps://user:password@host:465 is [ImplicitTLS], TLS from the first byte.
+//   - smtp://user:password@host:587 is [StartTLS], which requires STARTTLS.
+//   - smtp+insecure://host:1025 is clear text. It means [InsecureLoopback] if
+//     the host is localhost or a loopback address. For any other host it means
+//     [InsecurePrivateNetwork], and a user is an error.
+//
+// You may omit user and password together, and the port except after
+// smtp+insecure. Percent-encode characters in user and password that have a
+// meaning in a URL. White space around the URL is ignored, and so is one slash
+// at its end. Any other path, a query or anything else is an error. Errors
+// never repeat the URL, because it holds the password.
 //
 // The host is returned as "host:port" for [New].
 func ParseURL(rawURL string) (host string, opts *Options, err error) {
+	host, opts, err = parseURL(strings.TrimSpace(rawURL)) // files often end in a newline
+	if err != nil {
+		return "", nil, fmt.Errorf("smtpsender: URL: %w", err)
+	}
+	return host, opts, nil
+}
+
+// parseURL is ParseURL without the prefix of the error.
+func parseURL(rawURL string) (host string, opts *Options, err error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Opaque != "" || u.Host == "" {
-		return "", nil, errors.New("smtpsender: URL: want the form smtps://user:password@host:port, with special characters in the password percent-encoded")
+		// The errors of package url repeat the URL.
+		server := rawURL[strings.LastIndexByte(rawURL, '@')+1:]
+		if _, rest, found := strings.Cut(server, "://"); found {
+			server = rest
+		}
+		if _, _, err := splitHost(strings.TrimSuffix(server, "/"), "465"); err != nil && server != "" {
+			return "", nil, err
+		}
+		return "", nil, errors.New("want the form smtps://user:password@host:port, with special characters in the password percent-encoded")
 	}
-	if u.Path != "" || strings.ContainsAny(rawURL, "?#") {
-		return "", nil, errors.New("smtpsender: URL: must end after the port")
+	if u.Path != "" && u.Path != "/" || strings.ContainsAny(rawURL, "?#") {
+		return "", nil, errors.New("must end after the port; write /, ? and # in the password as %2F, %3F and %23")
 	}
 	opts = &Options{}
-	defaultPort := "465"
+	defaultPort := ""
 	switch u.Scheme {
 	case "smtps":
+		defaultPort = "465"
 	case "smtp":
 		opts.TLS = StartTLS
 		defaultPort = "587"
+	case "smtp+insecure":
+		opts.TLS = InsecurePrivateNetwork
 	default:
-		return "", nil, errors.New("smtpsender: URL: scheme must be smtps or smtp")
+		return "", nil, errors.New("scheme must be smtps, smtp (STARTTLS) or smtp+insecure (clear text in a private network)")
 	}
 	if u.User != nil {
 		opts.Username = u.User.Username()
 		opts.Password, _ = u.User.Password()
 		if opts.Username == "" || opts.Password == "" {
-			return "", nil, errors.New("smtpsender: URL: needs both user and password, or neither")
+			return "", nil, errors.New("needs both user and password, or neither")
 		}
 	}
 	name, port, err := splitHost(u.Host, defaultPort)
 	if err != nil {
-		return "", nil, errors.New("smtpsender: URL: invalid host or port")
+		return "", nil, err
+	}
+	switch {
+	case opts.TLS != InsecurePrivateNetwork:
+	case isLoopback(name):
+		opts.TLS = InsecureLoopback
+	case opts.Username != "":
+		return "", nil, errors.New("smtp+insecure takes a user and a password only for a loopback host, because anybody in the network could read the password; use smtp:// or smtps://")
+	}
+	if err := opts.TLS.checkHost(name); err != nil {
+		return "", nil, err
 	}
 	return net.JoinHostPort(name, port), opts, nil
 }
 
-// splitHost parses "host", "host:port", "[::1]" or "::1".
+// splitHost parses "host", "host:port", "[::1]" or "::1". It removes the dot
+// that ends a fully qualified name, which certificates do not have.
 func splitHost(s, defaultPort string) (host, port string, err error) {
 	if strings.Contains(s, "://") {
 		return "", "", errors.New("host: is a URL, use ParseURL for it")
@@ -276,6 +406,8 @@ func splitHost(s, defaultPort string) (host, port string, err error) {
 		host, port = s, defaultPort
 		if inner, ok := strings.CutPrefix(s, "["); ok {
 			host = strings.TrimSuffix(inner, "]")
+		} else if endsInPort(s) {
+			return "", "", errors.New("host: an IPv6 address before a port needs brackets, as in [::1]:465")
 		}
 	}
 	if port == "" {
@@ -283,12 +415,22 @@ func splitHost(s, defaultPort string) (host, port string, err error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return "", "", errors.New("host: port must be a number from 1 to 65535")
+		return "", "", errors.New("host: port must be a number from 1 to 65535, such as 465 for smtps and 587 for submission")
 	}
+	host = strings.TrimSuffix(host, ".")
 	if _, err := netip.ParseAddr(host); err != nil && !validHost(host) {
 		return "", "", errors.New("host: neither a host name nor an IP address")
 	}
 	return host, port, nil
+}
+
+// endsInPort reports whether s, an IPv6 address without brackets, could also be
+// a shorter address and a port: ::1:465 is one, and 2001:db8::1 is not.
+func endsInPort(s string) bool {
+	i := max(strings.LastIndexByte(s, ':'), 0)
+	_, err := netip.ParseAddr(s[:i])
+	_, portErr := strconv.ParseUint(strings.TrimPrefix(s[i:], ":"), 10, 16)
+	return err == nil && portErr == nil
 }
 
 // validHost reports whether s has the form of a DNS name. Underscores are
@@ -307,12 +449,19 @@ func validHost(s string) bool {
 	return true
 }
 
+// validDomain reports whether s is a domain as EHLO takes it (RFC 5321 section
+// 4.1.2): without underscores, and no IPv4 address.
+func validDomain(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err != nil && validHost(s) && !strings.Contains(s, "_") && !strings.Contains("."+s+".", ".-") && !strings.Contains("."+s+".", "-.")
+}
+
 // validHello reports whether s is a domain name or an address literal
 // (RFC 5321 section 4.1.3).
 func validHello(s string) bool {
 	inner, ok := strings.CutPrefix(s, "[")
 	if !ok {
-		return validHost(s)
+		return validDomain(s)
 	}
 	inner, ok = strings.CutSuffix(inner, "]")
 	addr, err := netip.ParseAddr(strings.TrimPrefix(inner, "IPv6:"))

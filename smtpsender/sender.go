@@ -10,9 +10,13 @@
 // [ParseURL] parses server and login from one string, such as an environment
 // variable, and [Sender.Ping] checks them when the program starts. Package
 // otpmail composes the mails.
+//
+// Mail goes over TLS, unless you ask for clear text to a server nearby: see
+// [InsecureLoopback] and [InsecurePrivateNetwork].
 package smtpsender
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,10 +24,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 	"unicode/utf8"
 
-	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
 	"github.com/go-mailotp/otp"
@@ -39,6 +43,7 @@ import (
 type Sender struct {
 	server   string
 	composer *otpmail.Composer
+	bounces  string // empty means the address in from
 	timeout  time.Duration
 	pool     *smtpclient.Pool
 }
@@ -47,8 +52,9 @@ var _ otp.Sender = (*Sender)(nil)
 
 // New returns a sender that uses the server at host, a name or an IP address
 // with or without ":port". The default port is 465 for [ImplicitTLS] and 587
-// for [StartTLS]; [InsecureLoopback] has no default port. Mails come from the
-// address in from, "a@b.c" or "Name <a@b.c>". A nil opts means every default.
+// for [StartTLS]; the insecure modes have no default port. A dot at the end of
+// the name is removed. Mails come from the address in from, "a@b.c" or
+// "Name <a@b.c>". A nil opts means every default.
 //
 // New composes a trial mail, so that it can return an error if no mail can be
 // composed with these options. It does not connect: see [Sender.Ping].
@@ -73,35 +79,45 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.TLS == InsecureLoopback && !isLoopback(name) {
-		return nil, errors.New("host: InsecureLoopback allows only a loopback address, such as 127.0.0.1 or localhost")
+	if err := o.TLS.checkHost(name); err != nil {
+		return nil, err
 	}
 	tlsConfig, err := o.tlsConfig(name)
 	if err != nil {
 		return nil, err
 	}
 	composer, err := otpmail.New(from, &otpmail.Options{
-		Brand:   o.Brand,
-		ReplyTo: o.ReplyTo,
-		Support: o.Support,
-		Letter:  o.Letter,
-		Sign:    o.Sign,
+		Brand:       o.Brand,
+		BrandInFrom: o.BrandInFrom,
+		ReplyTo:     o.ReplyTo,
+		Support:     o.Support,
+		Letter:      o.Letter,
+		Headers:     o.Headers,
+		Sign:        o.Sign,
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{server: net.JoinHostPort(name, port), composer: composer, timeout: o.Timeout}
+	address := composer.From().Address
+	if domain := address[strings.LastIndexByte(address, '@')+1:]; o.HelloName == "" && strings.Contains(domain, ".") {
+		o.HelloName = domain // container names have no dot, and servers reject private addresses
+	}
+	s := &Sender{server: net.JoinHostPort(name, port), composer: composer, bounces: o.Bounces, timeout: o.Timeout}
 	s.pool = smtpclient.NewPool(smtpclient.Config{
 		Addr:           s.server,
 		TLS:            tlsConfig,
 		StartTLS:       o.TLS == StartTLS,
+		Private:        o.TLS == InsecurePrivateNetwork,
+		Dial:           o.Dial,
 		Hello:          o.HelloName,
-		Auth:           authFunc(o.Username, o.Password, o.Auth),
+		Auth:           authFunc(&o),
+		Plain:          o.OneByOne,
 		ConnectTimeout: o.ConnectTimeout,
 		MaxConns:       o.MaxConns,
 		MaxPerConn:     o.MaxPerConn,
 		IdleTimeout:    o.IdleTimeout,
 		Backoff:        time.Second,
+		ProbeAfter:     2 * time.Second,
 	})
 	return s, nil
 }
@@ -117,20 +133,25 @@ func newSender(host, from string, opts *Options) (*Sender, error) {
 //     the mail and before the server's answer.
 //   - Stage is one of compose, sign, connect, tls, hello, auth, mail, rcpt and
 //     data.
-//   - Class is always set. A permanent rejection has the class
-//     [otpevent.ClassRecipient] if the reply says that this mailbox does not
-//     exist (the enhanced codes 5.1.0 to 5.1.6, 5.1.10 and 5.2.1, or 550, 551
-//     and 553 to RCPT without an enhanced code), [otpevent.ClassMailbox] if the
-//     mailbox is full (5.2.2), and [otpevent.ClassUs] otherwise, for example if
-//     the server does not relay for us. Only the first one makes a decoy.
+//   - Class is always set, by the table in docs/smtp-replies.md. A permanent
+//     rejection has the class [otpevent.ClassRecipient] only if the reply says
+//     that this mailbox does not exist, and only that makes a decoy. Three
+//     different recipients in a row that are refused with the same words and
+//     without an enhanced code are [otpevent.ClassUs].
+//   - RetryAfter is what a greylister says, up to 15 minutes, or else a minute;
+//     0 if the server is none.
 //   - A reply of the server is in the chain as a *smtp.SMTPError of
 //     github.com/emersion/go-smtp, without the code and the whole address.
 //
-// As long as it has not written any content, Send retries after a 4yz reply or
-// a lost connection, at most twice and within its timeout. While the server
-// answers 421 to new connections, sends share the open ones, and only one send
-// at a time tries to open a new one, after pauses that grow from one to 30
-// seconds. After [Sender.Close], Send fails.
+// Send retries after a 4yz reply to the mail, and after a connection that was lost
+// before any content was written, at most twice and within its timeout. It does
+// not retry after a rejected login, a greylister or a full mailbox.
+//
+// While the server refuses new connections or says that there are too many, sends
+// share the open ones, and only one send at a time tries to open a new one, after
+// pauses that grow from one to 30 seconds. While it rejects the login and no
+// connection is open, sends fail at once with its reply, so that a wrong password
+// does not lock the account. After [Sender.Close], Send fails.
 func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -139,8 +160,8 @@ func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 		return composeError(err)
 	}
 	env := smtpclient.Envelope{
-		From: mail.From.Address, To: mail.To,
-		UTF8: !isASCII(mail.From.Address + mail.ReplyTo.Address + mail.To), // they are in the header, too
+		From: cmp.Or(s.bounces, mail.From.Address), To: mail.To,
+		UTF8: !isASCII(s.bounces + mail.From.Address + mail.ReplyTo.Address + mail.To), // most are in the header, too
 	}
 	return sendError(s.pool.Send(ctx, env, mail.Raw), m)
 }
@@ -175,40 +196,13 @@ func (s *Sender) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalJSON encodes what String returns.
 func (s *Sender) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
-// authFunc returns the function with which a connection logs in, or nil if it
-// does not log in. Only that function holds the password, so no fmt verb can
-// print it.
-func authFunc(username, password string, custom func(context.Context) (sasl.Client, error)) func(context.Context, func(string) bool) (sasl.Client, error) {
-	switch {
-	case custom != nil:
-		return func(ctx context.Context, _ func(string) bool) (sasl.Client, error) {
-			client, err := custom(ctx)
-			if err == nil && client == nil {
-				err = errors.New("Options.Auth returned no client")
-			}
-			return client, err
-		}
-	case username != "":
-		return func(_ context.Context, offered func(string) bool) (sasl.Client, error) {
-			switch {
-			case offered(sasl.Plain):
-				return sasl.NewPlainClient("", username, password), nil
-			case offered(sasl.Login):
-				return sasl.NewLoginClient(username, password), nil
-			}
-			return nil, errors.New("server offers neither AUTH PLAIN nor LOGIN")
-		}
-	}
-	return nil
-}
-
 // sendError converts err, which may be nil, into an *otp.SendError.
 func sendError(err error, m otp.Message) error {
 	var e *smtpclient.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	return &otp.SendError{Temporary: !e.Permanent, MaybeSent: e.MaybeSent, Stage: e.Stage, Class: e.Class(), Err: clean(e.Err, m)}
+	return &otp.SendError{Temporary: !e.Permanent, MaybeSent: e.MaybeSent, Stage: e.Stage, Class: e.Class(), RetryAfter: e.RetryAfter(), Err: clean(e.Err, m)}
 }
 
 // composeError adds the class to an error of the composer. That there is no

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/mail"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,7 +107,7 @@ func TestSender_Send(t *testing.T) {
 			}
 			header, text, html := testkit.ReadMail(t, mails[0].Data)
 			require.Contains(t, text, "\n042137\n")
-			require.Contains(t, html, `<bdi dir="ltr">042137</bdi>`)
+			require.Contains(t, html, `<strong>042137</strong>`)
 			require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
 			require.Equal(t, "Mike@example.com", header.Get("To"))
 			require.Equal(t, "Your Acme verification code", header.Get("Subject"))
@@ -161,6 +163,58 @@ func TestSender_mailOfTheMessage(t *testing.T) { // F6
 	require.Equal(t, 1, sink.Conns(), "the connection is used again")
 }
 
+// The brand of a request is the name in From; the address stays the same in the
+// header and in the envelope.
+func TestSender_brandInFrom(t *testing.T) { // F1
+	server := smtptest.Script{}.Start(t)
+	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, BrandInFrom: true})
+	m := newMessage(t, "a@example.com")
+	for brand, want := range map[string]string{
+		"":                `"Acme" <codes@acme.example>`,
+		"Tenant, Ltd.":    `"Tenant, Ltd." <codes@acme.example>`,
+		"Größe":           "=?utf-8?q?Gr=C3=B6=C3=9Fe?= <codes@acme.example>",
+		"x@other.example": "", // no mail
+	} {
+		m.Vars = map[string]string{"brand": brand}
+		sent := len(server.Mails(0))
+		err := s.Send(t.Context(), m)
+		if want == "" {
+			e := sendError(t, err)
+			require.Equal(t, "compose", e.Stage)
+			require.Equal(t, otpevent.ClassUs, e.Class)
+			require.Len(t, server.Mails(0), sent)
+			continue
+		}
+		require.NoError(t, err)
+		require.Contains(t, "\r\n"+server.Mails(0)[sent], "\r\nFrom: "+want+"\r\n")
+	}
+	require.Equal(t, 3, strings.Count(server.Wire(0), "MAIL FROM:<codes@acme.example>\r\n"))
+}
+
+// The headers of a provider are in every mail, before the body and below what
+// the hook adds.
+func TestSender_Headers(t *testing.T) { // F1, F12
+	for _, extensions := range [][]string{nil, {"PIPELINING", "CHUNKING"}} {
+		server := smtptest.Script{Extensions: extensions}.Start(t)
+		s := newSender(t, server.Addr, smtpsender.Options{
+			TLS: smtpsender.InsecureLoopback, Headers: map[string]string{"X-SES-CONFIGURATION-SET": "codes", "X-PM-Message-Stream": "outbound"},
+			Sign: func(_ context.Context, mail []byte) ([]byte, error) {
+				return append([]byte("X-Signed: yes\r\n"), mail...), nil
+			},
+		})
+		for _, to := range []string{"a@example.com", "b@example.com"} {
+			require.NoError(t, s.Send(t.Context(), newMessage(t, to)))
+		}
+		require.Len(t, server.Mails(0), 2)
+		for _, mail := range server.Mails(0) {
+			head, body, _ := strings.Cut(mail, "\r\n\r\n")
+			require.True(t, strings.HasPrefix(head, "X-Signed: yes\r\nFrom: "))
+			require.Contains(t, head, "\r\nX-PM-Message-Stream: outbound\r\nX-SES-CONFIGURATION-SET: codes\r\n")
+			require.NotContains(t, body, "X-SES")
+		}
+	}
+}
+
 func TestSender_oneTransactionForEachMail(t *testing.T) { // G8
 	server := smtptest.Script{}.Start(t)
 	s := newSender(t, server.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, HelloName: "app.acme.example"})
@@ -185,11 +239,107 @@ func TestSender_helloName(t *testing.T) { // G7
 	require.NoError(t, newSender(t, server.Addr, opts).Ping(t.Context()))
 	require.Equal(t, []string{"EHLO app.acme.example", "STARTTLS", "EHLO app.acme.example"}, server.Lines(0), "before and after TLS")
 
+	// By default the name of this machine, the domain of from if that has no dot, or else the address.
 	opts.HelloName = ""
-	require.NoError(t, newSender(t, server.Addr, opts).Ping(t.Context()))
-	name, _ := strings.CutPrefix(server.Lines(2)[0], "EHLO ")
-	require.NotEqual(t, "localhost", name)
-	require.Regexp(t, `^(\[127\.0\.0\.1\]|[^.]+\..+)$`, name)
+	machine, err := os.Hostname()
+	require.NoError(t, err)
+	for i, c := range []struct{ from, want string }{{from, "acme.example"}, {"codes@localhost", "[127.0.0.1]"}} {
+		if strings.Contains(machine, ".") {
+			c.want = machine
+		}
+		s, err := smtpsender.New(server.Addr, c.from, &opts)
+		require.NoError(t, err)
+		require.NoError(t, s.Ping(t.Context()))
+		require.Equal(t, []string{"EHLO " + c.want, "STARTTLS", "EHLO " + c.want}, server.Lines(i+2))
+		require.NoError(t, s.Close())
+	}
+}
+
+// Bounces is the sender of the envelope, and appears nowhere else.
+func TestSender_bounces(t *testing.T) { // E9
+	sink := (&smtptest.Sink{UTF8: true}).Start(t)
+	for _, c := range []struct {
+		bounces, want string
+		utf8          bool
+	}{
+		{"bounces@mail.acme.example", "bounces@mail.acme.example", false},
+		{" Bounces@Größe.example", "Bounces@xn--gre-6ka8i.example", false},
+		{"jürgen@mail.acme.example", "jürgen@mail.acme.example", true},
+	} {
+		s := newSender(t, sink.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: c.bounces})
+		require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+		mails := sink.Mails()
+		got := mails[len(mails)-1]
+		require.Equal(t, c.want, got.From)
+		require.Equal(t, c.utf8, got.UTF8)
+		require.NotContains(t, string(got.Data), c.want)
+		header, _, _ := testkit.ReadMail(t, got.Data)
+		require.Equal(t, `"Acme" <codes@acme.example>`, header.Get("From"))
+	}
+	ascii := (&smtptest.Sink{}).Start(t)
+	s := newSender(t, ascii.Addr, smtpsender.Options{TLS: smtpsender.InsecureLoopback, Bounces: "jürgen@mail.acme.example"})
+	require.ErrorContains(t, s.Send(t.Context(), newMessage(t, "a@example.com")), "SMTPUTF8")
+}
+
+// A server without TLS whose name resolves to a private address, and one whose
+// name does not.
+func TestSender_privateNetwork(t *testing.T) { // G1
+	server := smtptest.Script{}.Start(t)
+	_, port, err := net.SplitHostPort(server.Addr)
+	require.NoError(t, err)
+	host, opts, err := smtpsender.ParseURL("smtp+insecure://mailpit:" + port)
+	require.NoError(t, err)
+	for peer, want := range map[string]string{"10.1.2.3": "", "127.0.0.1": "", "203.0.113.7": "use smtpsender.StartTLS or ImplicitTLS"} {
+		opts.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			require.Equal(t, "mailpit:"+port, address)
+			raw, err := new(net.Dialer).DialContext(ctx, network, server.Addr)
+			return at{raw, &net.TCPAddr{IP: net.ParseIP(peer), Port: 1025}}, err
+		}
+		err := newSender(t, host, *opts).Send(t.Context(), newMessage(t, "a@example.com"))
+		if want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, want)
+		require.Equal(t, "connect", sendError(t, err).Stage)
+	}
+	require.Len(t, server.Mails(0), 2)
+
+	opts.TLS = smtpsender.InsecureLoopback
+	opts.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		raw, err := new(net.Dialer).DialContext(ctx, network, server.Addr)
+		return at{raw, &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 25}}, err
+	}
+	require.ErrorContains(t, newSender(t, "localhost:25", *opts).Ping(t.Context()), "allowed only for loopback")
+
+	opts.TLS, opts.Dial = smtpsender.InsecurePrivateNetwork, nil
+	s := newSender(t, server.Addr, *opts) // without Dial, the address is that of the server
+	require.NoError(t, s.Send(t.Context(), newMessage(t, "a@example.com")))
+}
+
+// at is a connection with another address of the peer.
+type at struct {
+	net.Conn
+	peer net.Addr
+}
+
+func (c at) RemoteAddr() net.Addr { return c.peer }
+
+// A sender with the defaults finds out that the port is for the other mode.
+func TestSender_otherMode(t *testing.T) {
+	testkit.Long(t) // it waits for the greeting
+	cert := smtptest.NewCert(t, "127.0.0.1")
+	implicit := smtptest.Script{TLS: cert.Server()}.Start(t)
+	start := time.Now()
+	err := newSender(t, implicit.Addr, smtpsender.Options{TLS: smtpsender.StartTLS, TLSConfig: cert.Client(), ConnectTimeout: time.Hour, Timeout: time.Hour}).Ping(t.Context())
+	require.ErrorContains(t, err, "use smtpsender.ImplicitTLS (smtps://)")
+	require.Less(t, time.Since(start), time.Minute)
+	require.Equal(t, otpevent.ClassUs, sendError(t, err).Class)
+
+	starttls := smtptest.Script{TLS: cert.Server(), StartTLS: true}.Start(t)
+	err = newSender(t, starttls.Addr, smtpsender.Options{TLSConfig: cert.Client()}).Ping(t.Context())
+	require.ErrorContains(t, err, "use smtpsender.StartTLS (smtp://)")
+	require.Equal(t, otpevent.ClassUs, sendError(t, err).Class)
 }
 
 // E6: the address was parsed by who made it. It is mailed as it stands.

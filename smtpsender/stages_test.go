@@ -100,6 +100,8 @@ func TestSender_silentLater(t *testing.T) { // G6
 			switch v {
 			case "AUTH":
 				return "334 UGFzc3dvcmQ6"
+			case "DXNLCG==": // the name
+				return "334 UGFzc3dvcmQ6"
 			case "CGFZC3DVCMQ=": // the password, as the script reads a command
 				return reply
 			}
@@ -282,9 +284,9 @@ func TestSender_codeOfWhatBecame(t *testing.T) {
 		"client rejected":        {"RCPT", "550 client host rejected", false, otpevent.ClassUs},
 		"mailbox full":           {"RCPT", "552 5.2.2 full", false, otpevent.ClassMailbox},
 		"mailbox full, later":    {smtptest.Dot, "552 5.2.2 full", false, otpevent.ClassMailbox},
-		"mail refused for good":  {smtptest.Dot, "550 no spam", false, otpevent.ClassUs},
+		"mail refused for good":  {smtptest.Dot, "550 no spam", false, otpevent.ClassContent},
 		"sender refused":         {"MAIL", "550 5.1.1 no", false, otpevent.ClassUs},
-		"refused for now":        {smtptest.Dot, "451 4.3.0 later", false, otpevent.ClassUnknown},
+		"refused for now":        {smtptest.Dot, "451 4.3.0 later", false, otpevent.ClassThrottle},
 		"dropped before content": {"DATA", smtptest.Drop, false, otpevent.ClassUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {

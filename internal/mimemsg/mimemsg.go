@@ -11,6 +11,7 @@ import (
 	"mime/quotedprintable"
 	"net/mail"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,8 +41,36 @@ type Message struct {
 	ID      string  // 1 to 64 letters and digits, different for each mail
 	Date    time.Time
 	Subject string
-	Text    string // lines may end in LF or CRLF
+	Fields  []Field // further header fields, each accepted by Check
+	Text    string  // lines may end in LF or CRLF
 	HTML    string
+}
+
+// Field is a header field.
+type Field struct{ Name, Value string }
+
+// ownFields are the names, in lower case, of the fields that Bytes writes, that
+// add or replace a sender or a recipient, and that servers and signers add.
+var ownFields = []string{
+	"from", "to", "reply-to", "subject", "date", "message-id", "references", "mime-version", "auto-submitted", "x-auto-response-suppress",
+	"sender", "cc", "bcc", "return-path", "received", "dkim-signature",
+}
+
+// Check returns an error if the field cannot be one of the Fields of a Message.
+// The error does not repeat the value.
+func (f Field) Check() error {
+	name := strings.ToLower(f.Name)
+	switch {
+	case name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }): // RFC 5322 section 3.6.8
+		return errors.New("invalid name, want printable ASCII without spaces and colons")
+	case slices.Contains(ownFields, name) || strings.HasPrefix(name, "content-") || strings.HasPrefix(name, "resent-"):
+		return errors.New("reserved name: the library or mail servers write this field")
+	case f.Value == "" || f.Value != strings.Trim(f.Value, " ") || strings.ContainsFunc(f.Value, func(r rune) bool { return r < ' ' || r > '~' }):
+		return errors.New("invalid value, want printable ASCII that neither begins nor ends with a space")
+	case len(f.Name)+len(": ")+len(f.Value) > maxLine:
+		return fmt.Errorf("name and value are longer than %d bytes", maxLine)
+	}
+	return nil
 }
 
 // Bytes returns the mail with CRLF line endings and without dot stuffing. It
@@ -83,6 +112,11 @@ func (m *Message) Bytes() ([]byte, error) {
 	writeHeader(&b, "MIME-Version", "1.0")
 	writeHeader(&b, "Auto-Submitted", "auto-generated") // RFC 3834 section 5
 	writeHeader(&b, "X-Auto-Response-Suppress", "All")
+	for _, f := range m.Fields {
+		// Not folded: a provider gets the value as it is, and Check limits its
+		// length.
+		b.WriteString(f.Name + ": " + f.Value + "\r\n")
+	}
 
 	w := multipart.NewWriter(&b)
 	writeHeader(&b, "Content-Type", `multipart/alternative; boundary="`+w.Boundary()+`"`)

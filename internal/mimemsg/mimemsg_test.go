@@ -152,6 +152,45 @@ func TestMessage_refuses(t *testing.T) { // F1
 	require.NotContains(t, string(raw), "Reply-To")
 }
 
+// Further fields stand at the end of the header, each on one line as it is.
+func TestMessage_Fields(t *testing.T) { // F1, F2
+	m := message()
+	long := `{"stream": "codes", ` + strings.Repeat(`"key":  "value", `, 50) + "}"
+	m.Fields = []mimemsg.Field{
+		{Name: "X-PM-Message-Stream", Value: "codes"},
+		{Name: "X-MSYS-API", Value: long},
+		{Name: "!#$%&'*+-.^_`|~", Value: "=?:,;<>\"@"},
+		{Name: "X-Max", Value: strings.Repeat("x", 998-len("X-Max: "))},
+	}
+	for _, f := range m.Fields {
+		require.NoError(t, f.Check())
+	}
+	raw, err := m.Bytes()
+	require.NoError(t, err)
+	want := "\r\nX-Auto-Response-Suppress: All\r\n"
+	for _, f := range m.Fields {
+		want += f.Name + ": " + f.Value + "\r\n"
+	}
+	require.Contains(t, string(raw), want+"Content-Type: multipart/alternative;")
+}
+
+func TestField_Check(t *testing.T) { // F1
+	for _, name := range []string{
+		"", "X Y", "X:", "X\r\nBcc", "X\t", "X\x00", "X\x7f", "Größe",
+		"From", "to", "SUBJECT", "date", "Message-ID", "References", "Mime-Version", "Content-Type", "content-language", "Reply-To", "Auto-Submitted",
+		"X-Auto-Response-Suppress", "DKIM-Signature", "Received", "Bcc", "Cc", "Sender", "Return-Path", "Resent-To",
+	} {
+		require.ErrorContains(t, mimemsg.Field{Name: name, Value: "x"}.Check(), "d name", "%q", name)
+	}
+	for _, value := range []string{"", " ", " x", "x ", "x\r\nBcc: e@example.com", "x\r\n y", "x\n", "\r", "\x00", "a\tb", "\x7f", "é", "\u202e", "\xff"} {
+		err := mimemsg.Field{Name: "X-Y", Value: value}.Check()
+		require.ErrorContains(t, err, "value", "%q", value)
+		require.NotContains(t, err.Error(), "example.com")
+	}
+	require.ErrorContains(t, mimemsg.Field{Name: "X-Y", Value: strings.Repeat("x", 994)}.Check(), "998")
+	require.NoError(t, mimemsg.Field{Name: "X-Y", Value: strings.Repeat("x", 993)}.Check())
+}
+
 func TestMessage_bodies(t *testing.T) { // F3
 	for _, body := range []string{
 		"\r.\rMAIL FROM:<e@example.com>", "\n.\n", "\r\n.\r\n", ".", "..", "a\rb", "a\n\rb", "a\ré\nb", "\r", "\n", "", "\x00\x01\x7f", "\u2028\u0085",

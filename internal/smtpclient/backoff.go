@@ -11,49 +11,70 @@ import (
 // maxBackoff is the longest pause, as a multiple of the first.
 const maxBackoff = 30
 
-// backoff delays new connections after the server has replied 421 to one. The
-// server then has too many connections or is shutting down; more attempts make
-// that worse.
+// backoff delays new connections after the server has refused one: it then has
+// too many, is shutting down or rejects the login, and more attempts make that
+// worse. As long as no connection is open, only one is opened, and the others wait
+// for its result, so that a wrong password costs one login and not one for each
+// visitor.
 type backoff struct {
-	first time.Duration // the first pause; 0 disables the delays
+	first time.Duration // the first pause; 0 disables all delays
 
-	mu    sync.Mutex
-	pause time.Duration // 0 while there is no delay
-	until time.Time     // when the next attempt may start
-	over  chan struct{} // closed when the delays end
-	round int           // changes whenever pause does
+	mu      sync.Mutex
+	pause   time.Duration // 0 while there is no delay
+	until   time.Time     // when the next attempt may start
+	refusal error         // why, if waiting does not help: a rejected login
+	trying  int           // connections that are being opened
+	open    int           // connections that are open
+	tried   bool          // one was tried since there was an open one, and the server did not refuse it
+	changed chan struct{} // closed when any of this changes for those who wait
+	round   int           // changes whenever pause does
 }
 
 // next returns how long to wait before a new connection; the wait also ends
-// when over is closed. If it is 0, connect now and pass the result to refused
-// or taken, together with the round.
-func (b *backoff) next() (wait time.Duration, over <-chan struct{}, round int) {
+// when changed is closed. If it is 0, connect now and pass the result to note,
+// together with the round. refusal is why there is no use in waiting.
+func (b *backoff) next() (wait time.Duration, changed <-chan struct{}, round int, refusal error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.pause == 0 {
-		return 0, nil, b.round
+	if b.changed == nil {
+		b.changed = make(chan struct{})
 	}
-	if wait := time.Until(b.until); wait > 0 {
-		return wait, b.over, b.round
+	if b.pause > 0 {
+		if wait := time.Until(b.until); wait > 0 {
+			if b.open == 0 {
+				refusal = b.refusal
+			}
+			return wait, b.changed, b.round, refusal
+		}
+		b.until = time.Now().Add(b.pause) // one tries, the others wait for its result
+	} else if b.first > 0 && b.open == 0 && b.trying > 0 && !b.tried {
+		return time.Hour, b.changed, b.round, nil
 	}
-	b.until = time.Now().Add(b.pause) // one tries, the others wait for its result
-	return 0, nil, b.round
+	b.trying++
+	return 0, nil, b.round, nil
 }
 
-// refused records a 421. It ignores connections that were started in an earlier
-// round, which already had its result.
-func (b *backoff) refused(round int) {
+// wake lets those who wait look again. The caller holds b.mu.
+func (b *backoff) wake() {
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}
+
+// refused records a refusal. It ignores connections that were started in an
+// earlier round, which already had its result.
+func (b *backoff) refused(round int, refusal error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.first == 0 || round != b.round {
 		return
 	}
-	if b.pause == 0 {
-		b.over = make(chan struct{})
-	}
 	b.pause = min(max(b.first, 2*b.pause), maxBackoff*b.first)
 	b.until = time.Now().Add(b.pause)
+	b.refusal = refusal
 	b.round++
+	b.wake()
 }
 
 // taken records that the server accepted a connection.
@@ -64,26 +85,55 @@ func (b *backoff) taken(round int) {
 		return
 	}
 	b.pause = 0
-	close(b.over)
 	b.round++
+	b.wake()
+}
+
+// opened counts an open connection, and closed one that is no longer open.
+func (b *backoff) opened() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open++
+	b.wake()
+}
+
+func (b *backoff) closed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open--
+	b.tried = b.tried && b.open > 0
 }
 
 // note records the result of a new connection.
 func (b *backoff) note(round int, err error) {
-	code, stage := 250, StageData
-	if e, ok := errors.AsType[*Error](err); ok {
-		code, stage = e.replyCode(), e.Stage
+	b.mu.Lock()
+	b.trying--
+	b.tried = true
+	b.mu.Unlock()
+	e, failed := errors.AsType[*Error](err)
+	code := 0
+	if failed {
+		code = e.replyCode()
 	}
-	switch stage {
-	case StageRcpt, StageData:
-		if code != 0 {
-			b.taken(round)
-		}
-	default:
-		if code == 421 {
-			b.refused(round)
-		}
+	switch {
+	case !failed:
+		b.taken(round)
+	case code == 421 && (e.Stage == StageRcpt || e.Stage == StageData):
+		b.taken(round)
+	case e.tooMany():
+		b.refused(round, nil)
+	case e.Stage == StageAuth && (code != 0 || e.setup()):
+		b.refused(round, err)
+	case (e.Stage == StageHello || e.Stage == StageTLS) && code/100 == 4:
+		b.refused(round, nil)
+	case (e.Stage == StageHello || e.Stage == StageTLS) && code/100 == 5:
+		b.refused(round, err)
+	case (e.Stage == StageMail || e.Stage == StageRcpt || e.Stage == StageData) && code != 0:
+		b.taken(round)
 	}
+	b.mu.Lock()
+	b.wake()
+	b.mu.Unlock()
 }
 
 // turn waits until a new connection may be opened; c is then nil. If reuse is
@@ -96,7 +146,7 @@ func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err er
 		}
 	}()
 	for {
-		wait, over, round := p.backoff.next()
+		wait, changed, round, refusal := p.backoff.next()
 		if wait == 0 {
 			return nil, round, nil
 		}
@@ -105,6 +155,9 @@ func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err er
 				return c, 0, nil
 			}
 		}
+		if refusal != nil {
+			return nil, 0, refusal
+		}
 		timer := time.NewTimer(wait)
 		select {
 		case c = <-handed:
@@ -112,7 +165,7 @@ func (p *Pool) turn(ctx context.Context, reuse bool) (c *conn, round int, err er
 				p.keep(c)
 				c, err = nil, newError(ctx, StageConnect, ctx.Err())
 			}
-		case <-over:
+		case <-changed:
 		case <-timer.C:
 		case <-p.done:
 			err = &Error{Stage: StageConnect, Err: ErrClosed}

@@ -7,51 +7,52 @@ import (
 	"io"
 	"net"
 	"net/textproto"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 )
 
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := backoff{first: time.Second}
+		b := backoff{first: time.Second, open: 1}
 		now := func() int {
 			t.Helper()
-			wait, _, round := b.next()
+			wait, _, round, _ := b.next()
 			require.Zero(t, wait)
 			return round
 		}
 		early := now()
-		b.refused(now())
-		b.refused(early) // was begun before
+		b.refused(now(), nil)
+		b.refused(early, nil) // was begun before
 		for _, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
-			wait, over, _ := b.next()
+			wait, over, _, _ := b.next()
 			require.Equal(t, pause*time.Second, wait)
 			b.taken(early)
 			require.False(t, closed(over))
 			time.Sleep(wait)
 			round := now()
-			wait, _, other := b.next()
+			wait, _, other, _ := b.next()
 			require.Equal(t, pause*time.Second, wait, "one at a time")
 			require.Equal(t, round, other)
-			b.refused(round)
-			b.refused(other) // one that tried, as the first one hung
+			b.refused(round, nil)
+			b.refused(other, nil) // one that tried, as the first one hung
 		}
-		_, over, round := b.next()
+		_, over, round, _ := b.next()
 		require.False(t, closed(over))
 		b.taken(round)
 		require.True(t, closed(over))
-		b.refused(now())
-		wait, _, _ := b.next()
+		b.refused(now(), nil)
+		wait, _, _, _ := b.next()
 		require.Equal(t, time.Second, wait, "from the beginning")
 
 		off := backoff{}
-		off.refused(0)
-		wait, _, _ = off.next()
+		off.refused(0, nil)
+		wait, _, _, _ = off.next()
 		require.Zero(t, wait)
 	})
 }
@@ -65,34 +66,90 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// Only a 421 to a connection on which nothing was begun holds others back.
+// A refusal of a new connection holds others back, and a rejected login tells
+// them at once.
 func TestBackoff_note(t *testing.T) {
-	reply := func(stage string, code int) error { return &Error{Stage: stage, Err: &smtp.SMTPError{Code: code}} }
-	for _, c := range []struct {
-		err           error
-		holds, resets bool
-	}{
-		{nil, false, true},
-		{reply(StageHello, 421), true, false},
-		{reply(StageTLS, 421), true, false},
-		{reply(StageAuth, 421), true, false},
-		{reply(StageMail, 421), true, false},
-		{reply(StageHello, 450), false, false},
-		{reply(StageAuth, 535), false, false},
-		{reply(StageRcpt, 421), false, true},
-		{reply(StageRcpt, 550), false, true},
-		{reply(StageData, 421), false, true},
-		{&Error{Stage: StageConnect, Err: errors.New("refused")}, false, false},
-		{&Error{Stage: StageRcpt, Err: context.Canceled}, false, false},
-	} {
-		b := backoff{first: time.Second}
-		b.note(0, c.err)
-		require.Equal(t, c.holds, b.pause != 0, c.err)
-		b = backoff{first: time.Second}
-		b.refused(0)
-		b.note(1, c.err)
-		require.Equal(t, c.resets, b.pause == 0, c.err)
+	reply := func(stage, text string) error {
+		code, rest, _ := strings.Cut(text, " ")
+		n, err := strconv.Atoi(code)
+		require.NoError(t, err)
+		return &Error{Stage: stage, Err: refusal(n, rest)}
 	}
+	const nothing, taken, holds, tells = "nothing", "taken", "holds back", "tells"
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, taken},
+		{reply(StageHello, "421 x"), holds}, {reply(StageTLS, "421 x"), holds}, {reply(StageAuth, "421 x"), holds}, {reply(StageMail, "421 x"), holds},
+		{reply(StageHello, "450 x"), holds}, {reply(StageTLS, "454 TLS not available"), holds},
+		{reply(StageHello, "554 no service"), tells},
+		{reply(StageAuth, "535 5.7.8 wrong"), tells}, {reply(StageAuth, "454 4.7.0 too many logins"), tells},
+		{reply(StageAuth, "432 4.3.2 too many at once"), holds}, {reply(StageAuth, "454 4.4.5 congested"), holds},
+		{&Error{Stage: StageAuth, Err: errNoAuth}, tells}, {&Error{Stage: StageAuth, Err: io.EOF}, nothing}, {&Error{Stage: StageAuth, Err: context.Canceled}, nothing},
+		{reply(StageMail, "432 4.3.2 too many at once"), holds}, {reply(StageData, "451 4.3.2 busy"), holds},
+		{reply(StageMail, "553 not yours"), taken}, {reply(StageMail, "451 later"), taken},
+		{reply(StageRcpt, "421 x"), taken}, {reply(StageRcpt, "550 x"), taken}, {reply(StageData, "421 x"), taken},
+		{&Error{Stage: StageConnect, Err: errors.New("refused")}, nothing},
+		{&Error{Stage: StageRcpt, Err: context.Canceled}, nothing},
+	} {
+		b := backoff{first: time.Second, trying: 1}
+		b.note(0, c.err)
+		require.Equal(t, c.want == holds || c.want == tells, b.pause != 0, c.err)
+		require.Equal(t, c.want == tells, b.refusal != nil, c.err)
+		b = backoff{first: time.Second, trying: 1}
+		b.refused(0, nil)
+		b.note(1, c.err)
+		require.Equal(t, c.want == taken, b.pause == 0, c.err)
+	}
+}
+
+// While no connection is open, one is opened first, and its result decides about
+// the others.
+func TestBackoff_oneFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := backoff{first: time.Second}
+		wait, _, round, _ := b.next()
+		require.Zero(t, wait)
+		wait, changed, _, _ := b.next()
+		require.NotZero(t, wait)
+		require.False(t, closed(changed))
+		b.opened()
+		require.True(t, closed(changed))
+		wait, _, second, _ := b.next()
+		require.Zero(t, wait, "the server takes connections")
+		b.note(round, nil)
+		b.note(second, nil)
+		b.closed()
+
+		_, _, round, _ = b.next()
+		_, changed, _, _ = b.next()
+		rejected := &Error{Stage: StageAuth, Err: refusal(535, "5.7.8 wrong")}
+		b.note(round, rejected)
+		require.True(t, closed(changed))
+		wait, _, _, refusal := b.next()
+		require.Equal(t, time.Second, wait)
+		require.Equal(t, error(rejected), refusal)
+		time.Sleep(wait)
+		wait, _, round, _ = b.next()
+		require.Zero(t, wait, "it is tried again")
+		wait, _, _, refusal = b.next()
+		require.Equal(t, time.Second, wait)
+		require.Equal(t, error(rejected), refusal)
+		b.opened()
+		_, _, _, refusal = b.next()
+		require.NoError(t, refusal, "there is a connection to wait for")
+		b.note(round, nil)
+
+		// A network that is down is no refusal: the others try side by side.
+		b = backoff{first: time.Second}
+		_, _, round, _ = b.next()
+		b.note(round, &Error{Stage: StageConnect, Err: context.DeadlineExceeded})
+		for range 3 {
+			wait, _, _, _ = b.next()
+			require.Zero(t, wait)
+		}
+	})
 }
 
 // Who has waited longest is served next.
@@ -146,7 +203,7 @@ func TestPool_pausesGrow(t *testing.T) {
 			defer mu.Unlock()
 			at = append(at, time.Since(start))
 			if len(at) <= 4 {
-				err = &Error{Stage: StageHello, Err: &smtp.SMTPError{Code: 421}}
+				err = &Error{Stage: StageHello, Err: refusal(421, "4.3.2 busy")}
 			}
 			p.backoff.note(round, err)
 			return err
@@ -175,7 +232,7 @@ func TestPool_turns(t *testing.T) {
 		const senders, mails = 12, 100
 		p := NewPool(Config{MaxConns: 4, MaxPerConn: 1 << 20, IdleTimeout: time.Minute, Backoff: time.Hour})
 		p.keep(takesMails(t))
-		p.backoff.refused(0) // so that there is no other connection for an hour
+		p.backoff.refused(0, nil) // so that there is no other connection for an hour
 		var mu sync.Mutex
 		sent, most := 0, 0
 		var wg sync.WaitGroup
@@ -225,6 +282,5 @@ func takesMails(t *testing.T) *conn {
 		}
 	}()
 	c := newConn(client, "app.acme.example")
-	c.replies = textproto.NewReader(bufio.NewReader(c.wire))
 	return c
 }

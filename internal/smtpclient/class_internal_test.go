@@ -3,100 +3,71 @@ package smtpclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"net/textproto"
 	"os"
-	"strconv"
-	"strings"
 	"testing"
+	"time"
 
+	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-mailotp/otp/otpevent"
 )
 
-// J10: only a reply that is about the recipient has the class of a recipient.
+// J10: the table of smtpreply classifies replies. What is no reply is ours if it
+// is about the setup.
 func TestError_Class(t *testing.T) {
-	const recipient, mailbox, us = otpevent.ClassRecipient, otpevent.ClassMailbox, otpevent.ClassUs
-	const throttle, unknown = otpevent.ClassThrottle, otpevent.ClassUnknown
+	const us, unknown = otpevent.ClassUs, otpevent.ClassUnknown
 	for _, c := range []struct {
-		stage, reply string
-		want         otpevent.Class
+		stage string
+		err   error
+		want  otpevent.Class
 	}{
-		{StageRcpt, "550 5.1.0 Address rejected", recipient},
-		{StageRcpt, "550 5.1.1 no such user", recipient},
-		{StageRcpt, "550 5.1.2 no such domain", recipient},
-		{StageRcpt, "501 5.1.3 bad syntax", recipient},
-		{StageRcpt, "550 5.1.4 ambiguous", recipient},
-		{StageRcpt, "550 5.1.5 not valid", recipient},
-		{StageRcpt, "551 5.1.6 moved", recipient},
-		{StageRcpt, "556 5.1.10 null MX", recipient},
-		{StageRcpt, "550 5.2.1 disabled", recipient},
-		{StageRcpt, "554 5.1.1 <relay@example.com>: client host rejected it", recipient}, // the code decides
-		{StageData, "550 5.1.1 after the mail", recipient},
-		{StageRcpt, "552 5.2.2 mailbox full", mailbox},
-		{StageData, "552 5.2.2 mailbox full", mailbox},
-
-		{StageRcpt, "550 5.1.0 <codes@acme.example>: Sender address rejected: User unknown", us},
-		{StageRcpt, "550 5.1.7 bad sender", us},
-		{StageRcpt, "550 5.1.8 bad sender domain", us},
-		{StageRcpt, "550 5.1.9 conversion", us},
-		{StageRcpt, "550 5.1.11 unheard of", us},
-		{StageRcpt, "550 5.2.0 other", us},
-		{StageRcpt, "550 5.2.3 too long", us},
-		{StageRcpt, "550 5.4.1 access denied", us},
-		{StageRcpt, "550 5.7.1 blocked", us},
-		{StageRcpt, "554 5.7.1 <a@example.com>: Relay access denied", us},
-		{StageRcpt, "554 5.7.1 <localhost[127.0.0.1]>: Client host rejected: Access denied", us},
-		{StageRcpt, "550 4.1.1 of two minds", us},
-		{StageData, "550 5.7.1 spam", us},
-		{StageMail, "550 5.1.1 no such sender", us}, // it has not seen the recipient
-		{StageMail, "550 no", us},
-		{StageAuth, "535 5.7.8 no", us},
-		{StageHello, "554 5.7.1 no", us},
-		{StageHello, "550 5.1.1 no", us},
-
-		{StageRcpt, "550 no such user", recipient},
-		{StageRcpt, "551 user not local", recipient},
-		{StageRcpt, "553 mailbox name not allowed", recipient},
-		{StageRcpt, "550 #5.1.0 Address rejected.", recipient}, // not in the form of RFC 2034
-		{StageRcpt, "550 relay not permitted", us},
-		{StageRcpt, "550 Relaying denied", us},
-		{StageRcpt, "550 unable to RELAY for you", us},
-		{StageRcpt, "550 client rejected", us},
-		{StageRcpt, "550 your host is\nrejected", us},
-		{StageRcpt, "550 rejected: host on a list", us},
-		{StageRcpt, "550 Sender verify failed", us},
-		{StageRcpt, "550 hostile user rejected", recipient},
-		{StageRcpt, "552 full", us},
-		{StageRcpt, "554 no", us},
-		{StageRcpt, "503 bad sequence", us},
-		{StageData, "550 no", us},
-		{StageData, "554 no valid recipients", us},
-
-		{StageRcpt, "450 4.2.0 greylisted", unknown},
-		{StageRcpt, "451 later", unknown},
-		{StageRcpt, "452 4.2.2 mailbox full", mailbox},
-		{StageRcpt, "450 4.1.1 perhaps nobody", unknown},
-		{StageHello, "421 4.3.2 later", throttle},
-		{StageRcpt, "421 too many", throttle},
-		{StageAuth, "454 4.7.0 later", unknown},
+		{StageRcpt, refusal(550, "5.1.1 no such user"), otpevent.ClassRecipient},
+		{stageDot, refusal(550, "5.7.1 spam"), otpevent.ClassContent},
+		{StageMail, refusal(550, "5.1.1 no such user"), us},
+		{StageRcpt, io.EOF, unknown}, {StageAuth, io.EOF, unknown}, {StageAuth, context.DeadlineExceeded, unknown},
+		{StageRcpt, os.ErrDeadlineExceeded, unknown}, {StageRcpt, errReplyForm, unknown}, {StageConnect, ErrClosed, unknown},
+		{StageAuth, errNoAuth, us}, {StageAuth, errors.New("no token"), us}, {StageTLS, errNoStartTLS, us}, {StageAuth, &authError{errors.New("no")}, us},
+		{StageMail, &Error{Stage: StageMail, Permanent: true, Err: ErrNoSMTPUTF8}, us},
+		{StageMail, &Error{Stage: StageMail, Permanent: true, Err: errEnvelope}, us},
 	} {
-		number, text, _ := strings.Cut(c.reply, " ")
-		code, err := strconv.Atoi(number)
-		require.NoError(t, err)
-		e := newError(context.Background(), c.stage, &textproto.Error{Code: code, Msg: text})
-		require.Equal(t, c.want, e.Class(), "%s: %s", c.stage, c.reply)
+		require.Equal(t, c.want, newError(context.Background(), c.stage, c.err).Class(), "%s %v", c.stage, c.err)
 	}
-	for _, c := range []struct {
-		err  error
-		want otpevent.Class
-	}{
-		{io.EOF, unknown}, {os.ErrDeadlineExceeded, unknown}, {errReplyForm, unknown}, {ErrClosed, unknown},
-		{errNoAuth, us}, {errNoStartTLS, us}, {&authError{errors.New("no")}, us},
-		{&Error{Stage: StageMail, Permanent: true, Err: ErrNoSMTPUTF8}, us},
-		{&Error{Stage: StageMail, Permanent: true, Err: errEnvelope}, us},
-	} {
-		require.Equal(t, c.want, newError(context.Background(), StageRcpt, c.err).Class(), "%v", c.err)
+	require.Equal(t, time.Minute, (&Error{Stage: StageRcpt, Err: refusal(451, "4.7.1 greylisted")}).RetryAfter())
+	require.Zero(t, (&Error{Stage: StageRcpt, Err: refusal(451, "later")}).RetryAfter())
+}
+
+// Different recipients that are refused with the same words, one after the other,
+// are refused because of us.
+func TestSameWords(t *testing.T) {
+	var s sameWords
+	judge := func(to string, err *Error) otpevent.Class {
+		if err == nil {
+			s.judge(nil, to)
+			return ""
+		}
+		s.judge(err, to)
+		return err.Class()
 	}
+	no := func(to string) *Error {
+		return &Error{Stage: StageRcpt, Permanent: true, Err: &smtp.SMTPError{Code: 550, Message: fmt.Sprintf("<%s>: go away", to)}}
+	}
+	const recipient, us = otpevent.ClassRecipient, otpevent.ClassUs
+	a, b, c := "a@one.example", "B@one.example", "c@two.example"
+	require.Equal(t, recipient, judge(a, no(a)))
+	require.Equal(t, recipient, judge(b, no(b)))
+	require.Equal(t, recipient, judge(b, no(b)), "the same one again")
+	require.Equal(t, us, judge(c, no(c)))
+	require.Equal(t, us, judge(a, no(a)))
+	judge(a, &Error{Stage: StageRcpt, Err: refusal(451, "later")}) // says nothing
+	require.Equal(t, us, judge(b, no(b)))
+
+	judge(b, nil) // sent
+	require.Equal(t, recipient, judge(a, no(a)))
+	require.Equal(t, recipient, judge(b, no(b)))
+	require.Equal(t, recipient, judge(c, &Error{Stage: StageRcpt, Err: refusal(550, "5.1.1 no such user")}), "the code says so")
+	require.Equal(t, recipient, judge(c, no(c)), "and that the server accepts others")
+	require.Equal(t, recipient, judge(a, &Error{Stage: StageRcpt, Err: refusal(550, "no such user")}), "other words")
 }

@@ -7,20 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"net/textproto"
 	"os"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 )
 
 const (
 	// maxReply is the maximum size of a reply with all its lines, in bytes.
 	maxReply = 64 << 10
+
+	// trusted is how long an idle connection is taken to be alive. After that,
+	// firewalls may have forgotten it, and RSET is sent first, for at most
+	// readyWait.
+	trusted   = 20 * time.Second
+	readyWait = 5 * time.Second
 
 	// quitWait is the time limit for sending QUIT.
 	quitWait = 100 * time.Millisecond
@@ -30,21 +31,28 @@ const (
 type Config struct {
 	Addr     string      // host:port
 	TLS      *tls.Config // nil means clear text, which is allowed only for loopback addresses
+	Private  bool        // clear text is also allowed for private addresses
 	StartTLS bool        // start in clear text and require STARTTLS; false means TLS from the first byte
+
+	// Dial opens a connection. Nil means a net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Hello is the name for EHLO. If it is empty, the local address is used as
 	// a literal (RFC 5321 section 4.1.4).
 	Hello string
 
-	// Auth, if not nil, returns the client of one authentication. offered
-	// reports whether the server offers a mechanism.
-	Auth func(ctx context.Context, offered func(mechanism string) bool) (sasl.Client, error)
+	// Auth, if not nil, returns the client of one authentication. offered are
+	// the mechanisms that the server offers, in upper case.
+	Auth func(ctx context.Context, offered []string) (sasl.Client, error)
+
+	Plain bool // PIPELINING and CHUNKING are not used
 
 	ConnectTimeout time.Duration // time limit from dialing to AUTH
 	MaxConns       int           // maximum number of open connections
 	MaxPerConn     int           // maximum number of mails over one connection
 	IdleTimeout    time.Duration // how long an idle connection is kept
-	Backoff        time.Duration // first pause after a 421 to a new connection; 0 means no pause
+	Backoff        time.Duration // first pause after a new connection was refused; 0 means no pause
+	ProbeAfter     time.Duration // how long StartTLS waits for the greeting before it tries TLS; 0 means that it does not
 }
 
 // Envelope has the sender and the recipient of one mail.
@@ -53,22 +61,15 @@ type Envelope struct {
 	UTF8     bool   // one of them is not ASCII
 }
 
-// wire is the stream of a go-smtp client. It limits the size of each reply,
-// lets the client read a greeting that was already received, and closes without
-// delay.
+// wire is the stream of the conversation. It limits the size of each reply and
+// closes without delay.
 type wire struct {
 	net.Conn          // TCP, or TLS over it
 	raw      net.Conn // TCP
-	greeting string   // returned by Read before the bytes of the server
 	got      int      // bytes of the current reply that have been read
 }
 
 func (w *wire) Read(b []byte) (int, error) {
-	if w.greeting != "" {
-		n := copy(b, w.greeting)
-		w.greeting = w.greeting[n:]
-		return n, nil
-	}
 	if w.got >= maxReply {
 		return 0, errReplyTooLong
 	}
@@ -86,9 +87,7 @@ func (w *wire) Write(b []byte) (int, error) {
 func (w *wire) Close() error { return w.raw.Close() }
 
 // guard closes the connection when ctx ends, until stop is called. That
-// interrupts every read and write. Deadlines would not suffice: go-smtp sets
-// its own for each command and none while content is written. If stop returns
-// false, the connection is lost.
+// interrupts every read and write. If stop returns false, the connection is lost.
 func (w *wire) guard(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { w.raw.Close() })
 }
@@ -96,138 +95,137 @@ func (w *wire) guard(ctx context.Context) (stop func() bool) {
 // conn is one connection after greeting and authentication. It is not safe for
 // concurrent use.
 type conn struct {
-	wire    *wire
-	socket  *socket // the connection below wire
-	hello   string
-	replies *textproto.Reader
-	out     []byte // a buffer for writes; cleared after each
+	wire   *wire
+	socket *socket // the connection below wire
+	hello  string
+	in     *bufio.Reader
+	out    []byte // a buffer for writes; cleared after each
+	offers extensions
 
-	pipelining, chunking, utf8 bool // what the server offers
-
-	sent   int         // number of transactions started
-	dirty  bool        // a transaction is open and must be reset
-	broken bool        // replies no longer match commands, or have ended
-	lost   bool        // its context ended, so it is being closed
-	idle   *time.Timer // closes the connection; set while it is idle
+	sent    int         // number of transactions started
+	carried bool        // the server has accepted a mail over it
+	dirty   bool        // a transaction is open and must be reset
+	broken  bool        // replies no longer match commands, or have ended
+	lost    bool        // its context ended, so it is being closed
+	used    time.Time   // when it was last used
+	idle    *time.Timer // closes the connection; set while it is idle
 }
 
 // newConn returns a connection before the greeting.
 func newConn(raw net.Conn, hello string) *conn {
 	s := &socket{Conn: raw, look: looker(raw)}
-	return &conn{wire: &wire{Conn: s, raw: raw}, socket: s, hello: hello}
+	w := &wire{Conn: s, raw: raw}
+	return &conn{wire: w, socket: s, hello: hello, in: bufio.NewReader(w)}
 }
 
 // dial connects, secures, greets and authenticates.
 func dial(ctx context.Context, cfg *Config) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	var dialer net.Dialer
-	if cfg.TLS == nil {
-		dialer.Control = loopbackOnly
-	}
-	raw, err := dialer.DialContext(ctx, "tcp", cfg.Addr)
+	raw, err := cfg.connect(ctx)
 	if err != nil {
-		return nil, newError(ctx, StageConnect, err)
+		return nil, newError(ctx, StageConnect, err).at(cfg.Addr)
 	}
 	c := newConn(raw, cfg.Hello)
 	if c.hello == "" {
 		c.hello = addressLiteral(raw.LocalAddr())
 	}
+	probe := startProbe(ctx, cfg, c)
 	stop := c.wire.guard(ctx)
 	stage, err := c.open(ctx, cfg)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
+	if probe.stop() {
+		stage, err = StageHello, errSilent
+	}
 	if err != nil {
 		raw.Close()
-		return nil, newError(ctx, stage, err)
+		return nil, newError(ctx, stage, explained(err, cfg, raw)).at(cfg.Addr)
 	}
 	return c, nil
 }
 
-// open prepares a new TCP connection for sending mail. It returns the stage
-// that it reached.
+// open prepares a new connection for sending mail. It returns the stage that it
+// reached.
 func (c *conn) open(ctx context.Context, cfg *Config) (stage string, err error) {
-	if cfg.StartTLS {
-		if stage, err := c.startTLS(); err != nil {
-			return stage, err
-		}
-		// go-smtp expects a greeting, which has already been read.
-		c.wire.greeting = "220 \r\n"
-	}
-	if cfg.TLS != nil {
-		secure := tls.Client(c.socket, cfg.TLS)
-		if err := secure.HandshakeContext(ctx); err != nil {
+	if cfg.TLS != nil && !cfg.StartTLS {
+		if err := c.secure(ctx, cfg.TLS); err != nil {
 			return StageTLS, err
 		}
-		c.wire.Conn = secure
 	}
-	client := smtp.NewClient(c.wire)
-	if err := client.Hello(c.hello); err != nil {
+	greeting, err := readReply(c.in)
+	if err == nil {
+		err = greeting.err(220)
+	}
+	if err == nil {
+		err = c.greet()
+	}
+	if err != nil {
 		return StageHello, err
 	}
-	c.pipelining, _ = client.Extension("PIPELINING")
-	c.chunking, _ = client.Extension("CHUNKING")
-	c.utf8, _ = client.Extension("SMTPUTF8")
-	c.replies = textproto.NewReader(bufio.NewReader(c.wire))
+	if cfg.StartTLS {
+		if stage, err := c.startTLS(ctx, cfg.TLS); err != nil {
+			return stage, err
+		}
+	}
 	if cfg.Auth == nil {
 		return StageHello, nil
 	}
-	if offered, _ := client.Extension("AUTH"); !offered {
-		return StageAuth, errNoAuth
-	}
-	mechanism, err := cfg.Auth(ctx, client.SupportsAuth)
-	if err != nil {
-		return StageAuth, err
-	}
-	return StageAuth, client.Auth(mechanismOf{mechanism})
+	return StageAuth, c.login(ctx, cfg)
 }
 
-// mechanismOf adapts a SASL client to go-smtp.
-type mechanismOf struct{ sasl.Client }
-
-// Next responds to a challenge. go-smtp takes a nil response for the end of a
-// successful login, but it must be sent as an empty line (RFC 4954 section 4).
-func (m mechanismOf) Next(challenge []byte) ([]byte, error) {
-	response, err := m.Client.Next(challenge)
-	if err != nil {
-		return nil, &authError{err}
+// secure performs the TLS handshake.
+func (c *conn) secure(ctx context.Context, cfg *tls.Config) error {
+	secure := tls.Client(c.socket, cfg)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return err
 	}
-	return append([]byte{}, response...), nil
+	c.wire.Conn = secure
+	return nil
 }
 
-// startTLS requests TLS in clear text. go-smtp could do that, but it would
-// introduce itself as localhost. Nothing from this part of the conversation is
-// kept (RFC 3207 section 4.2).
-func (c *conn) startTLS() (stage string, err error) {
-	text := textproto.NewConn(c.wire)
-	if _, _, err := text.ReadResponse(220); err != nil {
-		return StageHello, err
-	}
-	if err := text.PrintfLine("EHLO %s", c.hello); err != nil {
-		return StageHello, err
-	}
-	_, extensions, err := text.ReadResponse(250)
+// greet says EHLO, or HELO to a server that does not know it (RFC 5321 section
+// 3.2).
+func (c *conn) greet() error {
+	c.offers = extensions{}
+	r, err := c.ask("EHLO " + c.hello)
 	if err != nil {
-		return StageHello, err
+		return err
 	}
-	offered := false
-	for line := range strings.Lines(extensions) {
-		offered = offered || strings.EqualFold(strings.TrimSpace(line), "STARTTLS")
+	if r.code == 500 || r.code == 502 {
+		if r, err = c.ask("HELO " + c.hello); err != nil {
+			return err
+		}
+		return r.err(250)
 	}
-	if !offered {
+	if err := r.err(250); err != nil {
+		return err
+	}
+	c.offers = parseExtensions(r.text)
+	return nil
+}
+
+// startTLS requests TLS in clear text and greets the server anew: nothing from
+// before is kept (RFC 3207 section 4.2).
+func (c *conn) startTLS(ctx context.Context, cfg *tls.Config) (stage string, err error) {
+	if !c.offers.startTLS {
 		return StageTLS, errNoStartTLS
 	}
-	if err := text.PrintfLine("STARTTLS"); err != nil {
+	r, err := c.ask("STARTTLS")
+	if err == nil {
+		err = r.err(220)
+	}
+	if err == nil && c.in.Buffered() > 0 {
+		err = errInjected
+	}
+	if err == nil {
+		err = c.secure(ctx, cfg)
+	}
+	if err != nil {
 		return StageTLS, err
 	}
-	if _, _, err := text.ReadResponse(220); err != nil {
-		return StageTLS, err
-	}
-	if text.R.Buffered() > 0 {
-		return StageTLS, errInjected
-	}
-	return StageTLS, nil
+	return StageHello, c.greet()
 }
 
 // send performs one transaction with one recipient.
@@ -236,6 +234,7 @@ func (c *conn) send(ctx context.Context, env Envelope, content []byte) error {
 	stage, contentSent, err := c.transact(env, content)
 	c.lost = !stop()
 	if err == nil {
+		c.carried = true
 		return nil
 	}
 	e := newError(ctx, stage, err)
@@ -255,12 +254,14 @@ const stageDot = "dot"
 // visible without a round trip: the server must not have sent anything. It
 // first resets a transaction that was rejected.
 func (c *conn) ready(ctx context.Context) bool {
-	if c.replies.R.Buffered() > 0 || c.spoke() {
+	if c.in.Buffered() > 0 || c.spoke() {
 		return false
 	}
-	if !c.dirty {
+	if !c.dirty && time.Since(c.used) < trusted {
 		return true
 	}
+	ctx, cancel := context.WithTimeout(ctx, readyWait)
+	defer cancel()
 	stop := c.wire.guard(ctx)
 	err := c.write(append(c.out[:0], "RSET\r\n"...))
 	if err == nil {
@@ -268,7 +269,7 @@ func (c *conn) ready(ctx context.Context) bool {
 	}
 	c.lost = !stop()
 	c.dirty = false
-	return err == nil && !c.lost && c.replies.R.Buffered() == 0
+	return err == nil && !c.lost && c.in.Buffered() == 0
 }
 
 // spoke reports whether the server sent something or closed the connection: a
@@ -307,16 +308,6 @@ func (c *conn) quit() {
 		c.wire.Conn.Close() // sends the TLS alert close_notify
 	}
 	c.wire.raw.Close()
-}
-
-// loopbackOnly returns an error unless the resolved address is a loopback
-// address.
-func loopbackOnly(_, address string, _ syscall.RawConn) error {
-	peer, err := netip.ParseAddrPort(address)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return errNotLoopback
-	}
-	return nil
 }
 
 // addressLiteral returns the EHLO name of a host without a name.

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/textproto"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 // The stages of a send, for [Error].
@@ -46,11 +46,15 @@ type Error struct {
 	Stage     string
 	Permanent bool  // the server will reject the same message again
 	MaybeSent bool  // the server may have accepted the mail; no reply arrived
-	Err       error // an *smtp.SMTPError if the server replied; ctx.Err() if the context ended
+	Err       error // an *smtp.SMTPError if the server replied; wraps ctx.Err() if the context ended
 
 	// contentSent is true if content was written. A retry could then deliver
 	// the mail twice.
 	contentSent bool
+
+	oneByOne bool // it may work without PIPELINING
+
+	class otpevent.Class // if it is not that of the reply
 }
 
 // Error returns the stage and the cause, which may contain text from the
@@ -65,21 +69,15 @@ func newError(ctx context.Context, stage string, err error) *Error {
 	e := &Error{Stage: stage, Err: err}
 	var early *Error
 	var reply *smtp.SMTPError
-	var protoReply *textproto.Error
-	var protoErr textproto.ProtocolError
 	switch {
 	case errors.As(err, &early):
 		return early
-	case errors.As(err, &protoReply):
-		reply = refusal(protoReply)
 	case errors.As(err, &reply):
 	case ctx.Err() != nil:
 		e.Err = ctx.Err()
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		// A dialer uses the deadline of the context and may notice it first.
 		e.Err = context.DeadlineExceeded
-	case errors.As(err, &protoErr):
-		e.Err = errReplyForm // its text is unescaped text of the server (GO-2026-5039)
 	}
 	if reply == nil {
 		return e
@@ -89,37 +87,41 @@ func newError(ctx context.Context, stage string, err error) *Error {
 		reply = &smtp.SMTPError{
 			Code:         reply.Code,
 			EnhancedCode: reply.EnhancedCode,
-			Message:      "authentication rejected (the server's text is omitted, since it may repeat the password)",
+			Message:      "authentication rejected" + loginReason(reply.Message) + " (the server's text is omitted, since it may repeat the password)",
 		}
 	}
-	switch reply.Code / 100 {
-	case 5:
-		// Before MAIL, a rejection does not concern the mail: a wrong password
-		// or a blocked host must not count as a rejected recipient.
-		e.Permanent = stage == StageMail || stage == StageRcpt || stage == StageData || stage == stageDot
-		fallthrough
-	case 4:
-		e.Err = reply
-	default:
-		e.Err = errReplyForm // neither the expected reply nor a rejection
+	// Before MAIL, a rejection does not concern the mail: a wrong password or a
+	// blocked host must not count as a rejected recipient.
+	e.Permanent = reply.Code >= 500 && (stage == StageMail || stage == StageRcpt || stage == StageData || stage == stageDot)
+	e.Err = reply
+	return e
+}
+
+// at names the server that did not answer in time.
+func (e *Error) at(addr string) *Error {
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		e.Err = fmt.Errorf("%s: %w", addr, e.Err)
 	}
 	return e
 }
 
-// authError is the error of a SASL mechanism without its text, which may
-// contain text of the server that repeats the password.
-type authError struct{ err error }
-
-// Error omits the text of the cause.
-func (e *authError) Error() string {
-	return "authentication failed (the mechanism's text is omitted, since it may repeat the password)"
+// loginReasons are what Microsoft and Google say when a login is refused though
+// the password may be right. They are safe to show, since they are ours.
+var loginReasons = []string{
+	"SmtpClientAuthentication is disabled", "basic authentication is disabled", "security defaults policy",
+	"Application-specific password required", "Username and Password not accepted", "Please log in via your web browser",
 }
 
-// Unwrap returns the cause.
-func (e *authError) Unwrap() error { return e.err }
-
-// Format prints the result of Error for every verb.
-func (e *authError) Format(f fmt.State, _ rune) { io.WriteString(f, e.Error()) }
+// loginReason returns which of them the text has.
+func loginReason(text string) string {
+	text = strings.ToLower(strings.ReplaceAll(text, "\n", " "))
+	for _, reason := range loginReasons {
+		if strings.Contains(text, strings.ToLower(reason)) {
+			return ": " + reason
+		}
+	}
+	return ""
+}
 
 // replyCode returns the code of the server's negative reply, or 0.
 func (e *Error) replyCode() int {
@@ -139,33 +141,42 @@ func (e *Error) dropped() bool {
 	return errors.As(e.Err, &op) && (op.Op == "read" || op.Op == "write") && !op.Timeout()
 }
 
-// retryable reports whether a retry on a new connection may succeed and cannot
-// deliver the mail twice.
+// retryable reports whether a retry within the same call may succeed and cannot
+// deliver the mail twice. A 4yz was surely not taken, even after the content
+// (RFC 5321 section 4.2.5).
 func (e *Error) retryable() bool {
-	return !e.contentSent && (e.replyCode()/100 == 4 || e.dropped())
+	if e.oneByOne {
+		return true
+	}
+	if e.replyCode() == 0 {
+		return !e.contentSent && e.dropped()
+	}
+	// Another login so soon would make it worse, unless there is an open connection
+	// to share, and neither a greylister nor a full mailbox changes its mind within
+	// seconds.
+	return e.replyCode() < 500 && (e.Stage != StageAuth || e.tooMany()) && e.RetryAfter() == 0 && e.Class() != otpevent.ClassMailbox
 }
 
-// refusal converts a reply and separates its enhanced code (RFC 2034), which is
-// at the beginning of each line, from the text.
-func refusal(e *textproto.Error) *smtp.SMTPError {
-	reply := &smtp.SMTPError{Code: e.Code, Message: e.Msg}
-	prefix, _, found := strings.Cut(e.Msg, " ")
-	var code smtp.EnhancedCode
-	parts := strings.Split(prefix, ".")
-	if !found || len(parts) != len(code) {
-		return reply
+// misunderstood reports whether the server did not know the command or its turn.
+func (e *Error) misunderstood() bool {
+	if e == nil {
+		return false
 	}
-	for i, part := range parts {
-		n, err := strconv.ParseUint(part, 10, 16)
-		if err != nil {
-			return reply
-		}
-		code[i] = int(n)
+	code := e.replyCode()
+	return code == 500 || code == 502 || code == 503
+}
+
+// rejectedSender reports whether the server rejected MAIL permanently.
+func (e *Error) rejectedSender() bool { return e.Stage == StageMail && e.replyCode() >= 500 }
+
+// tooMany reports whether the server says that it has too many connections or
+// sessions of ours: 421, 432 of Exchange Online, X.3.2 (system not accepting messages)
+// and X.4.5 (congestion) of RFC 3463.
+func (e *Error) tooMany() bool {
+	var reply *smtp.SMTPError
+	if !errors.As(e.Err, &reply) || reply.Code >= 500 {
+		return false
 	}
-	lines := strings.Split(e.Msg, "\n")
-	for i := range lines {
-		lines[i] = strings.TrimPrefix(lines[i], prefix+" ")
-	}
-	reply.EnhancedCode, reply.Message = code, strings.Join(lines, "\n")
-	return reply
+	code := reply.EnhancedCode
+	return reply.Code == 421 || reply.Code == 432 || code[1] == 3 && code[2] == 2 || code[1] == 4 && code[2] == 5
 }

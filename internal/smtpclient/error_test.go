@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/textproto"
 	"os"
 	"syscall"
 	"testing"
@@ -41,8 +40,7 @@ func TestNewError(t *testing.T) {
 		{"a reply outranks the context", over, reply, reply, true},
 		{"a wrapped reply", live, fmt.Errorf("auth: %w", reply), reply, true},
 		{"too long", live, errReplyTooLong, errReplyTooLong, false},
-		{"malformed", live, textproto.ProtocolError("short response: x"), errReplyForm, false},
-		{"not a refusal", live, &textproto.Error{Code: 251, Msg: "odd"}, errReplyForm, false},
+		{"malformed", live, errReplyForm, errReplyForm, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := newError(c.ctx, StageRcpt, c.err)
@@ -53,13 +51,16 @@ func TestNewError(t *testing.T) {
 			require.False(t, e.Permanent)
 			require.Equal(t, c.retryable, e.retryable())
 			e.contentSent = true
-			require.False(t, e.retryable(), "never after content")
+			_, replied := errors.AsType[*smtp.SMTPError](c.err)
+			require.Equal(t, replied, e.retryable(), "after content only if it was surely not taken")
 		})
 	}
-	for _, err := range []error{&smtp.SMTPError{Code: 550}, &textproto.Error{Code: 550}} {
-		e := newError(over, StageRcpt, err)
-		require.True(t, e.Permanent)
-		require.False(t, e.retryable())
-		require.Equal(t, 550, e.replyCode())
+	e := newError(over, StageRcpt, &smtp.SMTPError{Code: 550})
+	require.True(t, e.Permanent)
+	require.False(t, e.retryable())
+	require.Equal(t, 550, e.replyCode())
+	for _, reply := range []string{"452 4.2.2 full", "450 4.2.0 greylisted"} {
+		require.False(t, newError(live, StageRcpt, refusal(450, reply[4:])).retryable(), reply)
 	}
+	require.False(t, newError(live, StageAuth, refusal(454, "4.7.0 later")).retryable())
 }

@@ -64,7 +64,7 @@ func FuzzSMTPAuth(f *testing.F) {
 		all := "220 hi\r\n250-hi\r\n250 AUTH PLAIN LOGIN OAUTHBEARER OWN\r\n" + string(says) + "250 ok\r\n250 ok\r\n354 go\r\n250 ok\r\n"
 		server := &deaf{says: bytes.NewReader([]byte(all)), atOnce: 1 + int(atOnce)}
 		client := mechanisms[int(mechanism)%len(mechanisms)]()
-		cfg := &Config{Auth: func(context.Context, func(string) bool) (sasl.Client, error) { return client, nil }}
+		cfg := &Config{Auth: func(context.Context, []string) (sasl.Client, error) { return client, nil }}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c := newConn(server, "app.acme.example")

@@ -216,7 +216,7 @@ func FuzzPool(f *testing.F) {
 				c.IdleTimeout = time.Millisecond
 			}
 			if s.plain() || s.login() {
-				c.Auth = func(context.Context, func(string) bool) (sasl.Client, error) {
+				c.Auth = func(context.Context, []string) (sasl.Client, error) {
 					if s.plain() {
 						return sasl.NewPlainClient("", "user", "password"), nil
 					}

@@ -7,7 +7,10 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/go-mailotp/otp/otpevent"
 )
 
 const (
@@ -27,6 +30,9 @@ type Pool struct {
 	done    chan struct{} // closed by Close
 	backoff backoff
 	pause   time.Duration // before the first retry; longer in some tests
+	words   sameWords
+	greeted atomic.Bool // a connection has been opened, so the TLS mode is right
+	plain   atomic.Bool // PIPELINING and CHUNKING are offered but do not work
 
 	mu     sync.Mutex
 	idle   []*conn      // the last one is the most recently used
@@ -45,23 +51,31 @@ func NewPool(cfg Config) *Pool {
 	}
 }
 
-// Send sends one mail. After a 4yz reply or a dropped connection it retries up
-// to twice, but only if no content was written: then no mail can arrive twice
-// (RFC 5321 section 4.5.3.2.6). The error is an *[Error].
+// Send sends one mail. After a 4yz reply to the mail, or a connection that was
+// dropped before any content was written, it retries up to twice: then no mail
+// can arrive twice (RFC 5321 sections 4.2.5 and 4.5.3.2.6). The error is an
+// *[Error].
 func (p *Pool) Send(ctx context.Context, env Envelope, content []byte) error {
 	pause := p.pause
 	var before error
+	fresh := false
 	for attempt := 0; ; attempt++ {
-		err := p.try(ctx, env, content, attempt > 0)
+		err := p.try(ctx, env, content, fresh)
 		e, failed := errors.AsType[*Error](err)
 		if before != nil && ctx.Err() != nil && failed && e.Stage == StageConnect {
 			return before // it says more than that the context ended
 		}
 		before = err
 		if !failed || attempt == maxRetries || !e.retryable() {
+			p.words.judge(err, env.To)
 			return err
 		}
-		timer := time.NewTimer(pause)
+		fresh = e.replyCode() == 0 || e.replyCode() == 421 || e.oneByOne
+		wait := pause
+		if e.Class() == otpevent.ClassThrottle && !e.tooMany() {
+			wait *= 5 // the server asks for less
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -83,7 +97,7 @@ func (p *Pool) Ping(ctx context.Context) error {
 		return err
 	}
 	p.makeRoom()
-	c, err := dial(ctx, &p.cfg)
+	c, err := p.dial(ctx)
 	p.backoff.note(round, err)
 	if err != nil {
 		return err
@@ -107,9 +121,38 @@ func (p *Pool) Close() {
 	var wg sync.WaitGroup
 	for _, c := range idle {
 		c.idle.Stop()
-		wg.Go(c.quit)
+		wg.Go(func() { p.quit(c) })
 	}
 	wg.Wait()
+}
+
+// dial opens a connection and counts it.
+func (p *Pool) dial(ctx context.Context) (*conn, error) {
+	cfg := p.cfg
+	if p.greeted.Load() {
+		cfg.ProbeAfter = 0
+	}
+	c, err := dial(ctx, &cfg)
+	if err == nil {
+		p.greeted.Store(true)
+		if cfg.Plain || p.plain.Load() {
+			c.offers.pipelining, c.offers.chunking = false, false
+		}
+		p.backoff.opened()
+	}
+	return c, err
+}
+
+// quit takes leave of the server and closes c.
+func (p *Pool) quit(c *conn) {
+	c.quit()
+	p.backoff.closed()
+}
+
+// drop closes c.
+func (p *Pool) drop(c *conn) {
+	c.wire.Close()
+	p.backoff.closed()
 }
 
 // try sends once, over an idle connection or a new one.
@@ -122,20 +165,23 @@ func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool
 	if !fresh {
 		c = p.popIdle()
 	}
+	reuse := true
 	for {
 		if c != nil && !c.ready(ctx) {
-			c.wire.Close()
+			p.drop(c)
 			c = nil
 		}
 		if c != nil {
+			carried := c.carried
 			err := p.use(ctx, c, env, content)
-			if !gone(err) {
+			if !gone(err) && !(carried && stale(err)) {
 				return err
 			}
-			// The server had closed the idle connection. That does not concern
-			// this mail, whose recipient has not been named yet.
+			// The server had closed the idle connection, or is out of step with
+			// it. That does not concern this mail.
+			reuse = !stale(err)
 		}
-		kept, round, err := p.turn(ctx, true)
+		kept, round, err := p.turn(ctx, reuse)
 		if err != nil {
 			return err
 		}
@@ -143,7 +189,7 @@ func (p *Pool) try(ctx context.Context, env Envelope, content []byte, fresh bool
 			continue
 		}
 		p.makeRoom()
-		c, err = dial(ctx, &p.cfg)
+		c, err = p.dial(ctx)
 		if err == nil {
 			err = p.use(ctx, c, env, content)
 		}
@@ -158,18 +204,36 @@ func gone(err error) bool {
 	return ok && e.Stage == StageMail && (e.dropped() || e.replyCode() == 421)
 }
 
-// use sends over c, then keeps c or closes it.
+// stale reports whether an answer on a connection that has carried a mail before
+// says nothing of this mail: a rejected sender, whom the server accepted then, or
+// a reply that is out of step.
+func stale(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && !e.contentSent && (e.rejectedSender() || errors.Is(e.Err, errReplyForm))
+}
+
+// use sends over c, then keeps c or closes it. Only 421 and broken replies end a
+// connection, and a new one that is one too many; other refusals concern the mail.
 func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) error {
+	carried := c.carried
 	err := c.send(ctx, env, content)
+	if e, _ := errors.AsType[*Error](err); c.offers.pipelining && e.misunderstood() {
+		e.oneByOne = true // whoever passes on the commands cannot do what is offered
+		p.plain.Store(true)
+		p.drop(c)
+		return err
+	}
 	switch e, _ := errors.AsType[*Error](err); {
 	case c.lost, c.broken:
-		c.wire.Close()
-	case err == nil || e.Permanent:
-		p.keep(c) // a permanent rejection concerns the mail, not the connection
-	case e.replyCode() != 0:
-		c.quit()
+		p.drop(c)
+	case err == nil:
+		p.keep(c)
+	case e.replyCode() == 421, carried && e.rejectedSender(), !carried && e.tooMany():
+		p.quit(c)
+	case e.replyCode() != 0, e.Permanent:
+		p.keep(c)
 	default:
-		c.wire.Close()
+		p.drop(c)
 	}
 	return err
 }
@@ -234,7 +298,7 @@ func (p *Pool) makeRoom() {
 	p.mu.Unlock()
 	if c != nil {
 		c.idle.Stop()
-		c.quit()
+		p.quit(c)
 	}
 }
 
@@ -242,9 +306,10 @@ func (p *Pool) makeRoom() {
 // idle connections. It closes c if c has sent MaxPerConn mails.
 func (p *Pool) keep(c *conn) {
 	if c.sent >= p.cfg.MaxPerConn {
-		c.quit()
+		p.quit(c)
 		return
 	}
+	c.used = time.Now()
 	p.mu.Lock()
 	closed := p.closed
 	switch {
@@ -262,7 +327,7 @@ func (p *Pool) keep(c *conn) {
 	}
 	p.mu.Unlock()
 	if closed {
-		c.quit()
+		p.quit(c)
 	}
 }
 
@@ -279,6 +344,6 @@ func (p *Pool) expire(c *conn) {
 	}
 	p.mu.Unlock()
 	if found {
-		c.quit()
+		p.quit(c)
 	}
 }

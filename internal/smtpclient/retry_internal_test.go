@@ -30,14 +30,14 @@ func TestPool_pauseEndsWithContext(t *testing.T) {
 	server := smtptest.Script{Reply: func(_ int, verb, _ string) string {
 		switch verb {
 		case "RCPT":
-			return "451 later"
+			return "421 later"
 		case "QUIT": // the pause begins
 			cancel()
 		}
 		return ""
 	}}.Start(t)
 	err := newPatientPool(t, server.Addr).Send(ctx, envelope, content)
-	require.EqualError(t, err, "rcpt: SMTP error 451: later")
+	require.EqualError(t, err, "rcpt: SMTP error 421: later")
 	require.Equal(t, 1, server.Conns())
 }
 

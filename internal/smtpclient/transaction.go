@@ -2,7 +2,6 @@ package smtpclient
 
 import (
 	"bytes"
-	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +31,7 @@ func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent
 	if strings.ContainsAny(env.From+env.To, "\r\n<> ") {
 		return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: errEnvelope}
 	}
-	if env.UTF8 && !c.utf8 {
+	if env.UTF8 && !c.offers.utf8 {
 		return StageMail, false, &Error{Stage: StageMail, Permanent: true, Err: ErrNoSMTPUTF8}
 	}
 	c.sent++
@@ -46,7 +45,7 @@ func (c *conn) transact(env Envelope, content []byte) (stage string, contentSent
 		{StageRcpt, [3]string{"RCPT TO:<", env.To, ">\r\n"}, 25},
 		{StageData, [3]string{"DATA\r\n"}, 354},
 	}
-	if c.pipelining && c.chunking {
+	if c.offers.pipelining && c.offers.chunking {
 		steps[2] = step{stageDot, [3]string{"BDAT ", strconv.Itoa(len(content)), " LAST\r\n"}, 250}
 		stage, contentSent, err = c.chunk(steps[:], content)
 	} else {
@@ -83,13 +82,13 @@ func (c *conn) data(steps []step, content []byte) (stage string, contentSent boo
 // waiting is true if the last command got the expected reply although an
 // earlier one was rejected.
 func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
-	if c.pipelining {
+	if c.offers.pipelining {
 		if err := c.write(lines(c.out[:0], steps)); err != nil {
 			return StageMail, false, err
 		}
 	}
 	for i, s := range steps {
-		if !c.pipelining {
+		if !c.offers.pipelining {
 			if err := c.write(lines(c.out[:0], steps[i:i+1])); err != nil {
 				return s.stage, false, err
 			}
@@ -102,7 +101,7 @@ func (c *conn) commands(steps []step) (stage string, waiting bool, err error) {
 		if !heard {
 			c.broken = true
 		}
-		if !heard || err != nil && !c.pipelining {
+		if !heard || err != nil && !c.offers.pipelining {
 			return stage, false, err
 		}
 	}
@@ -148,7 +147,7 @@ func (c *conn) write(b []byte) error {
 
 // read reads one reply. heard is true if it was a valid reply, expected or not.
 func (c *conn) read(want int) (err error, heard bool) {
-	in := c.replies.R
+	in := c.in
 	if _, err := in.Peek(1); err != nil {
 		return err, false
 	}
@@ -157,11 +156,12 @@ func (c *conn) read(want int) (err error, heard bool) {
 		in.Discard(n)
 		return nil, true
 	}
-	_, _, err = c.replies.ReadResponse(want)
-	if refusal, ok := err.(*textproto.Error); ok { //nolint:errorlint // net/textproto returns it itself
-		return err, refusal.Code >= 400 && refusal.Code < 600
+	r, err := readReply(in)
+	if err != nil {
+		return err, false
 	}
-	return err, err == nil
+	err = r.err(want)
+	return err, err == nil || r.code >= 400
 }
 
 // simple returns the length of the reply at the beginning of b if it is

@@ -3,14 +3,13 @@ package smtpclient
 import (
 	"bufio"
 	"bytes"
-	"net/textproto"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// A reply is taken without textproto only where textproto would take it too,
-// and what comes after it is left alone.
+// A reply is taken at a glance only where readReply would take it too, and what
+// comes after it is left alone.
 func FuzzSimpleReply(f *testing.F) {
 	good := map[string]int{"250 ok\r\n": 250, "250 ok\n250 x\r\n": 250, "250 \n": 250, "251 on\r\n": 25, "354 go\r\n": 354, "220 2.0.0 x\r\n": 2}
 	for reply, want := range good {
@@ -33,23 +32,23 @@ func FuzzSimpleReply(f *testing.F) {
 		if n == 0 {
 			return
 		}
-		r := textproto.NewReader(bufio.NewReader(bytes.NewReader(said[:n])))
-		_, _, err := r.ReadResponse(want)
+		in := bufio.NewReader(bytes.NewReader(said[:n]))
+		r, err := readReply(in)
 		require.NoError(t, err)
-		require.Zero(t, r.R.Buffered())
+		require.NoError(t, r.err(want))
+		require.Zero(t, in.Buffered())
 	})
 }
 
 // What was written is not kept: a code is in it.
 func TestWrite_keepsNothing(t *testing.T) {
-	for _, offer := range []conn{{}, {pipelining: true}, {pipelining: true, chunking: true}} {
+	for _, offer := range []extensions{{}, {pipelining: true}, {pipelining: true, chunking: true}} {
 		server := &deaf{says: bytes.NewReader([]byte("250 a\r\n250 b\r\n354 c\r\n250 d\r\n")), atOnce: 4096}
 		if offer.chunking {
 			server.says = bytes.NewReader([]byte("250 a\r\n250 b\r\n250 c\r\n"))
 		}
-		c := offer
-		c.wire = &wire{Conn: server, raw: server}
-		c.replies = textproto.NewReader(bufio.NewReader(c.wire))
+		c := newConn(server, "app.acme.example")
+		c.offers = offer
 		require.NoError(t, c.send(t.Context(), Envelope{From: "from@acme.example", To: "to@acme.example"}, []byte("Subject: 739164\r\n\r\n.739164\r\n")))
 		require.Contains(t, server.heard.String(), "739164\r\n")
 		require.NotZero(t, cap(c.out))

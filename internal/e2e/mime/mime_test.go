@@ -108,6 +108,7 @@ func compose(t *testing.T) (all []sample) {
 					name := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(brand)
 					sender, err := smtpsender.New("localhost:25", `"`+name+`" <codes@acme.example>`, &smtpsender.Options{
 						TLS: smtpsender.InsecureLoopback, Letter: keep, ReplyTo: `"` + name + `" <help@acme.example>`, Support: "help@acme.example",
+						Headers: map[string]string{"X-Mailgun-Tag": "codes", "X-Campaign": "login codes"},
 						Sign: func(_ context.Context, mail []byte) ([]byte, error) {
 							raw = mail
 							return nil, seen
@@ -124,7 +125,7 @@ func compose(t *testing.T) (all []sample) {
 					all = append(all, sample{strings.Join([]string{brandName, purpose, code, to}, " "), raw, parsed{
 						Names: []string{
 							"From", "To", "Reply-To", "Subject", "Date", "Message-ID", "References", "MIME-Version",
-							"Auto-Submitted", "X-Auto-Response-Suppress", "Content-Type",
+							"Auto-Submitted", "X-Auto-Response-Suppress", "X-Campaign", "X-Mailgun-Tag", "Content-Type",
 						},
 						Subject: keep.last.Subject,
 						Boxes: map[string][][2]string{

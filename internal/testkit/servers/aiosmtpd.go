@@ -23,7 +23,7 @@ var aiosmtpdScript []byte
 // neither PIPELINING nor CHUNKING.
 type Aiosmtpd struct {
 	TLS      string // address with TLS from the first byte
-	StartTLS string // address that requires STARTTLS
+	StartTLS string // address that requires STARTTLS and offers only LOGIN, whose prompts are "User Name\x00" and "Password\x00"
 
 	Client *tls.Config // trusts its certificate
 

@@ -1,6 +1,6 @@
 """Two mail servers: aiosmtpd.py DIR TLSPORT STARTTLSPORT USER PASSWORD
 
-Both want a login, know inbox@ and jürgen@otp.test, and put what they get into
+Both want a login, the second by LOGIN, with prompts of its own, know inbox@ and jürgen@otp.test, and put what they get into
 DIR/NUMBER.json. DIR has cert.pem and key.pem.
 """
 
@@ -55,7 +55,7 @@ async def main():
     common = dict(hostname="mail.otp.test", enable_SMTPUTF8=True, authenticator=login, auth_required=True)
     loop = asyncio.get_running_loop()
     await loop.create_server(lambda: SMTP(Handler(), auth_require_tls=False, **common), "127.0.0.1", int(tls_port), ssl=context)
-    await loop.create_server(lambda: SMTP(Handler(), tls_context=context, require_starttls=True, **common), "127.0.0.1", int(starttls_port))
+    await loop.create_server(lambda: SMTP(Handler(), tls_context=context, require_starttls=True, auth_exclude_mechanism=["PLAIN"], **common), "127.0.0.1", int(starttls_port))
     await asyncio.Event().wait()
 
 

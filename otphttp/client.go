@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// client returns who is asking, for otp.Request.Client.
-func (x *exchange) client() string {
+// client returns who is asking, for otp.Request.Client. A proven request counts for
+// no client.
+func (x *exchange) client(proven bool) string {
 	if x.h.opts.ClientKey != nil {
 		return x.h.opts.ClientKey(x.r)
 	}
 	trusted := x.h.opts.TrustedProxies
 	client := x.r.RemoteAddr
 	addr, ok := parseAddr(client)
-	if len(trusted) == 0 {
+	if len(trusted) == 0 && !proven {
 		x.reportProxy(addr, ok)
 	}
 	if len(trusted) == 0 || ok && !within(trusted, addr) {

@@ -31,7 +31,8 @@
 // A body of the type application/x-www-form-urlencoded comes from a page's form
 // and is answered with a page or a redirect. A body of the type
 // application/json belongs to the API, which openapi.json in this folder
-// describes. The pages work without JavaScript.
+// describes. A request without a body gets a page if its Accept names text/html,
+// as that of every browser does. The pages work without JavaScript.
 //
 // Middleware in front of the handler may parse a form (r.ParseForm,
 // r.PostFormValue). Middleware that reads a body in another way and does not

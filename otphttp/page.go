@@ -469,7 +469,7 @@ func (x *exchange) codePage() {
 	switch {
 	case err != nil:
 		page.Step, page.Error = "new", explain(err).name
-		if !page.CanResend {
+		if !page.CanResend || x.h.opts.StartAt != "" { // only StartAt leads to another code
 			page.Step = "over"
 		}
 		if slices.Contains([]string{"limited", "network", "send", "server"}, say) {

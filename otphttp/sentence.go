@@ -12,7 +12,8 @@ import (
 // that draw their own pages over an [otp.Verifier]. If err is nil, it is where
 // the code of the challenge was sent and which reference the mail shows. If err
 // is not nil, it is what the error means and, with a wrong code, how many
-// guesses are left. c is the challenge that came with the error, if any.
+// guesses are left. c is the challenge that came with the error, if any. Labels
+// and buttons are the application's own.
 //
 // The languages are a BCP 47 tag or an Accept-Language header, and lang is the
 // tag of the one that was chosen, for the attribute lang of the element that
@@ -28,6 +29,9 @@ func Sentence(languages string, c otp.Challenge, err error) (sentence, lang stri
 		return sent + " " + w.plain("reference", map[string]string{"reference": c.Reference}), w.lang
 	}
 	p := explain(err)
+	if p.name == "wrong" && c.ID != "" && c.GuessesLeft == 0 {
+		p.name = "exhausted" // what the page that follows says
+	}
 	sentence = w.plain("errors."+p.sentence(c), map[string]string{"time": w.wait(seconds(p.wait))})
 	if p.name == "wrong" && c.ID != "" {
 		sentence += " " + w.plain("guessesLeft", map[string]string{"number": strconv.Itoa(c.GuessesLeft)})

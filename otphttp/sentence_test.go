@@ -36,9 +36,11 @@ func TestSentence(t *testing.T) {
 		require.Equal(t, want, got)
 		require.Equal(t, "en", lang)
 	}
+	got, _ := otphttp.Sentence("", otp.Challenge{ID: "x"}, otp.ErrCode)
+	require.Equal(t, "Too many wrong tries with this code. Ask for a new one.", got, "the last guess")
 	// A code was sent, but its challenge is not here: the answer was lost, or
 	// somebody else asked.
-	got, _ := otphttp.Sentence("", otp.Challenge{}, &otp.LimitError{RetryAfter: time.Minute, Scope: "address"})
+	got, _ = otphttp.Sentence("", otp.Challenge{}, &otp.LimitError{RetryAfter: time.Minute, Scope: "address"})
 	require.Equal(t, "A code was sent to this address a short time ago, but it cannot be entered here. Ask for a new one. Time until the next try: 1 minute", got)
 	got, lang := otphttp.Sentence("de-CH", c, otp.ErrCode)
 	require.Equal(t, "Der Code ist nicht richtig. Verbleibende Versuche: 3", got)

@@ -113,7 +113,7 @@ func (x *exchange) complete(request *otp.Request) {
 		request.Locale = x.language()
 	}
 	if request.Client == "" {
-		request.Client = x.client()
+		request.Client = x.client(request.Proven)
 	}
 	if request.Device == "" {
 		request.Device = cmp.Or(x.in.device, x.verifier.KnownDevice(request.To, deviceCookie(x.r)...))

@@ -266,3 +266,24 @@ func TestStart_heldByTheApplication(t *testing.T) {
 	require.Contains(t, body, first.Reference)
 	require.Contains(t, body, `name="code"`)
 }
+
+// Where only a password leads to another code, a code that can no longer be passed
+// offers that and nothing else. A start that is proven counts for no client, so
+// no proxy is missed.
+func TestStart_over(t *testing.T) {
+	s := passwords(t, otphttp.Options{StartAt: "/login"}, nil, otp.Request{To: "bob@example.com", Proven: true})
+	b := s.browser()
+	r := post("/login", url.Values{"password": {"right"}})
+	r.RemoteAddr = "10.0.0.5:80"
+	r.Header.Set("X-Forwarded-For", "203.0.113.9")
+	answer, body := b.do(r)
+	require.Equal(t, http.StatusSeeOther, answer.StatusCode)
+	m, _ := s.inbox.Last("bob@example.com")
+	for range 5 {
+		_, body = b.enter("/login/code/check", url.Values{"reference": {m.Reference}, "code": {testkit.WrongCode(m.Code)}})
+	}
+	require.Contains(t, body, "Too many wrong tries with this code.")
+	require.Contains(t, body, `href="/login">Start again`)
+	require.NotContains(t, body, "Send a new code")
+	require.Empty(t, s.errors)
+}

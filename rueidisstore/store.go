@@ -73,7 +73,9 @@ func (s *Store) Load(ctx context.Context, key string) ([]byte, error) {
 		return nil, err
 	}
 	value, err := await.Call(ctx, func() ([]byte, error) {
-		cmd := s.client.B().Getex().Key(s.prefix + key).Build().ToRetryable()
+		// Pinned: once a retry has been answered, the client would use the command
+		// again while the writer of the lost connection may still be reading it.
+		cmd := s.client.B().Getex().Key(s.prefix + key).Build().ToRetryable().Pin()
 		value, err := s.client.Do(ctx, cmd).ToString()
 		if rueidis.IsRedisNil(err) || err == nil && value == "" { // no store writes an empty value
 			return nil, nil

@@ -81,6 +81,7 @@ func (s *stage) guesses(n int) {
 // However many domains there are, a restart knows the past of the large ones, and names that are made
 // up take no place from one that grows.
 func TestDomains_full(t *testing.T) {
+	testkit.Long(t)
 	s := newStage(t)
 	for day := range 2 {
 		for range 300 {
@@ -203,6 +204,7 @@ func TestAnomalies_flood(t *testing.T) {
 
 // A day with an attack does not make the next attack usual after a restart.
 func TestRestart_usual(t *testing.T) {
+	testkit.Long(t)
 	s := newStage(t)
 	day := func(attack int) {
 		for range 10 {
@@ -233,6 +235,7 @@ func TestRestart_usual(t *testing.T) {
 
 // While everything stands still nobody can answer: that is no fault of the mail.
 func TestRestart_excuses(t *testing.T) {
+	testkit.Long(t)
 	s := newStage(t)
 	minute := func() {
 		s.answers()

@@ -184,6 +184,7 @@ func naiveFunnel(list []counted, f otpstats.Filter, by otpstats.Dimension) map[r
 
 // The funnel equals a naive count over all events.
 func TestFunnel_isTheNaiveCount(t *testing.T) {
+	testkit.Long(t)
 	eachEngine(t, func(t *testing.T, d sqltest.Database) {
 		for seed := range uint64(testkit.Rounds(1, 2)) {
 			c := newClock()

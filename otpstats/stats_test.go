@@ -273,6 +273,7 @@ func TestPrivacy_file(t *testing.T) {
 
 // Strangers who invent names take no slots from those who are verified.
 func TestNames_bounded(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	d, c := sqltest.Fast(t), newClock()
 	s := open(t, d, c, otpstats.Options{Interval: time.Hour})

@@ -135,6 +135,7 @@ func TestRules_quiet(t *testing.T) {
 
 // Both incidents are found within minutes, each is reported once, and nothing else is.
 func TestRules_incidents(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for seed := range testkit.Rounds(1, 3) {
 		m := newMonth(uint64(seed) + 10)
@@ -183,6 +184,7 @@ func TestRules_floods(t *testing.T) {
 
 // A flood costs bounded memory and is found nevertheless.
 func TestWatch_bounded(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	rules, err := Rules{}.filled()
 	require.NoError(t, err)

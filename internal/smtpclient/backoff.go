@@ -25,7 +25,7 @@ type backoff struct {
 	refusal error         // why, if waiting does not help: a rejected login
 	trying  int           // connections that are being opened
 	open    int           // connections that are open
-	tried   bool          // one was tried since there was an open one, and the server did not refuse it
+	tried   bool          // one was tried since there was an open one
 	changed chan struct{} // closed when any of this changes for those who wait
 	round   int           // changes whenever pause does
 }

@@ -119,8 +119,8 @@ func TestPool_keepsAfterDelay(t *testing.T) {
 func TestPool_staleAnswers(t *testing.T) {
 	for _, reply := range []string{"503 5.5.1 nested MAIL", "550 5.7.1 no", "354 what?", "nonsense"} {
 		carried := false
-		server := smtptest.Script{Reply: func(n int, verb, _ string) string {
-			if n == 1 && verb == "MAIL" && carried {
+		server := smtptest.Script{Extensions: []string{"PIPELINING"}, Reply: func(n int, verb, _ string) string {
+			if n == 1 && carried && verb != "QUIT" {
 				return reply
 			}
 			carried = carried || verb == smtptest.Dot
@@ -131,6 +131,9 @@ func TestPool_staleAnswers(t *testing.T) {
 		require.NoError(t, pool.Send(t.Context(), envelope, content), reply)
 		require.Equal(t, 2, server.Conns())
 		require.Len(t, server.Mails(0), 2)
+		early := server.Early()
+		require.NoError(t, pool.Send(t.Context(), envelope, content))
+		require.Greater(t, server.Early(), early, "%s: PIPELINING is used as before", reply)
 	}
 
 	server := smtptest.Script{Reply: func(_ int, verb, _ string) string {

@@ -217,7 +217,7 @@ func stale(err error) bool {
 func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) error {
 	carried := c.carried
 	err := c.send(ctx, env, content)
-	if e, _ := errors.AsType[*Error](err); c.offers.pipelining && e.misunderstood() {
+	if e, _ := errors.AsType[*Error](err); !carried && c.offers.pipelining && e.misunderstood() {
 		e.oneByOne = true // whoever passes on the commands cannot do what is offered
 		p.plain.Store(true)
 		p.drop(c)

@@ -168,7 +168,8 @@ func (s *Sender) Send(ctx context.Context, m otp.Message) error {
 
 // Ping opens a connection, secures it and logs in, and keeps the connection for
 // the next Send. Use it at start-up to check the host, the certificate and the
-// password. Its error is an *[otp.SendError].
+// password. Its error is an *[otp.SendError]. After a rejected login it returns
+// that reply, for up to 30 seconds, without asking the server again.
 func (s *Sender) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

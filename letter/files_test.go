@@ -9,9 +9,9 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
 
+	"github.com/go-mailotp/otp/internal/phrases"
 	"github.com/go-mailotp/otp/letter"
 )
 
@@ -61,10 +61,6 @@ func (w words) json() string {
 	return string(raw)
 }
 
-var formNames = map[plural.Form]string{
-	plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
-}
-
 // stub is a language whose sentences are the English ones after its tag, with
 // word for every word.
 func stub(t testing.TB, tag, dir, word string) string {
@@ -72,7 +68,7 @@ func stub(t testing.TB, tag, dir, word string) string {
 	w["lang"], w["dir"] = tag, dir
 	forms := map[string]any{"other": "x {minutes} " + tag}
 	for n := range 1441 {
-		forms[formNames[plural.Cardinal.MatchPlural(language.Make(tag), n, 0, 0, 0, 0)]] = "x {minutes} " + tag
+		forms[phrases.Category(language.Make(tag), n)] = "x {minutes} " + tag
 	}
 	w["minutes"] = forms
 	letters := regexp.MustCompile(`(\{)?\b[A-Za-z]+\b`)

@@ -50,7 +50,8 @@ func (x *exchange) local(path string) string {
 	if next == "" && len(path) > maxNext {
 		x.reportOnce(&x.h.tooLong, fmt.Errorf("otphttp: the path in \"next\" was dropped: it may have at most %d bytes", maxNext))
 	}
-	if below, ok := strings.CutPrefix(strings.TrimSuffix(next[:strings.IndexByte(next+"?", '?')], "/")+"/", x.path); ok && x.path != "" {
+	here, _, _ := strings.Cut(next, "?")
+	if below, ok := strings.CutPrefix(strings.TrimSuffix(here, "/")+"/", x.path); ok && x.path != "" {
 		switch strings.TrimSuffix(below, "/") {
 		case "", "code", "start", "check", "resend":
 			return ""

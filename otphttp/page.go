@@ -219,7 +219,7 @@ func (p Page) Say(key string) (template.HTML, error) {
 		return "", fmt.Errorf("words/%s.json has no %q", p.Lang, key)
 	}
 	return p.words.html(key, map[string]template.HTML{
-		"address":   asItIs(p.To),
+		"address":   asItIs(template.HTMLEscapeString(p.To)),
 		"reference": template.HTML(template.HTMLEscapeString(p.Reference)),
 		"number":    template.HTML(strconv.Itoa(p.GuessesLeft)),
 		"time":      p.timer(key),
@@ -230,24 +230,22 @@ func (p Page) Say(key string) (template.HTML, error) {
 // Cloudflare replaces what looks like an address, except between these comments.
 const emailOff, emailOn = "<!--email_off-->", "<!--/email_off-->"
 
-// asItIs returns an address that no proxy changes.
-func asItIs(name string) template.HTML {
-	return template.HTML(emailOff + template.HTMLEscapeString(name) + emailOn)
-}
+// asItIs returns HTML with an address that no proxy changes.
+func asItIs(html string) template.HTML { return template.HTML(emailOff + html + emailOn) }
 
 // contact returns Support, as a link if it is an address on the web or of mail.
 func (p Page) contact() template.HTML {
-	text := string(asItIs(p.Support))
+	text := template.HTMLEscapeString(p.Support)
 	link := ""
 	if strings.HasPrefix(p.Support, "https://") {
-		link = template.HTMLEscapeString(p.Support)
+		link = text
 	} else if to, err := otp.ParseEmail(p.Support); err == nil {
 		link = "mailto:" + template.HTMLEscapeString(url.PathEscape(to.String()))
 	}
-	if link == "" {
-		return template.HTML(text)
+	if link != "" {
+		text = `<a href="` + link + `">` + text + `</a>`
 	}
-	return template.HTML(emailOff + `<a href="` + link + `">` + template.HTMLEscapeString(p.Support) + `</a>` + emailOn)
+	return asItIs(text)
 }
 
 // timer returns the time in a sentence: one that the script counts down if the

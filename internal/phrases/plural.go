@@ -5,9 +5,9 @@ import (
 	"golang.org/x/text/language"
 )
 
-// Categories has the plural categories of CLDR, as they are named in the files
+// categories has the plural categories of CLDR, as they are named in the files
 // of words.
-var Categories = map[plural.Form]string{
+var categories = map[plural.Form]string{
 	plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many", plural.Other: "other",
 }
 
@@ -16,7 +16,7 @@ func Category(tag language.Tag, n int) string {
 	if base, _ := tag.Base(); base.String() == "mk" && n%100 == 11 {
 		return "other" // since CLDR 42; golang.org/x/text has older rules
 	}
-	return Categories[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)]
+	return categories[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)]
 }
 
 // Needed returns the categories that a language needs. The integers up to 200

@@ -133,16 +133,11 @@ func (e *authError) Format(f fmt.State, _ rune) { io.WriteString(f, e.Error()) }
 // Login returns the client for a user name and a password. It uses PLAIN or, if
 // only that is offered, LOGIN.
 func Login(username, password string, offered []string) (sasl.Client, error) {
-	for _, mechanism := range []string{sasl.Plain, sasl.Login} {
-		for _, name := range offered {
-			if name != mechanism {
-				continue
-			}
-			if mechanism == sasl.Plain {
-				return &script{mechanism: mechanism, first: []byte("\x00" + username + "\x00" + password)}, nil // RFC 4616
-			}
-			return &script{mechanism: mechanism, then: []string{username, password}}, nil
-		}
+	switch {
+	case slices.Contains(offered, sasl.Plain):
+		return &script{mechanism: sasl.Plain, first: []byte("\x00" + username + "\x00" + password)}, nil // RFC 4616
+	case slices.Contains(offered, sasl.Login):
+		return &script{mechanism: sasl.Login, then: []string{username, password}}, nil
 	}
 	return nil, fmt.Errorf("server offers AUTH %s, but neither PLAIN nor LOGIN", strings.Join(offered, " "))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,11 +120,7 @@ func (s *sameWords) judge(err error, to string) {
 	if words != s.words {
 		s.words, s.recipients = words, nil
 	}
-	known := false
-	for _, other := range s.recipients {
-		known = known || other == to
-	}
-	if !known && len(s.recipients) < manyRefused {
+	if !slices.Contains(s.recipients, to) && len(s.recipients) < manyRefused {
 		s.recipients = append(s.recipients, to)
 	}
 	if len(s.recipients) >= manyRefused {

@@ -206,7 +206,7 @@ func (c *conn) greet() error {
 	return nil
 }
 
-// startTLS requests TLS in clear text and greets the server anew: nothing from
+// startTLS requests TLS in clear text and greets the server again: nothing from
 // before is kept (RFC 3207 section 4.2).
 func (c *conn) startTLS(ctx context.Context, cfg *tls.Config) (stage string, err error) {
 	if !c.offers.startTLS {

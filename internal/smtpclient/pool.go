@@ -218,7 +218,7 @@ func (p *Pool) use(ctx context.Context, c *conn, env Envelope, content []byte) e
 	carried := c.carried
 	err := c.send(ctx, env, content)
 	if e, _ := errors.AsType[*Error](err); !carried && c.offers.pipelining && e.misunderstood() {
-		e.oneByOne = true // whoever passes on the commands cannot do what is offered
+		e.oneByOne = true // a program in between cannot do what is offered
 		p.plain.Store(true)
 		p.drop(c)
 		return err
